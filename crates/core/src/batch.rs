@@ -1,0 +1,114 @@
+//! Units of work as they are stored in the ledger and sent through queues.
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::Stored;
+use crate::identity::Identity;
+use crate::ids::{BatchId, BindingId, FragmentId, GenerationId, JobId};
+use crate::rows::RowSet;
+
+/// Some rows of one fragment, computed under one identity of its inputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slice {
+    /// Fragment.
+    pub fragment: FragmentId,
+    /// Identity of the inputs that the values will be made from.
+    pub in_id: Identity,
+    /// Identity of the column when the slice was planned.
+    pub out: Option<Identity>,
+    /// Rows to compute.
+    pub rows: RowSet,
+    /// Where the values go.
+    pub target: Target,
+}
+
+/// Where the values of a slice go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Straight into the fragment's next column file, laid over what stands in the column.
+    ColumnFile,
+    /// Into a values file, for a fold to pick up.
+    Values,
+}
+
+/// Which lane of a pool a batch takes: new rows overtake bulk work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Rows that just arrived.
+    Fresh,
+    /// Backfills and recomputes.
+    Bulk,
+}
+
+/// A batch as a planner orders it: slices of about one target time of work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchSpec {
+    /// What to compute; each fragment occurs once.
+    pub slices: Vec<Slice>,
+    /// Seconds after the ledger entry was stored when somebody else may take the batch over.
+    pub deadline_s: u64,
+}
+
+impl BatchSpec {
+    /// Rows to compute.
+    pub fn rows(&self) -> u64 {
+        self.slices.iter().map(|slice| slice.rows.len()).sum()
+    }
+}
+
+/// A fold as a planner orders it: the finished parts of one fragment become one column file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoldSpec {
+    /// Fragment.
+    pub fragment: FragmentId,
+    /// Identity of the inputs that the parts were made from.
+    pub in_id: Identity,
+    /// Identity of the column that the parts are laid over.
+    pub out: Option<Identity>,
+    /// Batches with finished parts of the fragment, in ledger order: the later wins a row.
+    pub parts: Vec<BatchId>,
+    /// Seconds after the ledger entry was stored when somebody else may take the fold over.
+    pub deadline_s: u64,
+}
+
+/// What a worker gets: one queue message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchMessage {
+    /// Format of this JSON.
+    pub version: u32,
+    /// Identity of the batch; its checkpoint manifest has this name.
+    pub batch: BatchId,
+    /// Table that it belongs to.
+    pub table: String,
+    /// Column that it belongs to.
+    pub binding: BindingId,
+    /// Generation that must still be the column's.
+    pub generation: GenerationId,
+    /// Job that ordered it, if one did.
+    pub job: Option<JobId>,
+    /// Lane it was sent through.
+    pub lane: Lane,
+    /// What to do.
+    pub work: Work,
+}
+
+impl Stored for BatchMessage {
+    const WHAT: &'static str = "a batch message";
+    const VERSION: u32 = 1;
+}
+
+/// What a batch asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Work {
+    /// Call the function.
+    Compute(BatchSpec),
+    /// Lay finished parts together.
+    Fold(FoldSpec),
+}

@@ -1,0 +1,149 @@
+//! Coverage records: what the rows of a fragment hold in a computed column, and what made it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::Stored;
+use crate::identity::Identity;
+use crate::ids::{BindingId, FragmentId, GenerationId, JobId, LedgerSeq};
+use crate::rows::RowSet;
+
+/// What is known of a computed column in one fragment; immutable once written.
+///
+/// A record is live exactly when the manifest names its file, or has the identities of its key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoverageRecord {
+    /// Format of this JSON.
+    pub version: u32,
+    /// Column that it speaks of.
+    pub binding: BindingId,
+    /// Fragment that it speaks of.
+    pub fragment: FragmentId,
+    /// Rows of the fragment, deleted ones counted.
+    pub physical_rows: u32,
+    /// The column file that it describes; without one it is keyed by identities.
+    pub file: Option<String>,
+    /// Identity of the inputs when it was written.
+    pub in_id: Identity,
+    /// Identity of filter and filter columns for which `filtered` was found.
+    pub elig_id: Option<Identity>,
+    /// Identity of the column when it was written, for a record without a file of its own.
+    pub out: Option<Identity>,
+    /// What made the rows that are not unassigned; runs do not overlap.
+    pub runs: Vec<Run>,
+    /// Rows that the filter does not select.
+    pub filtered: RowSet,
+    /// Errors of the failed rows.
+    pub errors: Vec<RowErrors>,
+}
+
+impl Stored for CoverageRecord {
+    const WHAT: &'static str = "a coverage record";
+    const VERSION: u32 = 1;
+}
+
+/// Rows with one origin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// The rows.
+    pub rows: RowSet,
+    /// How they came out.
+    pub outcome: Outcome,
+    /// What computed them; none for supplied and unknown values.
+    pub generation: Option<GenerationId>,
+    /// Identity of the inputs that they were computed from.
+    pub in_id: Identity,
+    /// Ledger entry that ordered them; dependents tell changed rows by it.
+    pub ledger: LedgerSeq,
+    /// Job that ordered them, if one did.
+    pub job: Option<JobId>,
+}
+
+/// How a row came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Computed, not NULL.
+    Value,
+    /// Computed, NULL.
+    Null,
+    /// Could not be computed; the column keeps what stood there.
+    Failed,
+    /// Somebody else wrote a non-null value.
+    Supplied,
+    /// Non-null, and nothing is known of it.
+    Unknown,
+}
+
+/// Rows that failed alike.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowErrors {
+    /// The rows.
+    pub rows: RowSet,
+    /// Stable kind, such as `overflow`.
+    pub kind: String,
+    /// One line for a person.
+    pub message: String,
+    /// Attempts made.
+    pub attempts: u32,
+}
+
+impl CoverageRecord {
+    /// Rows that some run speaks of.
+    pub fn assigned(&self) -> RowSet {
+        let mut rows = RowSet::new();
+        for run in &self.runs {
+            rows.extend(&run.rows);
+        }
+        rows
+    }
+
+    /// Lays new runs over this record: each row belongs to the newest run that has it.
+    pub fn lay_over(&mut self, runs: Vec<Run>, errors: Vec<RowErrors>) {
+        let mut replaced = RowSet::new();
+        for run in &runs {
+            replaced.extend(&run.rows);
+        }
+        for run in &mut self.runs {
+            run.rows.remove(&replaced);
+        }
+        for error in &mut self.errors {
+            error.rows.remove(&replaced);
+        }
+        self.runs.retain(|run| !run.rows.is_empty());
+        self.errors.retain(|error| !error.rows.is_empty());
+        for run in runs {
+            self.add_run(run);
+        }
+        for error in errors.into_iter().filter(|error| !error.rows.is_empty()) {
+            self.add_error(error);
+        }
+    }
+
+    fn add_run(&mut self, run: Run) {
+        if run.rows.is_empty() {
+            return;
+        }
+        let same_origin = |other: &&mut Run| {
+            let Run { rows: _, outcome, generation, in_id, ledger, job } = other;
+            (*outcome, &*generation, *in_id, *ledger, &*job)
+                == (run.outcome, &run.generation, run.in_id, run.ledger, &run.job)
+        };
+        match self.runs.iter_mut().find(same_origin) {
+            Some(other) => other.rows.extend(&run.rows),
+            None => self.runs.push(run),
+        }
+    }
+
+    fn add_error(&mut self, error: RowErrors) {
+        let same = |other: &&mut RowErrors| {
+            (&other.kind, &other.message, other.attempts) == (&error.kind, &error.message, error.attempts)
+        };
+        match self.errors.iter_mut().find(same) {
+            Some(other) => other.rows.extend(&error.rows),
+            None => self.errors.push(error),
+        }
+    }
+}

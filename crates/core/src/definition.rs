@@ -1,0 +1,364 @@
+//! The definition of a computed column, as it is stored in the table's metadata.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::format::Stored;
+use crate::ids::{BindingId, FieldId, GenerationId};
+use crate::table::{FieldView, TableView};
+
+/// Field metadata key that carries the binding.
+pub const BINDING_KEY: &str = "backfill.binding";
+/// Prefix of the table metadata keys that carry definitions.
+pub const DEFINITION_PREFIX: &str = "backfill.column.";
+/// Table metadata key that says where the table's state lives.
+pub const HOME_KEY: &str = "backfill.home";
+
+/// What keeps one computed column up to date.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Format of this JSON.
+    pub version: u32,
+    /// Columns that one call fills, by their names at declaration.
+    pub outputs: Vec<String>,
+    /// Their types, in the same order.
+    pub output_types: Vec<String>,
+    /// What computes the value.
+    pub function: Function,
+    /// Columns that the function reads.
+    pub inputs: Vec<Input>,
+    /// Rows to compute, SQL; all rows without.
+    pub filter: Option<String>,
+    /// Columns that the filter reads.
+    pub filter_inputs: Vec<Input>,
+    /// Whether unattended work is done on it.
+    pub auto: bool,
+    /// Workers that compute it.
+    pub pool: Pool,
+    /// What one call needs.
+    pub resources: Resources,
+    /// Names of secrets that the function needs.
+    pub secrets: Vec<String>,
+    /// What happens with rows that cannot be computed.
+    pub error_policy: ErrorPolicy,
+    /// Generations beside the present one whose values count as current.
+    pub accepted_generations: BTreeSet<GenerationId>,
+    /// What becomes of values whose origin is lost.
+    pub on_unknown: OnUnknown,
+    /// Rows above which unattended work waits for approval; -1 = no limit, `None` = the default of the kind.
+    pub approve_above_rows: Option<i64>,
+    /// Highest fragment id when the column was declared: what stood there before was supplied.
+    pub declared_max_fragment: Option<u64>,
+    /// How the function is called.
+    pub call: Call,
+}
+
+impl Stored for Definition {
+    const WHAT: &'static str = "the definition of a computed column";
+    const VERSION: u32 = 1;
+}
+
+/// What computes a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Function {
+    /// A SQL expression over the inputs.
+    Sql {
+        /// As the user wrote it.
+        expression: String,
+        /// The same with everything folded that does not change its meaning.
+        canonical: String,
+    },
+    /// A packaged Python function.
+    Python {
+        /// `module:name`.
+        entrypoint: String,
+        /// Digest of the code.
+        artifact: String,
+        /// Digest of what it runs in.
+        environment: String,
+        /// The author's own version, in place of the code's digest.
+        version: Option<String>,
+    },
+}
+
+/// A column that is read, by id and by the name it had at declaration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Field id.
+    pub id: FieldId,
+    /// Name at declaration; expressions use it for ever.
+    pub name: String,
+}
+
+/// Which workers compute a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pool {
+    /// Serverless or in-process CPU workers.
+    Cpu,
+    /// The persistent GPU worker group.
+    Gpu,
+    /// CPU workers of the Ray cluster.
+    RayCpu,
+}
+
+/// What one call needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Cores.
+    pub cpus: f64,
+    /// Devices.
+    pub gpus: f64,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+}
+
+/// What happens with rows that cannot be computed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorPolicy {
+    /// Skip the row or stop the job.
+    pub on_error: OnError,
+    /// Failed rows that are tolerated.
+    pub max_failed_rows: Option<u64>,
+    /// Failed share of computed rows that is tolerated, looked at after 100 rows.
+    pub max_failed_fraction: Option<f64>,
+    /// Attempts before a transient error counts.
+    pub max_attempts: u32,
+    /// Longest time for one row.
+    pub row_timeout_s: Option<f64>,
+}
+
+/// What one failed row means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// Record it and go on, within the budget.
+    Skip,
+    /// Stop the job.
+    Fail,
+}
+
+/// What becomes of non-null values whose origin is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnknown {
+    /// They stand.
+    Trust,
+    /// They are computed again.
+    Recompute,
+}
+
+/// How the function is called.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// Rows per call.
+    pub batch_size: Option<u32>,
+    /// Longest time to get ready.
+    pub init_timeout_s: Option<f64>,
+    /// Error types that are transient.
+    pub retry_on: Vec<String>,
+    /// Environment, names and plain values.
+    pub env: std::collections::BTreeMap<String, String>,
+}
+
+impl Definition {
+    /// A SQL column with default policy.
+    pub fn sql(output: &str, output_type: &str, expression: &str, canonical: &str, inputs: Vec<Input>) -> Self {
+        Self {
+            version: Self::VERSION,
+            outputs: vec![output.to_owned()],
+            output_types: vec![output_type.to_owned()],
+            function: Function::Sql { expression: expression.to_owned(), canonical: canonical.to_owned() },
+            inputs,
+            filter: None,
+            filter_inputs: vec![],
+            auto: true,
+            pool: Pool::Cpu,
+            resources: Resources { cpus: 1.0, gpus: 0.0, memory_mib: 1024 },
+            secrets: vec![],
+            error_policy: ErrorPolicy::default(),
+            accepted_generations: BTreeSet::new(),
+            on_unknown: OnUnknown::Trust,
+            approve_above_rows: None,
+            declared_max_fragment: None,
+            call: Call::default(),
+        }
+    }
+
+    /// Digest of what decides a value; the filter, policies and resources are not part of it.
+    pub fn generation(&self) -> GenerationId {
+        let body: Vec<&str> = match &self.function {
+            Function::Sql { canonical, .. } => vec!["sql", canonical],
+            Function::Python { entrypoint, version: Some(version), .. } => vec!["python-version", entrypoint, version],
+            Function::Python { entrypoint, artifact, version: None, .. } => vec!["python", entrypoint, artifact],
+        };
+        let inputs: Vec<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
+        let mut digest = Sha256::new();
+        for part in [&body, &inputs, &self.output_types.iter().map(String::as_str).collect()] {
+            for text in part {
+                digest.update(text.len().to_le_bytes());
+                digest.update(text.as_bytes());
+            }
+            digest.update(u64::MAX.to_le_bytes());
+        }
+        let bytes = digest.finalize();
+        let text: String = bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        match text.parse() {
+            Ok(generation) => generation,
+            Err(_) => unreachable!("32 hexadecimal digits are a generation"),
+        }
+    }
+
+    /// Whether a value of this generation counts as current.
+    pub fn accepts(&self, generation: &GenerationId) -> bool {
+        *generation == self.generation() || self.accepted_generations.contains(generation)
+    }
+
+    /// Rows above which unattended work waits for a person, or `None` for no limit.
+    pub fn approval_limit(&self) -> Option<u64> {
+        match (self.approve_above_rows, &self.function) {
+            (Some(limit), _) => u64::try_from(limit).ok(),
+            (None, Function::Sql { .. }) => None,
+            (None, Function::Python { .. }) => Some(1_000_000),
+        }
+    }
+}
+
+impl Default for ErrorPolicy {
+    fn default() -> Self {
+        Self {
+            on_error: OnError::Skip,
+            max_failed_rows: None,
+            max_failed_fraction: Some(0.05),
+            max_attempts: 3,
+            row_timeout_s: None,
+        }
+    }
+}
+
+/// A definition found in a table, bound to the fields of one version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoundColumn {
+    /// Ties definition and field.
+    pub binding: BindingId,
+    /// What was declared.
+    pub definition: Definition,
+    /// Digest of what decides a value.
+    pub generation: GenerationId,
+    /// The output's field in this version.
+    pub output: FieldView,
+    /// The input fields in this version, in the definition's order.
+    pub inputs: Vec<FieldView>,
+    /// The filter's fields in this version, in the definition's order.
+    pub filter_inputs: Vec<FieldView>,
+}
+
+/// Why a definition does not act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Detached {
+    /// No field carries its binding: dropped, cast or overwritten.
+    OutputGone,
+    /// The field's type is not the declared one.
+    OutputType {
+        /// What was declared.
+        declared: String,
+        /// What the field has.
+        found: String,
+    },
+    /// A column that it reads is gone or became another one.
+    InputGone {
+        /// Name at declaration.
+        column: String,
+    },
+}
+
+impl std::fmt::Display for Detached {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OutputGone => formatter.write_str("its column was dropped, cast or overwritten"),
+            Self::OutputType { declared, found } => {
+                write!(formatter, "its column has type {found}, declared was {declared}")
+            }
+            Self::InputGone { column } => {
+                write!(formatter, "column '{column}' that it reads was dropped or replaced; redefine it with 'column alter'")
+            }
+        }
+    }
+}
+
+/// Ties a stored definition to the fields of a table version.
+pub fn bind(binding: &BindingId, definition: Definition, table: &TableView) -> Result<BoundColumn, Detached> {
+    let output = table
+        .fields
+        .iter()
+        .find(|field| field.metadata.get(BINDING_KEY).map(String::as_str) == Some(binding.as_str()))
+        .ok_or(Detached::OutputGone)?;
+    let declared = definition.output_types.first().cloned().unwrap_or_default();
+    if output.data_type != declared {
+        return Err(Detached::OutputType { declared, found: output.data_type.clone() });
+    }
+    let find = |inputs: &[Input]| -> Result<Vec<FieldView>, Detached> {
+        inputs
+            .iter()
+            .map(|input| {
+                table
+                    .field_by_id(input.id)
+                    .cloned()
+                    .ok_or_else(|| Detached::InputGone { column: input.name.clone() })
+            })
+            .collect()
+    };
+    Ok(BoundColumn {
+        binding: binding.clone(),
+        generation: definition.generation(),
+        output: output.clone(),
+        inputs: find(&definition.inputs)?,
+        filter_inputs: find(&definition.filter_inputs)?,
+        definition,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition() -> Definition {
+        Definition::sql("p", "double", "a * b", "\"a\" * \"b\"", vec![Input { id: 0, name: "a".to_owned() }])
+    }
+
+    #[test]
+    fn generation_depends_on_what_decides_a_value_and_nothing_else() {
+        let base = definition();
+        let mut filtered = base.clone();
+        filtered.filter = Some("a > 0".to_owned());
+        filtered.resources.memory_mib = 7;
+        filtered.auto = false;
+        assert_eq!(base.generation(), filtered.generation());
+        let mut other_type = base.clone();
+        other_type.output_types = vec!["float".to_owned()];
+        assert_ne!(base.generation(), other_type.generation());
+        let mut other_input = base.clone();
+        other_input.inputs[0].name = "ab".to_owned();
+        assert_ne!(base.generation(), other_input.generation());
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_and_damage_is_told_apart() {
+        use crate::format::{FormatError, decode};
+        assert!(matches!(
+            decode::<Definition>(br#"{"version": 2, "anything": 1}"#),
+            Err(FormatError::Newer { found: 2, known: 1, .. })
+        ));
+        assert!(matches!(decode::<Definition>(br#"{"version": 1, "#), Err(FormatError::Damaged { .. })));
+        assert!(matches!(decode::<Definition>(br#"{"version": 1}"#), Err(FormatError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,107 @@
+//! The plan ledger: what has been handed out, by whom; dense, create-if-absent only.
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{BatchSpec, FoldSpec, Lane, Work};
+use crate::format::Stored;
+use crate::ids::{BatchId, BindingId, GenerationId, JobId, LedgerSeq};
+
+/// One entry of the ledger of one column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerEntry {
+    /// Format of this JSON.
+    pub version: u32,
+    /// Column that it belongs to.
+    pub binding: BindingId,
+    /// Its place; also its name in the state store.
+    pub seq: LedgerSeq,
+    /// Random; part of the batch ids, so that a deleted store cannot bring old results back.
+    pub token: String,
+    /// Table version that it was planned from.
+    pub table_version: u64,
+    /// Embedded process that created it, if one did: its lock file tells whether it lives.
+    pub session: Option<String>,
+    /// What it says.
+    pub body: EntryBody,
+}
+
+impl Stored for LedgerEntry {
+    const WHAT: &'static str = "an entry of the plan ledger";
+    const VERSION: u32 = 1;
+}
+
+/// What a ledger entry says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EntryBody {
+    /// Work handed out.
+    Page(Page),
+    /// Nothing is dispatched until a resume or an approval.
+    Hold {
+        /// Why.
+        reason: HoldReason,
+        /// One line for a person.
+        message: String,
+    },
+    /// Ends the hold before it.
+    Resume,
+    /// Ends a hold for approval; rows beyond `up_to` hold again.
+    Approval {
+        /// Rows approved; all without.
+        up_to: Option<u64>,
+    },
+}
+
+/// Batches and folds of one generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    /// What is to be computed with.
+    pub generation: GenerationId,
+    /// Job that ordered it, if one did.
+    pub job: Option<JobId>,
+    /// Lane to send it through.
+    pub lane: Lane,
+    /// Function work.
+    pub batches: Vec<BatchSpec>,
+    /// Folds of finished parts.
+    pub folds: Vec<FoldSpec>,
+}
+
+/// Why a column is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// More rows failed than the policy allows.
+    Budget,
+    /// More rows are in need than unattended work may take.
+    Approval,
+}
+
+impl LedgerEntry {
+    /// The batches and folds that the entry hands out, with their ids.
+    pub fn work(&self) -> Vec<(BatchId, Work)> {
+        let EntryBody::Page(page) = &self.body else { return vec![] };
+        let computes = page.batches.iter().cloned().map(Work::Compute);
+        let folds = page.folds.iter().cloned().map(Work::Fold);
+        computes
+            .chain(folds)
+            .zip(0_u32..)
+            .map(|(work, index)| (BatchId { seq: self.seq, token: self.token.clone(), index }, work))
+            .collect()
+    }
+}
+
+/// The hold that is in force after the given entries, if one is.
+pub fn standing_hold(entries: &[LedgerEntry]) -> Option<(HoldReason, &str)> {
+    let mut hold = None;
+    for entry in entries {
+        match &entry.body {
+            EntryBody::Hold { reason, message } => hold = Some((*reason, message.as_str())),
+            EntryBody::Resume | EntryBody::Approval { .. } => hold = None,
+            EntryBody::Page(_) => {}
+        }
+    }
+    hold
+}

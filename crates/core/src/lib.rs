@@ -1,0 +1,21 @@
+//! The deciding half of lance-backfill: no clock, no randomness, no I/O, no async.
+//!
+//! Whatever can be wrong in an interesting way is a function here that takes values and returns
+//! values with reasons. `ARCHITECTURE.md` tells how the modules hang together.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod commit;
+pub mod coverage;
+pub mod definition;
+pub mod depend;
+pub mod format;
+pub mod ids;
+pub mod identity;
+pub mod invariant;
+pub mod ledger;
+pub mod plan;
+pub mod rows;
+pub mod snapshot;
+pub mod state;
+pub mod table;

@@ -1,0 +1,261 @@
+//! Planning: from the rows in need to batches, with the reasons.
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{BatchSpec, FoldSpec, Slice, Target};
+use crate::identity::Identity;
+use crate::ids::{BatchId, FragmentId};
+use crate::rows::RowSet;
+
+/// A fragment of one column that is not settled, as a survey found it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FragmentNeed {
+    /// Fragment.
+    pub fragment: FragmentId,
+    /// Identity of its inputs.
+    pub in_id: Identity,
+    /// Identity of the column in it.
+    pub out: Option<Identity>,
+    /// Rows in need that nobody works on, whose inputs are ready.
+    pub ready: RowSet,
+    /// Rows in open batches.
+    pub open: RowSet,
+    /// Batches with finished, unpublished values of the fragment under this `in_id`.
+    pub parts: Vec<BatchId>,
+    /// Whether a fold of the fragment is open or finished and not yet published.
+    pub fold_open: bool,
+}
+
+/// What bounds a page.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Measured rows per second and worker, or the prior of the function's kind.
+    pub rows_per_s: f64,
+    /// Whether `rows_per_s` was measured for this generation.
+    pub measured: bool,
+    /// Time that one batch should take.
+    pub target_s: f64,
+    /// Workers that may work at once.
+    pub workers: u32,
+    /// Batches of one page.
+    pub most_batches: usize,
+    /// Slices of one batch.
+    pub most_slices: usize,
+    /// Seconds until somebody else may take a batch over.
+    pub deadline_s: u64,
+    /// Rows that may be handed out at all, approvals and budgets considered.
+    pub most_rows: u64,
+}
+
+/// Work that a planner wants to hand out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlannedPage {
+    /// Function work.
+    pub batches: Vec<BatchSpec>,
+    /// Folds of finished parts.
+    pub folds: Vec<FoldSpec>,
+    /// Ready rows that did not fit into the page.
+    pub rows_left: u64,
+}
+
+impl PlannedPage {
+    /// Whether there is nothing to hand out.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.folds.is_empty()
+    }
+
+    /// Rows to compute.
+    pub fn rows(&self) -> u64 {
+        self.batches.iter().map(BatchSpec::rows).sum()
+    }
+}
+
+/// Fewest rows worth a batch of their own: below, the cost of a batch outweighs its work.
+const FEWEST_ROWS_WORTH_A_BATCH: u64 = 100_000;
+
+/// Cuts ready rows into batches and finds folds that are due.
+///
+/// A fragment whose ready rows fit into one batch and that nobody else works on goes straight into
+/// a column file; others are computed in parts and folded when the last part is there. Small
+/// fragments share a batch.
+pub fn cut(needs: &[FragmentNeed], limits: &Limits) -> PlannedPage {
+    let total: u64 = needs.iter().map(|need| need.ready.len()).sum();
+    let batch_rows = rows_per_batch(total, limits);
+    let mut page = PlannedPage::default();
+    let mut packed = BatchSpec { slices: vec![], deadline_s: limits.deadline_s };
+    let mut packed_rows = 0;
+    let mut budget = limits.most_rows;
+    for need in needs {
+        if let Some(fold) = due_fold(need, limits) {
+            page.folds.push(fold);
+        }
+        let mut ready = need.ready.first(budget);
+        let mut left_over = need.ready.len() - ready.len();
+        let alone = need.open.is_empty() && need.parts.is_empty() && !need.fold_open && left_over == 0;
+        if ready.len() <= batch_rows && alone {
+            if page.batches.len() >= limits.most_batches {
+                left_over += ready.len();
+            } else if !ready.is_empty() {
+                budget -= ready.len();
+                packed_rows += ready.len();
+                packed.slices.push(slice_of(need, ready, Target::ColumnFile));
+                if packed_rows >= batch_rows || packed.slices.len() >= limits.most_slices {
+                    let empty = BatchSpec { slices: vec![], deadline_s: limits.deadline_s };
+                    page.batches.push(std::mem::replace(&mut packed, empty));
+                    packed_rows = 0;
+                }
+            }
+        } else {
+            while !ready.is_empty() && page.batches.len() < limits.most_batches {
+                let part = ready.first(batch_rows);
+                ready.remove(&part);
+                budget -= part.len();
+                page.batches.push(BatchSpec {
+                    slices: vec![slice_of(need, part, Target::Values)],
+                    deadline_s: limits.deadline_s,
+                });
+            }
+            left_over += ready.len();
+        }
+        page.rows_left += left_over;
+    }
+    if !packed.slices.is_empty() {
+        page.batches.push(packed);
+    }
+    page
+}
+
+fn slice_of(need: &FragmentNeed, rows: RowSet, target: Target) -> Slice {
+    Slice { fragment: need.fragment, in_id: need.in_id, out: need.out, rows, target }
+}
+
+/// About a target time of work, but small enough that all workers get some.
+fn rows_per_batch(total: u64, limits: &Limits) -> u64 {
+    let target = (limits.rows_per_s * limits.target_s).clamp(1.0, 1e15);
+    // The clamp keeps the conversion exact enough and in range.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped above")]
+    let target = target as u64;
+    let share = total.div_ceil(u64::from(limits.workers.max(1)) * 2);
+    // A share below the floor is only useful when rows are slow.
+    let floor = FEWEST_ROWS_WORTH_A_BATCH.min(target);
+    target.min(share.max(floor)).max(1)
+}
+
+/// A fold is due when parts wait and no batch of the fragment is open or still to be cut.
+fn due_fold(need: &FragmentNeed, limits: &Limits) -> Option<FoldSpec> {
+    let due = !need.parts.is_empty() && need.open.is_empty() && need.ready.is_empty() && !need.fold_open;
+    due.then(|| FoldSpec {
+        fragment: need.fragment,
+        in_id: need.in_id,
+        out: need.out,
+        parts: need.parts.clone(),
+        deadline_s: limits.deadline_s,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::identity::of_fields;
+    use crate::invariant;
+    use crate::table::FragmentView;
+
+    fn some_identity() -> Identity {
+        let view = FragmentView { id: 0, physical_rows: 0, deletion: None, files: vec![], overlays: vec![] };
+        of_fields(&view, [])
+    }
+
+    fn need(fragment: FragmentId, ready: RowSet) -> FragmentNeed {
+        FragmentNeed {
+            fragment,
+            in_id: some_identity(),
+            out: None,
+            ready,
+            open: RowSet::new(),
+            parts: vec![],
+            fold_open: false,
+        }
+    }
+
+    fn limits(rows_per_s: f64) -> Limits {
+        Limits {
+            rows_per_s,
+            measured: true,
+            target_s: 30.0,
+            workers: 2,
+            most_batches: 64,
+            most_slices: 16,
+            deadline_s: 60,
+            most_rows: u64::MAX,
+        }
+    }
+
+    #[test]
+    fn small_fragments_share_a_batch() {
+        let needs: Vec<_> = (0..10).map(|id| need(id, RowSet::full(100))).collect();
+        let page = cut(&needs, &limits(1e6));
+        assert_eq!(page.batches.len(), 1);
+        assert_eq!(page.rows(), 1_000);
+        assert!(page.batches[0].slices.iter().all(|slice| slice.target == Target::ColumnFile));
+    }
+
+    #[test]
+    fn slow_functions_split_a_fragment_into_parts() {
+        let page = cut(&[need(1, RowSet::full(100))], &limits(1.0));
+        assert_eq!(page.batches.len(), 4);
+        assert!(page.batches.iter().all(|batch| batch.slices[0].target == Target::Values));
+        assert_eq!(page.rows(), 100);
+    }
+
+    #[test]
+    fn a_fragment_with_open_work_is_never_written_straight() {
+        let mut busy = need(1, RowSet::range(0..10));
+        busy.open = RowSet::range(10..20);
+        let page = cut(&[busy], &limits(1e6));
+        assert_eq!(page.batches[0].slices[0].target, Target::Values);
+    }
+
+    #[test]
+    fn a_fold_waits_for_the_last_part() {
+        let part: BatchId = "00000000000000000001-ab-0".parse().expect("valid");
+        let mut waiting = need(1, RowSet::new());
+        waiting.parts = vec![part];
+        waiting.open = RowSet::range(0..5);
+        assert!(cut(std::slice::from_ref(&waiting), &limits(1e6)).folds.is_empty());
+        waiting.open = RowSet::new();
+        assert_eq!(cut(std::slice::from_ref(&waiting), &limits(1e6)).folds.len(), 1);
+        waiting.fold_open = true;
+        assert!(cut(&[waiting], &limits(1e6)).folds.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_ready_row_is_planned_once_or_left(
+            fragments in prop::collection::vec(prop::collection::vec(0_u32..3_000, 0..300), 0..12),
+            rate in 0.1_f64..10_000.0,
+            most_rows in prop_oneof![Just(u64::MAX), 0_u64..2_000],
+            most_batches in 1_usize..20,
+        ) {
+            let needs: Vec<_> = fragments
+                .into_iter()
+                .zip(0..)
+                .map(|(rows, id)| need(id, rows.into_iter().collect()))
+                .collect();
+            let limits = Limits { most_rows, most_batches, ..limits(rate) };
+            let page = cut(&needs, &limits);
+            let ready = |id| needs.iter().find(|need| need.fragment == id).map(|need| (need.ready.clone(), need.in_id));
+            prop_assert_eq!(invariant::one_owner(&page, ready), Ok(()));
+            let total: u64 = needs.iter().map(|need| need.ready.len()).sum();
+            prop_assert_eq!(page.rows() + page.rows_left, total);
+            prop_assert!(page.rows() <= most_rows);
+            // A straight slice owns its fragment: all ready rows, nobody else.
+            for slice in page.batches.iter().flat_map(|batch| &batch.slices) {
+                if slice.target == Target::ColumnFile {
+                    prop_assert_eq!(Some(&slice.rows), needs.iter().find(|need| need.fragment == slice.fragment).map(|need| &need.ready));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The state of each row of a computed column, derived from a record and a definition.
+
+use serde::{Deserialize, Serialize};
+
+use crate::coverage::{CoverageRecord, Outcome};
+use crate::definition::{Definition, OnUnknown};
+use crate::identity::Identity;
+use crate::ids::GenerationId;
+use crate::rows::RowSet;
+
+/// The live rows of a fragment by state; every live row is in exactly one set.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FragmentState {
+    /// Not selected by the filter.
+    pub filtered: RowSet,
+    /// Up to date, or supplied by somebody.
+    pub current: RowSet,
+    /// Failed for good on its present inputs.
+    pub failed: RowSet,
+    /// A computed input is failed or blocked.
+    pub blocked: RowSet,
+    /// Never computed.
+    pub unassigned: RowSet,
+    /// Has a value of other inputs.
+    pub stale_input: RowSet,
+    /// Has a value of a generation no longer accepted.
+    pub stale_definition: RowSet,
+    /// Has a value of lost origin, and the policy trusts it.
+    pub unknown: RowSet,
+    /// Has a value of lost origin, and the policy is to compute it again.
+    pub distrusted: RowSet,
+}
+
+/// How many rows are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// All live rows.
+    pub total: u64,
+    /// Not selected by the filter.
+    pub filtered: u64,
+    /// Up to date.
+    pub current: u64,
+    /// Failed for good.
+    pub failed: u64,
+    /// Behind a failed or blocked input.
+    pub blocked: u64,
+    /// Of lost origin, trusted or not.
+    pub unknown: u64,
+    /// Never computed.
+    pub unassigned: u64,
+    /// Of other inputs.
+    pub stale_input: u64,
+    /// Of a generation no longer accepted.
+    pub stale_definition: u64,
+}
+
+impl Counts {
+    /// Rows that the filter selects.
+    pub const fn eligible(&self) -> u64 {
+        self.total - self.filtered
+    }
+
+    /// Rows that still need a value.
+    pub const fn remaining(&self) -> u64 {
+        self.unassigned + self.stale_input + self.stale_definition
+    }
+
+    /// Adds the counts of other rows.
+    pub fn add(&mut self, other: &Self) {
+        let Self { total, filtered, current, failed, blocked, unknown, unassigned, stale_input, stale_definition } =
+            other;
+        self.total += total;
+        self.filtered += filtered;
+        self.current += current;
+        self.failed += failed;
+        self.blocked += blocked;
+        self.unknown += unknown;
+        self.unassigned += unassigned;
+        self.stale_input += stale_input;
+        self.stale_definition += stale_definition;
+    }
+}
+
+/// Identities of a fragment at the version that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identities {
+    /// Of the inputs.
+    pub in_id: Identity,
+    /// Of the filter and its columns.
+    pub elig_id: Option<Identity>,
+    /// Of the column itself.
+    pub out: Option<Identity>,
+}
+
+/// Sorts the live rows of a fragment into states.
+///
+/// `filtered` must hold for the present `elig_id`: the record's own set if its `elig_id` is the
+/// present one, else the result of a scan.
+pub fn classify(
+    record: Option<&CoverageRecord>,
+    identities: &Identities,
+    filtered: &RowSet,
+    live: &RowSet,
+    definition: &Definition,
+    generation: &GenerationId,
+) -> FragmentState {
+    let mut state = FragmentState { filtered: live.intersection(filtered), ..FragmentState::default() };
+    let mut rest = live.difference(filtered);
+    for run in record.map(|record| record.runs.as_slice()).unwrap_or_default() {
+        let rows = rest.intersection(&run.rows);
+        if rows.is_empty() {
+            continue;
+        }
+        rest.remove(&rows);
+        let own = run.generation.as_ref() == Some(generation);
+        let accepted = own || run.generation.as_ref().is_some_and(|made| definition.accepted_generations.contains(made));
+        let same_input = run.in_id == identities.in_id;
+        let set = match run.outcome {
+            Outcome::Supplied => &mut state.current,
+            Outcome::Unknown if definition.on_unknown == OnUnknown::Trust => &mut state.unknown,
+            Outcome::Unknown => &mut state.distrusted,
+            Outcome::Value | Outcome::Null | Outcome::Failed if !same_input => &mut state.stale_input,
+            Outcome::Value | Outcome::Null if accepted => &mut state.current,
+            Outcome::Failed if own => &mut state.failed,
+            Outcome::Value | Outcome::Null | Outcome::Failed => &mut state.stale_definition,
+        };
+        set.extend(&rows);
+    }
+    state.unassigned = rest;
+    state
+}
+
+impl FragmentState {
+    /// Rows that a planner may hand out: unassigned, stale, or distrusted.
+    pub fn in_need(&self) -> RowSet {
+        let mut rows = self.unassigned.union(&self.stale_input);
+        rows.extend(&self.stale_definition);
+        rows.extend(&self.distrusted);
+        rows
+    }
+
+    /// Whether nothing of the fragment needs work and nothing can change without a new identity.
+    pub fn is_settled(&self) -> bool {
+        self.in_need().is_empty() && self.blocked.is_empty()
+    }
+
+    /// How many rows are in each state.
+    pub fn counts(&self) -> Counts {
+        let Self {
+            filtered,
+            current,
+            failed,
+            blocked,
+            unassigned,
+            stale_input,
+            stale_definition,
+            unknown,
+            distrusted,
+        } = self;
+        let mut counts = Counts {
+            total: 0,
+            filtered: filtered.len(),
+            current: current.len(),
+            failed: failed.len(),
+            blocked: blocked.len(),
+            unknown: unknown.len() + distrusted.len(),
+            unassigned: unassigned.len(),
+            stale_input: stale_input.len(),
+            stale_definition: stale_definition.len(),
+        };
+        counts.total = counts.filtered + counts.current + counts.failed + counts.blocked + counts.unknown
+            + counts.remaining();
+        counts
+    }
+
+    /// Moves rows behind a failed or blocked input from need into `blocked`.
+    pub fn block(&mut self, behind: &RowSet) {
+        for set in [
+            &mut self.unassigned,
+            &mut self.stale_input,
+            &mut self.stale_definition,
+            &mut self.distrusted,
+        ] {
+            let rows = set.intersection(behind);
+            set.remove(&rows);
+            self.blocked.extend(&rows);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! SQL expressions over the columns of one row.
+//!
+//! The way of an expression, one module a step: [`limits`] bounds the text, [`parse`] makes a syntax
+//! tree of it, [`resolve`] ties names to columns and refuses what a row cannot answer, [`canonical`]
+//! prints the tree for content digests, [`plan`] gives it types, [`constants`] computes what does not
+//! depend on a row, [`checked`] makes arithmetic fail instead of wrapping, and [`program`] runs it.
+
+mod canonical;
+mod checked;
+mod compile;
+mod constants;
+mod decimal_range;
+mod dialect;
+mod error;
+mod filter;
+mod function;
+mod lazy_logic;
+mod limits;
+mod names;
+mod parse;
+mod plan;
+mod program;
+mod resolve;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use error::{EvaluateError, SqlError};
+pub use filter::SqlFilter;
+pub use function::SqlFunction;

@@ -1,0 +1,63 @@
+//! The functions and settings that every expression is planned and evaluated with.
+
+use std::sync::LazyLock;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::session_state::SessionState;
+use datafusion::prelude::SessionConfig;
+
+/// The state that is shared by all expressions: DataFusion's default functions and expression
+/// planners. It holds no tables, and none of its settings come from the environment.
+pub(super) fn state() -> &'static SessionState {
+    static STATE: LazyLock<SessionState> = LazyLock::new(|| {
+        let mut config = SessionConfig::new();
+        let parser = &mut config.options_mut().sql_parser;
+        // Lance stores plain strings; views would be converted row by row at the end.
+        parser.map_string_types_to_utf8view = false;
+        parser.support_varchar_with_length = true;
+        SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features()
+            .build()
+    });
+    &STATE
+}
+
+/// What a function name stands for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum FunctionClass {
+    Scalar,
+    Aggregate,
+    Window,
+    /// Turns one row into several.
+    Unnest,
+    Unknown,
+}
+
+/// What the function `name`, in the planner's case, stands for.
+pub(super) fn function_class(name: &str) -> FunctionClass {
+    let state = state();
+    if state.scalar_functions().contains_key(name)
+        || state.higher_order_functions().contains_key(name)
+        // The planner rewrites this one before it looks for functions.
+        || name == "make_map"
+    {
+        FunctionClass::Scalar
+    } else if name == "unnest" {
+        FunctionClass::Unnest
+    } else if state.aggregate_functions().contains_key(name) {
+        FunctionClass::Aggregate
+    } else if state.window_functions().contains_key(name) {
+        FunctionClass::Window
+    } else {
+        FunctionClass::Unknown
+    }
+}
+
+/// The names of all functions that compute a value from one row.
+pub(super) fn function_names() -> Vec<&'static str> {
+    let state = state();
+    let scalar = state.scalar_functions().keys();
+    let higher_order = state.higher_order_functions().keys();
+    scalar.chain(higher_order).map(String::as_str).collect()
+}
