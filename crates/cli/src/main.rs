@@ -1,1 +1,53 @@
-fn main() {}
+//! `lance-backfill`: keeps computed columns of Lance tables up to date.
+
+mod args;
+mod commands;
+mod exit;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Arguments;
+use crate::exit::Exit;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers, everything else is bad input; clap exits 0 or 2.
+            error.exit();
+        }
+    };
+    start_log(&arguments);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(arguments.json, &format!("cannot start: {error}"), Exit::Failed),
+    };
+    let exit = runtime.block_on(async {
+        tokio::select! {
+            exit = commands::run(&arguments) => exit,
+            signal = exit::signal() => {
+                output::note("stopped; what was committed stays, run the command again to go on");
+                signal
+            }
+        }
+    });
+    // Work that is still running is dropped: nothing counts before its checkpoint manifest is there.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    exit.into()
+}
+
+/// Logs go to stderr, warnings only unless asked for more.
+fn start_log(arguments: &Arguments) {
+    let level = match arguments.verbose {
+        0 => "error,lance_backfill=warn",
+        1 => "warn,lance_backfill=info",
+        _ => "info,lance_backfill=debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LANCE_BACKFILL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

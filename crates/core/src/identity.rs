@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::ids::FieldId;
 use crate::table::{FieldView, FragmentView};
@@ -71,12 +71,12 @@ pub struct Place {
 
 /// Identity of the given fields in a fragment; absent columns count as such.
 pub fn of_fields<'a>(fragment: &FragmentView, fields: impl IntoIterator<Item = &'a FieldView>) -> Identity {
-    let mut digest = Xxh3::new();
+    let mut text = Vec::with_capacity(128);
     for field in fields {
-        digest_field(&mut digest, fragment, &field.tree_ids);
-        digest.update(b"/");
+        describe_field(&mut text, fragment, &field.tree_ids);
+        text.push(b'/');
     }
-    Identity(digest.digest128())
+    Identity(xxh3_128(&text))
 }
 
 /// Identity of the filter's columns together with the filter itself; `None` without a filter.
@@ -87,10 +87,9 @@ pub fn of_filter<'a>(
 ) -> Option<Identity> {
     let filter = filter?;
     let Identity(columns) = of_fields(fragment, fields);
-    let mut digest = Xxh3::new();
-    digest.update(filter.as_bytes());
-    digest.update(&columns.to_le_bytes());
-    Some(Identity(digest.digest128()))
+    let mut text = filter.as_bytes().to_vec();
+    text.extend_from_slice(&columns.to_le_bytes());
+    Some(Identity(xxh3_128(&text)))
 }
 
 /// Where the output fields stand in a fragment, or `None` when no file holds any of them.
@@ -116,18 +115,11 @@ pub fn fingerprint(
     elig_id: Option<Identity>,
     out: Option<Identity>,
 ) -> u64 {
-    let mut digest = Xxh3::new();
-    digest.update(&fragment.id.to_le_bytes());
-    for part in [Some(in_id), elig_id, out] {
-        match part {
-            Some(Identity(value)) => digest.update(&value.to_le_bytes()),
-            None => digest.update(b"-"),
-        }
-    }
+    let mut text = describe_identities(fragment.id, in_id, elig_id, out);
     if let Some(deletion) = &fragment.deletion {
-        digest.update(deletion.token.as_bytes());
+        text.extend_from_slice(deletion.token.as_bytes());
     }
-    digest.digest()
+    xxh3_64(&text)
 }
 
 /// Name of the folder of records that belong to a fragment in exactly this state.
@@ -137,35 +129,35 @@ pub fn record_key(
     elig_id: Option<Identity>,
     out: Option<Identity>,
 ) -> Identity {
-    let mut digest = Xxh3::new();
-    digest.update(&fragment.to_le_bytes());
+    Identity(xxh3_128(&describe_identities(fragment, in_id, elig_id, out)))
+}
+
+fn describe_identities(fragment: u64, in_id: Identity, elig_id: Option<Identity>, out: Option<Identity>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(96);
+    text.extend_from_slice(&fragment.to_le_bytes());
     for part in [Some(in_id), elig_id, out] {
         match part {
-            Some(Identity(value)) => digest.update(&value.to_le_bytes()),
-            None => digest.update(b"-"),
+            Some(Identity(value)) => text.extend_from_slice(&value.to_le_bytes()),
+            None => text.push(b'-'),
         }
     }
-    Identity(digest.digest128())
+    text
 }
 
 fn holds(fields: &[&FieldView], id: FieldId) -> bool {
     id >= 0 && fields.iter().any(|field| field.tree_ids.contains(&id))
 }
 
-fn digest_field(digest: &mut Xxh3, fragment: &FragmentView, tree_ids: &[FieldId]) {
-    for (kind, files) in [(b"f", &fragment.files), (b"o", &fragment.overlays)] {
+fn describe_field(text: &mut Vec<u8>, fragment: &FragmentView, tree_ids: &[FieldId]) {
+    for (kind, files) in [(b'f', &fragment.files), (b'o', &fragment.overlays)] {
         for file in files {
-            for (place, id) in file.fields.iter().enumerate() {
-                if *id < 0 || !tree_ids.contains(id) {
-                    continue;
-                }
-                let column = file.columns.get(place).copied().unwrap_or(-1);
-                digest.update(kind);
-                digest.update(file.name.as_bytes());
+            for (id, column) in file.fields.iter().zip(file.columns.iter()) {
                 // The position within the tree, not the id: an id may be given anew.
-                let leaf = tree_ids.iter().position(|tree_id| tree_id == id).unwrap_or_default();
-                digest.update(&leaf.to_le_bytes());
-                digest.update(&column.to_le_bytes());
+                let Some(leaf) = tree_ids.iter().position(|tree_id| tree_id == id && *id >= 0) else { continue };
+                text.push(kind);
+                text.extend_from_slice(file.name.as_bytes());
+                text.extend_from_slice(&leaf.to_le_bytes());
+                text.extend_from_slice(&column.to_le_bytes());
             }
         }
     }

@@ -19,3 +19,4 @@ pub mod rows;
 pub mod snapshot;
 pub mod state;
 pub mod table;
+pub mod types;

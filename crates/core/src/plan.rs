@@ -37,6 +37,8 @@ pub struct Limits {
     pub target_s: f64,
     /// Workers that may work at once.
     pub workers: u32,
+    /// Rows of one batch, whatever the speed.
+    pub most_rows_per_batch: u64,
     /// Batches of one page.
     pub most_batches: usize,
     /// Slices of one batch.
@@ -138,7 +140,7 @@ fn rows_per_batch(total: u64, limits: &Limits) -> u64 {
     let share = total.div_ceil(u64::from(limits.workers.max(1)) * 2);
     // A share below the floor is only useful when rows are slow.
     let floor = FEWEST_ROWS_WORTH_A_BATCH.min(target);
-    target.min(share.max(floor)).max(1)
+    target.min(share.max(floor)).min(limits.most_rows_per_batch).max(1)
 }
 
 /// A fold is due when parts wait and no batch of the fragment is open or still to be cut.
@@ -185,6 +187,7 @@ mod tests {
             measured: true,
             target_s: 30.0,
             workers: 2,
+            most_rows_per_batch: u64::MAX,
             most_batches: 64,
             most_slices: 16,
             deadline_s: 60,

@@ -127,6 +127,12 @@ impl Entry {
         }
     }
 
+    /// Whether some rows failed.
+    pub fn has_failures(&self) -> bool {
+        let [_, _, failed, ..] = self.rows;
+        failed > 0 || self.others.iter().any(|other| other.outcome == Outcome::Failed)
+    }
+
     /// The rows by state if the entry leaves nothing to do under this definition.
     pub fn settled_counts(
         &self,

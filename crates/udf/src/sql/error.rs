@@ -36,6 +36,17 @@ pub enum SqlError {
         /// The most levels an expression may nest.
         limit: usize,
     },
+    /// A construct whose operands are planned twice nests in its own operands too often.
+    #[error(
+        "`{construct}` nests deeper than {limit} levels inside such constructs, and each level doubles \
+         the work; compute the inner value in a column of its own"
+    )]
+    TooEntangled {
+        /// The innermost construct.
+        construct: String,
+        /// The most levels such constructs may nest.
+        limit: usize,
+    },
     /// The parser gave up after much more work than an expression of this length needs.
     #[error(
         "the expression is too ambiguous to parse; close every bracket and CASE, or split the \
@@ -241,8 +252,8 @@ impl SqlError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct EvaluateError {
-    /// One stable word: `overflow`, `divide_by_zero`, `cast`, `parse`, `arithmetic`, `compute`,
-    /// `execution` or `internal` for values, `missing_input` or `input_type` for a batch that does
+    /// One stable word: `overflow`, `divide_by_zero`, `cast`, `parse`, `compute`, `execution` or
+    /// `internal` for values, `missing_input` or `input_type` for a batch that does
     /// not fit the compiled expression.
     pub kind: String,
     /// What happened, in one line of at most about 300 characters. It holds no data of the row but
@@ -280,11 +291,15 @@ impl From<&ArrowError> for EvaluateError {
             ArrowError::CastError(message) => Self::new("cast", message),
             ArrowError::ParseError(message) => Self::new("parse", message),
             ArrowError::ComputeError(message) => Self::new("compute", message),
-            // The kernels report an out-of-range decimal as an invalid argument.
-            ArrowError::InvalidArgumentError(message) if message.contains("too large") => {
+            // The kernels report digits that do not fit a decimal, and bytes that are no text, as
+            // invalid arguments.
+            ArrowError::InvalidArgumentError(message) if message.contains("Decimal") => {
                 Self::new("overflow", message)
             }
-            ArrowError::InvalidArgumentError(message) => Self::new("arithmetic", message),
+            ArrowError::InvalidArgumentError(message) if message.contains("UTF-8") => {
+                Self::new("cast", message)
+            }
+            ArrowError::InvalidArgumentError(message) => Self::new("compute", message),
             ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
                 Some(inner) => Self::from(inner),
                 None => Self::new("execution", &inner.to_string()),
@@ -306,13 +321,18 @@ fn message_of(error: &DataFusionError) -> String {
         }
         other => other.strip_backtrace(),
     };
-    one_line(&message)
+    // Some messages end with a dump of the syntax tree, spans and all.
+    let readable = match message.split_once('{') {
+        Some((start, dump)) if dump.contains("Span(") => start.trim_end(),
+        _ => &message,
+    };
+    one_line(readable)
 }
 
 /// Whether a planner's message is about the types of arguments.
 fn mentions_types(message: &str) -> bool {
     let message = message.to_lowercase();
-    ["coerc", "type", "argument", "signature", "cast"]
+    ["coerc", "type", "argument", "signature", "cast", "expects"]
         .iter()
         .any(|word| message.contains(word))
 }

@@ -14,6 +14,9 @@ use super::error::SqlError;
 pub(super) const LENGTH: usize = 64 * 1024;
 /// The most levels an expression may nest, where each operator of a chain is a level.
 pub(super) const DEPTH: usize = 400;
+/// The most levels that constructs may nest in each other whose operands DataFusion plans or
+/// evaluates more than once: BETWEEN, ANY, ALL, maps and functions of lambdas.
+pub(super) const DOUBLINGS: usize = 8;
 
 /// Refuses a text that is longer than [`LENGTH`].
 pub(super) fn check_length(text: &str) -> Result<(), SqlError> {

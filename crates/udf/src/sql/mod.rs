@@ -1,9 +1,9 @@
 //! SQL expressions over the columns of one row.
 //!
-//! The way of an expression, one module a step: [`limits`] bounds the text, [`parse`] makes a syntax
-//! tree of it, [`resolve`] ties names to columns and refuses what a row cannot answer, [`canonical`]
-//! prints the tree for content digests, [`plan`] gives it types, [`constants`] computes what does not
-//! depend on a row, [`checked`] makes arithmetic fail instead of wrapping, and [`program`] runs it.
+//! The way of an expression, one module a step: `limits` bounds the text, `parse` makes a syntax
+//! tree of it, `resolve` ties names to columns and refuses what a row cannot answer, `canonical`
+//! prints the tree for content digests, `plan` gives it types, `constants` computes what does not
+//! depend on a row, `checked` makes arithmetic fail instead of wrapping, and `program` runs it.
 
 mod canonical;
 mod checked;
@@ -14,6 +14,8 @@ mod dialect;
 mod error;
 mod filter;
 mod function;
+mod guard;
+mod lazy_coalesce;
 mod lazy_logic;
 mod limits;
 mod names;
@@ -25,6 +27,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compile::type_of_cast;
 pub use error::{EvaluateError, SqlError};
 pub use filter::SqlFilter;
 pub use function::SqlFunction;

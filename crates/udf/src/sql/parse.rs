@@ -35,7 +35,7 @@ pub(super) fn parse_expression(text: &str) -> Result<Expr, SqlError> {
     match &parser.peek_token_ref().token {
         Token::EOF => Ok(expression),
         other => Err(SqlError::TrailingText {
-            found: one_line(&other.to_string()),
+            found: visible(&other.to_string()),
         }),
     }
 }
@@ -54,4 +54,15 @@ fn refusal(dialect: &ExpressionDialect, error: &ParserError) -> SqlError {
             }
         }
     }
+}
+
+/// `text` in one line, with control characters as escapes.
+fn visible(text: &str) -> String {
+    one_line(text)
+        .chars()
+        .map(|character| match character {
+            control if control.is_control() => control.escape_default().to_string(),
+            other => other.to_string(),
+        })
+        .collect()
 }

@@ -19,8 +19,9 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::error::SqlError;
+use super::limits;
 use super::names::{NoSuchName, close_names, find_name};
-use super::session::{FunctionClass, function_class, function_names};
+use super::session::{FunctionClass, function_class, function_names, is_higher_order};
 
 /// A syntax tree whose names are settled.
 pub(super) struct Resolved {
@@ -37,6 +38,7 @@ pub(super) fn resolve(mut tree: Expr, schema: &Schema) -> Result<Resolved, SqlEr
         names: schema.fields().iter().map(|f| f.name().as_str()).collect(),
         columns: BTreeSet::new(),
         lambdas: Vec::new(),
+        doublings: 0,
     };
     match tree.visit(&mut resolver) {
         ControlFlow::Continue(()) => Ok(Resolved {
@@ -53,6 +55,8 @@ struct Resolver<'a> {
     columns: BTreeSet<usize>,
     /// The parameters of the lambdas around the current node, the innermost last.
     lambdas: Vec<Vec<String>>,
+    /// How many constructs around the current node double the work for it.
+    doublings: usize,
 }
 
 impl VisitorMut for Resolver<'_> {
@@ -63,7 +67,7 @@ impl VisitorMut for Resolver<'_> {
     }
 
     fn pre_visit_expr(&mut self, node: &mut Expr) -> ControlFlow<Self::Break> {
-        match self.settle(node) {
+        match self.settle(node).and_then(|()| self.enter(node)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
@@ -72,6 +76,9 @@ impl VisitorMut for Resolver<'_> {
     fn post_visit_expr(&mut self, node: &mut Expr) -> ControlFlow<Self::Break> {
         if matches!(node, Expr::Lambda(_)) {
             self.lambdas.pop();
+        }
+        if doubling_construct(node).is_some() {
+            self.doublings -= 1;
         }
         ControlFlow::Continue(())
     }
@@ -87,6 +94,20 @@ impl VisitorMut for Resolver<'_> {
 }
 
 impl Resolver<'_> {
+    /// Counts a settled node whose operands are worked on more than once.
+    fn enter(&mut self, node: &Expr) -> Result<(), SqlError> {
+        if let Some(construct) = doubling_construct(node) {
+            self.doublings += 1;
+            if self.doublings > limits::DOUBLINGS {
+                return Err(SqlError::TooEntangled {
+                    construct,
+                    limit: limits::DOUBLINGS,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Rewrites one node; its children are visited afterwards.
     fn settle(&mut self, node: &mut Expr) -> Result<(), SqlError> {
         match node {
@@ -259,6 +280,20 @@ fn settle_function(function: &mut Function) -> Result<(), SqlError> {
         });
     }
     Ok(())
+}
+
+/// The name of a construct whose operands are planned or evaluated more than once.
+fn doubling_construct(node: &Expr) -> Option<String> {
+    match node {
+        Expr::Between { .. } => Some("BETWEEN".to_owned()),
+        Expr::AnyOp { .. } => Some("ANY".to_owned()),
+        Expr::AllOp { .. } => Some("ALL".to_owned()),
+        Expr::Function(function) => {
+            let name = function.name.to_string();
+            (name == "map" || is_higher_order(&name)).then_some(name)
+        }
+        _ => None,
+    }
 }
 
 fn is_wildcard(argument: &FunctionArg) -> bool {

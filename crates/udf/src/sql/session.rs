@@ -54,6 +54,11 @@ pub(super) fn function_class(name: &str) -> FunctionClass {
     }
 }
 
+/// Whether the function `name` takes a lambda.
+pub(super) fn is_higher_order(name: &str) -> bool {
+    state().higher_order_functions().contains_key(name)
+}
+
 /// The names of all functions that compute a value from one row.
 pub(super) fn function_names() -> Vec<&'static str> {
     let state = state();

@@ -1,0 +1,224 @@
+//! The command line.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps computed columns of Lance tables up to date.
+///
+/// Declare a column by an expression, then refresh the table: rows that have no value, or a value of
+/// older inputs, are computed and committed; everything else is left alone.
+#[derive(Debug, Parser)]
+#[command(name = "lance-backfill", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Print one JSON document on stdout; progress and logs go to stderr.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Log more to stderr; twice for all details. LANCE_BACKFILL_LOG takes a filter.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(flatten)]
+    pub(crate) process: ProcessArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lance-backfill column add flights.lance delay_recovered --sql 'dep_delay - arr_delay' --where 'arr_delay IS NOT NULL'
+  lance-backfill plan flights.lance
+  lance-backfill refresh flights.lance
+  lance-backfill status flights.lance --json
+
+Exit codes: 0 nothing left to do, 1 failed, held or error budget exceeded, 2 bad input and nothing
+changed, 130 or 143 stopped by a signal (run the command again to go on).";
+
+/// What this process may use.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ProcessArguments {
+    /// Option of the table's object store, such as aws_region=eu-central-1; may be given often.
+    #[arg(long = "storage-option", value_name = "KEY=VALUE", global = true, value_parser = key_value)]
+    pub(crate) storage_options: Vec<(String, String)>,
+
+    /// Slices to work on at once; one per core without.
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: Option<u16>,
+
+    /// Folder for locks of this machine's sessions.
+    #[arg(long, value_name = "FOLDER", global = true, env = "LANCE_BACKFILL_CACHE", hide_env_values = true)]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Declare, show, change and drop computed columns.
+    #[command(subcommand)]
+    Column(ColumnCommand),
+    /// Show what a refresh would do, and why; calls no function and writes nothing but what it learned.
+    Plan(PlanArguments),
+    /// Bring every computed column, or one, up to date once.
+    Refresh(RefreshArguments),
+    /// Show what the rows of each computed column hold and need.
+    Status(TableArguments),
+    /// List the rows that could not be computed, with their errors.
+    Failures(ColumnArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ColumnCommand {
+    /// Declare a computed column; nothing is computed yet.
+    Add(AddArguments),
+    /// List the computed columns of a table.
+    List(TableArguments),
+    /// Show one computed column in full.
+    Show(ColumnArguments),
+    /// Change expression, filter or policy.
+    Alter(AlterArguments),
+    /// Do nothing unattended on a column until 'resume'.
+    Pause(ColumnArguments),
+    /// End a pause or a hold.
+    Resume(ColumnArguments),
+    /// Stop computing a column; its values stay.
+    Drop(DropArguments),
+}
+
+/// A table.
+#[derive(Debug, Args)]
+pub(crate) struct TableArguments {
+    /// Path or URI of the table.
+    pub(crate) table: String,
+}
+
+/// A column of a table.
+#[derive(Debug, Args)]
+pub(crate) struct ColumnArguments {
+    /// Path or URI of the table.
+    pub(crate) table: String,
+    /// Name of the computed column.
+    pub(crate) column: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddArguments {
+    #[command(flatten)]
+    pub(crate) target: ColumnArguments,
+    /// SQL expression over other columns of the same row.
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(crate) sql: String,
+    /// SQL filter: only rows that it selects are computed.
+    #[arg(long = "where", value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+    /// Type of the column, such as double, string or fixed_size_list<float, 128>; that of the expression without.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) output_type: Option<String>,
+    /// Take over an existing column: its values stay, its missing ones are computed.
+    #[arg(long)]
+    pub(crate) adopt: bool,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArguments,
+}
+
+/// What happens with rows that cannot be computed.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PolicyArguments {
+    /// A row that cannot be computed is recorded and skipped, or stops the refresh.
+    #[arg(long, value_enum)]
+    pub(crate) on_error: Option<OnErrorArgument>,
+    /// Failed rows that are tolerated.
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) max_failed_rows: Option<u64>,
+    /// Failed share of the computed rows that is tolerated, looked at after 100 rows [default: 0.05].
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) max_failed_fraction: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OnErrorArgument {
+    /// Record the row and go on, within the budget.
+    Skip,
+    /// Stop at the first failed row.
+    Fail,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AlterArguments {
+    #[command(flatten)]
+    pub(crate) target: ColumnArguments,
+    /// New SQL expression, of the column's type.
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(crate) sql: Option<String>,
+    /// New SQL filter.
+    #[arg(long = "where", value_name = "FILTER", conflicts_with = "no_filter")]
+    pub(crate) filter: Option<String>,
+    /// Compute all rows from now on.
+    #[arg(long)]
+    pub(crate) no_filter: bool,
+    /// What becomes of values of the present expression.
+    #[arg(long, value_enum, default_value = "only_new")]
+    pub(crate) on_change: OnChangeArgument,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArguments,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum OnChangeArgument {
+    /// They stand; rows without a value get the new expression's.
+    OnlyNew,
+    /// They become stale and are computed again by the next refresh.
+    RecomputeAll,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DropArguments {
+    #[command(flatten)]
+    pub(crate) target: ColumnArguments,
+    /// Remove the column and its values from the table too.
+    #[arg(long)]
+    pub(crate) drop_values: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// Path or URI of the table.
+    pub(crate) table: String,
+    /// Only this column, and what it reads.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) column: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RefreshArguments {
+    /// Path or URI of the table.
+    pub(crate) table: String,
+    /// Only this column; those that it reads are left as they are.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) column: Option<String>,
+    /// Most rows of one batch: smaller batches lose less when the process is killed.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) batch_rows: Option<u64>,
+}
+
+impl ProcessArguments {
+    pub(crate) fn storage_options(&self) -> HashMap<String, String> {
+        self.storage_options.iter().cloned().collect()
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("'{text}' is not KEY=VALUE")),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("'{text}' is not a share between 0 and 1")),
+    }
+}

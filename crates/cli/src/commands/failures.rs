@@ -1,0 +1,77 @@
+//! `failures`: the rows that could not be computed.
+
+use lance_backfill_embedded::catalog::Catalog;
+use lance_backfill_ports::Result;
+use serde::Serialize;
+
+use crate::args::{ColumnArguments, ProcessArguments};
+use crate::exit::Exit;
+use crate::output::{self, number};
+
+/// Rows shown to a person; JSON has all of them.
+const MOST_SHOWN: usize = 50;
+
+#[derive(Serialize)]
+struct Failures {
+    table: String,
+    column: String,
+    version: u64,
+    rows_failed: u64,
+    failures: Vec<Failure>,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    fragment: u64,
+    offset: u32,
+    kind: String,
+    message: String,
+    attempts: u32,
+}
+
+pub(super) async fn run(arguments: &ColumnArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+    let engine = super::open(&arguments.table, process, None).await?;
+    let version = engine.latest().await?;
+    let catalog = Catalog::read(version.view())?;
+    catalog.expect(&arguments.column)?;
+    let mut failures = vec![];
+    for record in engine.failed_records(&version, &catalog, &arguments.column).await? {
+        for errors in &record.errors {
+            failures.extend(errors.rows.iter().map(|offset| Failure {
+                fragment: record.fragment,
+                offset,
+                kind: errors.kind.clone(),
+                message: errors.message.clone(),
+                attempts: errors.attempts,
+            }));
+        }
+    }
+    let report = Failures {
+        table: arguments.table.clone(),
+        column: arguments.column.clone(),
+        version: version.view().version,
+        rows_failed: failures.len() as u64,
+        failures,
+    };
+    Ok(output::result(json, &report, || text(&report)))
+}
+
+fn text(report: &Failures) -> String {
+    if report.failures.is_empty() {
+        return format!("no row of '{}' failed", report.column);
+    }
+    let rows: Vec<Vec<String>> = report
+        .failures
+        .iter()
+        .take(MOST_SHOWN)
+        .map(|failure| {
+            vec![failure.fragment.to_string(), failure.offset.to_string(), failure.kind.clone(), failure.message.clone()]
+        })
+        .collect();
+    let mut text = output::table(&["fragment", "offset", "error", "message"], &rows);
+    if report.failures.len() > MOST_SHOWN {
+        let more = report.failures.len() - MOST_SHOWN;
+        text.push_str(&format!("\n… and {} more; --json lists all", number(more as u64)));
+    }
+    text
+}

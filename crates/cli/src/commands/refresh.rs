@@ -1,0 +1,188 @@
+//! `refresh`: bring computed columns up to date once.
+
+use lance_backfill_embedded::catalog::Catalog;
+use lance_backfill_embedded::converge::{Converged, Stopped};
+use lance_backfill_ports::Result;
+use serde::Serialize;
+
+use super::status::{Numbers, survey_numbers};
+use crate::args::{ProcessArguments, RefreshArguments};
+use crate::exit::Exit;
+use crate::output::{self, number};
+use crate::progress::Bar;
+
+/// Passes over all columns before we leave the rest to the next refresh: writers may never rest.
+const MOST_PASSES: usize = 3;
+
+#[derive(Serialize)]
+struct Refreshed {
+    table: String,
+    source_version: u64,
+    published_version: Option<u64>,
+    columns: Vec<RefreshedColumn>,
+}
+
+#[derive(Serialize)]
+struct RefreshedColumn {
+    column: String,
+    #[serde(flatten)]
+    numbers: Numbers,
+    rows_assigned: u64,
+    batches: u64,
+    bytes_written: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+}
+
+pub(super) async fn run(arguments: &RefreshArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+    let engine = super::open(&arguments.table, process, arguments.batch_rows).await?;
+    let version = engine.latest().await?;
+    let source_version = version.view().version;
+    let catalog = Catalog::read(version.view())?;
+    let wanted: Vec<String> = match &arguments.column {
+        Some(column) => vec![acting(&catalog, column)?],
+        None => catalog
+            .acting()
+            .filter(|bound| bound.definition.auto)
+            .map(|bound| bound.output.name.clone())
+            .collect(),
+    };
+    report_left_out(&catalog, arguments);
+    let bar = Bar::new();
+    let mut done: Vec<(String, Converged)> =
+        wanted.iter().map(|column| (column.clone(), Converged::default())).collect();
+    let mut published = None;
+    for _ in 0..MOST_PASSES {
+        let mut worked = false;
+        for (column, sum) in &mut done {
+            if sum.stopped.is_some() {
+                continue;
+            }
+            let version = engine.latest().await?;
+            let catalog = Catalog::read(version.view())?;
+            let converged = engine.converge(&catalog, column, &bar).await?;
+            worked |= converged.rows_assigned > 0 || converged.batches > 0;
+            published = converged.published_version.or(published);
+            add(sum, converged);
+        }
+        // One column's commit makes work for those that read it; a pass without work ends it.
+        if !worked || done.len() == 1 {
+            break;
+        }
+    }
+    bar.finish();
+    let version = engine.latest().await?;
+    let catalog = Catalog::read(version.view())?;
+    let numbers = survey_numbers(&engine, &version, &catalog, &|bound| wanted.contains(&bound.output.name)).await?;
+    let columns: Vec<RefreshedColumn> = done
+        .into_iter()
+        .map(|(column, converged)| RefreshedColumn {
+            numbers: numbers.get(&column).map(|found| found.numbers.clone()).unwrap_or_default(),
+            column,
+            rows_assigned: converged.rows_assigned,
+            batches: converged.batches,
+            bytes_written: converged.bytes_written,
+            stopped: converged.stopped.as_ref().map(describe),
+        })
+        .collect();
+    if columns.iter().all(|column| column.stopped.is_none()) {
+        engine.rest();
+    }
+    let report = Refreshed { table: arguments.table.clone(), source_version, published_version: published, columns };
+    output::result(json, &report, || text(&report));
+    Ok(exit(&report))
+}
+
+fn acting(catalog: &Catalog, column: &str) -> Result<String> {
+    use lance_backfill_ports::Error;
+    let declared = catalog.expect(column)?;
+    match &declared.bound {
+        Err(detached) => Err(Error::invalid(format!("column '{column}' is detached: {detached}"))),
+        Ok(bound) if catalog.cyclic.contains(&bound.output.id) => Err(Error::invalid(format!(
+            "column '{column}' is in a cycle of computed columns: change one of them with 'column alter'"
+        ))),
+        Ok(bound) => Ok(bound.output.name.clone()),
+    }
+}
+
+fn report_left_out(catalog: &Catalog, arguments: &RefreshArguments) {
+    if arguments.column.is_some() {
+        return;
+    }
+    for declared in &catalog.declared {
+        match &declared.bound {
+            Err(detached) => output::note(&format!("column '{}' is left out: {detached}", declared.name())),
+            Ok(bound) if catalog.cyclic.contains(&bound.output.id) => {
+                output::note(&format!("column '{}' is left out: it is in a cycle", declared.name()));
+            }
+            Ok(bound) if !bound.definition.auto => {
+                output::note(&format!("column '{}' is left out: it is paused ('column resume' ends that)", declared.name()));
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+fn add(sum: &mut Converged, more: Converged) {
+    let Converged { rows_assigned, batches, bytes_written, published_version, stopped } = more;
+    sum.rows_assigned += rows_assigned;
+    sum.batches += batches;
+    sum.bytes_written += bytes_written;
+    sum.published_version = published_version.or(sum.published_version);
+    sum.stopped = stopped;
+}
+
+fn describe(stopped: &Stopped) -> String {
+    match stopped {
+        Stopped::Budget(message) => format!("error budget exceeded: {message}; see 'failures', then fix the expression or raise --max-failed-rows or --max-failed-fraction with 'column alter'"),
+        Stopped::Held(_, message) => format!("held: {message}; 'column resume' ends that"),
+        Stopped::Fault(message) => format!("the function cannot be called: {message}"),
+    }
+}
+
+fn exit(report: &Refreshed) -> Exit {
+    let mut exit = Exit::Done;
+    for column in &report.columns {
+        if let Some(stopped) = &column.stopped {
+            output::note(&format!("column '{}': {stopped}", column.column));
+            exit = Exit::Failed;
+        } else if column.numbers.rows_failed > 0 {
+            output::note(&format!(
+                "column '{}': {} rows failed, within the error budget; see 'failures'",
+                column.column,
+                number(column.numbers.rows_failed)
+            ));
+        }
+        if column.stopped.is_none() && column.numbers.rows_remaining > 0 {
+            output::note(&format!(
+                "column '{}': {} rows came in meanwhile; refresh again",
+                column.column,
+                number(column.numbers.rows_remaining)
+            ));
+            exit = Exit::Failed;
+        }
+    }
+    exit
+}
+
+fn text(report: &Refreshed) -> String {
+    if report.columns.is_empty() {
+        return format!("{} has no computed columns to refresh; declare one with 'column add'", report.table);
+    }
+    let rows: Vec<Vec<String>> = report
+        .columns
+        .iter()
+        .map(|column| {
+            vec![
+                column.column.clone(),
+                number(column.rows_assigned),
+                number(column.numbers.rows_current),
+                number(column.numbers.rows_failed),
+                number(column.numbers.rows_blocked),
+                number(column.numbers.rows_remaining),
+                number(column.numbers.rows_filtered),
+            ]
+        })
+        .collect();
+    output::table(&["column", "assigned", "current", "failed", "blocked", "remaining", "filtered"], &rows)
+}

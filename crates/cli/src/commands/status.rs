@@ -1,0 +1,176 @@
+//! `status`: what the rows of each computed column hold and need.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lance_backfill_core::definition::{BoundColumn, Function};
+use lance_backfill_core::ledger::standing_hold;
+use lance_backfill_core::state::Counts;
+use lance_backfill_embedded::Engine;
+use lance_backfill_embedded::catalog::{Catalog, Declared};
+use lance_backfill_embedded::converge::generations;
+use lance_backfill_ports::Result;
+use lance_backfill_ports::table::TableVersion;
+use serde::Serialize;
+
+use crate::args::{ProcessArguments, TableArguments};
+use crate::exit::Exit;
+use crate::output::{self, number};
+
+/// Live rows of a column by state.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Numbers {
+    pub(super) rows_total: u64,
+    pub(super) rows_filtered: u64,
+    pub(super) rows_eligible: u64,
+    pub(super) rows_current: u64,
+    pub(super) rows_failed: u64,
+    pub(super) rows_blocked: u64,
+    pub(super) rows_unknown: u64,
+    pub(super) rows_remaining: u64,
+}
+
+impl From<&Counts> for Numbers {
+    fn from(counts: &Counts) -> Self {
+        Self {
+            rows_total: counts.total,
+            rows_filtered: counts.filtered,
+            rows_eligible: counts.eligible(),
+            rows_current: counts.current,
+            rows_failed: counts.failed,
+            rows_blocked: counts.blocked,
+            rows_unknown: counts.unknown,
+            rows_remaining: counts.remaining(),
+        }
+    }
+}
+
+/// What a survey found of one column.
+pub(super) struct Found {
+    pub(super) numbers: Numbers,
+    pub(super) generations: BTreeMap<String, u64>,
+    pub(super) hold: Option<String>,
+}
+
+/// Surveys columns and keeps the numbers, by column name.
+pub(super) async fn survey_numbers(
+    engine: &Engine,
+    version: &Arc<dyn TableVersion>,
+    catalog: &Catalog,
+    wanted: &dyn Fn(&BoundColumn) -> bool,
+) -> Result<BTreeMap<String, Found>> {
+    let surveyed = engine.survey(version, catalog, wanted).await?;
+    Ok(surveyed
+        .into_iter()
+        .map(|(column, survey)| {
+            let entries: Vec<_> = survey.ledger.iter().map(|stored| stored.entry.clone()).collect();
+            let found = Found {
+                numbers: Numbers::from(&survey.counts),
+                generations: generations(&survey),
+                hold: standing_hold(&entries).map(|(_, message)| message.to_owned()),
+            };
+            (column.name().to_owned(), found)
+        })
+        .collect())
+}
+
+#[derive(Serialize)]
+struct Status {
+    table: String,
+    version: u64,
+    columns: Vec<StatusColumn>,
+}
+
+#[derive(Serialize)]
+struct StatusColumn {
+    column: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    generation: String,
+    expression: String,
+    filter: Option<String>,
+    #[serde(flatten)]
+    numbers: Numbers,
+    /// Rows by the generation that made them.
+    generations: BTreeMap<String, u64>,
+}
+
+pub(super) async fn run(arguments: &TableArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+    let engine = super::open(&arguments.table, process, None).await?;
+    let version = engine.latest().await?;
+    let catalog = Catalog::read(version.view())?;
+    let mut found = survey_numbers(&engine, &version, &catalog, &|_| true).await?;
+    let columns: Vec<StatusColumn> = catalog
+        .declared
+        .iter()
+        .map(|declared| column(declared, &catalog, declared.bound.as_ref().ok().and_then(|_| found.remove(declared.name()))))
+        .collect();
+    let status = Status { table: arguments.table.clone(), version: version.view().version, columns };
+    Ok(output::result(json, &status, || text(&status)))
+}
+
+fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> StatusColumn {
+    let (numbers, generations, hold) = match found {
+        Some(found) => (found.numbers, found.generations, found.hold),
+        None => (Numbers::default(), BTreeMap::new(), None),
+    };
+    let (state, reason) = match &declared.bound {
+        Err(detached) => ("detached", Some(detached.to_string())),
+        Ok(bound) if catalog.cyclic.contains(&bound.output.id) => {
+            ("blocked", Some("it is in a cycle of computed columns".to_owned()))
+        }
+        Ok(bound) if !bound.definition.auto => ("paused", None),
+        Ok(_) if hold.is_some() => ("held", hold),
+        Ok(_) if numbers.rows_remaining > 0 => ("in need", None),
+        Ok(_) => ("settled", None),
+    };
+    StatusColumn {
+        column: declared.name().to_owned(),
+        state,
+        reason,
+        generation: declared.definition.generation().to_string(),
+        expression: match &declared.definition.function {
+            Function::Sql { expression, .. } => expression.clone(),
+            Function::Python { entrypoint, .. } => entrypoint.clone(),
+        },
+        filter: declared.definition.filter.clone(),
+        numbers,
+        generations,
+    }
+}
+
+fn text(status: &Status) -> String {
+    if status.columns.is_empty() {
+        return format!("{} has no computed columns; declare one with 'column add'", status.table);
+    }
+    let rows: Vec<Vec<String>> = status
+        .columns
+        .iter()
+        .map(|column| {
+            let numbers = &column.numbers;
+            let mut row = vec![column.column.clone(), column.state.to_owned()];
+            row.extend(
+                [
+                    numbers.rows_total,
+                    numbers.rows_filtered,
+                    numbers.rows_current,
+                    numbers.rows_failed,
+                    numbers.rows_blocked,
+                    numbers.rows_unknown,
+                    numbers.rows_remaining,
+                ]
+                .map(number),
+            );
+            row
+        })
+        .collect();
+    let head = ["column", "state", "rows", "filtered", "current", "failed", "blocked", "unknown", "remaining"];
+    let mut text = output::table(&head, &rows);
+    for column in &status.columns {
+        if let Some(reason) = &column.reason {
+            text.push_str(&format!("\n{}: {reason}", column.column));
+        }
+    }
+    text
+}

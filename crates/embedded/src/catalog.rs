@@ -1,0 +1,107 @@
+//! The computed columns that a table declares.
+
+use std::collections::BTreeSet;
+
+use lance_backfill_core::definition::{BoundColumn, DEFINITION_PREFIX, Definition, Detached, bind};
+use lance_backfill_core::depend::{Node, order};
+use lance_backfill_core::format::decode;
+use lance_backfill_core::ids::{BindingId, FieldId};
+use lance_backfill_core::table::TableView;
+use lance_backfill_ports::{Error, Result};
+
+/// A definition in a table, acting or not.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    /// Ties definition and field.
+    pub binding: BindingId,
+    /// As stored.
+    pub definition: Definition,
+    /// The fields it acts on, or why it does not act.
+    pub bound: std::result::Result<BoundColumn, Detached>,
+}
+
+/// All definitions of a table version.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// Every definition, acting ones in dependency order first.
+    pub declared: Vec<Declared>,
+    /// Output fields of columns in a cycle or behind one.
+    pub cyclic: BTreeSet<FieldId>,
+}
+
+impl Declared {
+    /// The output's present name, or the one at declaration.
+    pub fn name(&self) -> &str {
+        match &self.bound {
+            Ok(bound) => &bound.output.name,
+            Err(_) => self.definition.outputs.first().map(String::as_str).unwrap_or_default(),
+        }
+    }
+}
+
+impl Catalog {
+    /// Reads the definitions of a table version.
+    pub fn read(table: &TableView) -> Result<Self> {
+        let mut declared = vec![];
+        for (key, json) in &table.metadata {
+            let Some(binding) = key.strip_prefix(DEFINITION_PREFIX) else { continue };
+            let binding: BindingId = binding
+                .parse()
+                .map_err(|error| Error::invalid(format!("table metadata '{key}' is not ours")).with_source(error))?;
+            let definition: Definition = decode(json.as_bytes()).map_err(|error| {
+                Error::from(error).with_source(format!("table metadata '{key}'"))
+            })?;
+            let bound = bind(&binding, definition.clone(), table);
+            declared.push(Declared { binding, definition, bound });
+        }
+        Ok(Self::sorted(declared))
+    }
+
+    fn sorted(declared: Vec<Declared>) -> Self {
+        let nodes: Vec<Node> = declared.iter().filter_map(|column| column.bound.as_ref().ok()).map(node).collect();
+        let sorted = order(&nodes);
+        let place = |column: &Declared| match &column.bound {
+            Ok(bound) => sorted.ready.iter().position(|output| *output == bound.output.id).unwrap_or(usize::MAX - 1),
+            Err(_) => usize::MAX,
+        };
+        let mut declared = declared;
+        declared.sort_by_key(place);
+        Self { declared, cyclic: sorted.cyclic.into_iter().collect() }
+    }
+
+    /// Acting columns, dependencies first, cycles left out.
+    pub fn acting(&self) -> impl Iterator<Item = &BoundColumn> {
+        self.declared
+            .iter()
+            .filter_map(|column| column.bound.as_ref().ok())
+            .filter(|bound| !self.cyclic.contains(&bound.output.id))
+    }
+
+    /// The definition of a column, by its present name.
+    pub fn find(&self, column: &str) -> Option<&Declared> {
+        self.declared
+            .iter()
+            .find(|declared| declared.bound.is_ok() && declared.name() == column)
+            .or_else(|| self.declared.iter().find(|declared| declared.name() == column))
+    }
+
+    /// The definition of a column, or an error that says what to do.
+    pub fn expect(&self, column: &str) -> Result<&Declared> {
+        self.find(column).ok_or_else(|| {
+            let known: Vec<&str> = self.declared.iter().map(Declared::name).collect();
+            let known = match known.as_slice() {
+                [] => "the table has none: declare one with 'column add'".to_owned(),
+                known => format!("computed columns are: {}", known.join(", ")),
+            };
+            Error::invalid(format!("'{column}' is not a computed column; {known}"))
+        })
+    }
+}
+
+/// A column and the fields that it reads.
+pub(crate) fn node(bound: &BoundColumn) -> Node {
+    Node {
+        output: bound.output.id,
+        reads: bound.inputs.iter().chain(&bound.filter_inputs).map(|field| field.id).collect(),
+    }
+}

@@ -1,0 +1,185 @@
+//! The engine: one table, its state store, and what this process may use.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lance_backfill_core::coverage::CoverageRecord;
+use lance_backfill_core::definition::BoundColumn;
+use lance_backfill_core::ids::{BindingId, FieldId};
+use lance_backfill_core::plan::PlannedPage;
+use lance_backfill_lance::{LanceTable, ObjectStateStore, OpenOptions};
+use lance_backfill_ports::Result;
+use lance_backfill_ports::table::{Table, TableVersion};
+use lance_backfill_ports::world::World;
+use lance_backfill_stages::column::Column;
+use lance_backfill_stages::column_store::ColumnStore;
+use lance_backfill_stages::execute::Workers;
+use lance_backfill_stages::plan::preview;
+use lance_backfill_stages::survey::{Survey, Unsettled, survey};
+
+use crate::catalog::{Catalog, node};
+use crate::session::Session;
+use crate::system::System;
+use crate::functions;
+
+/// What an engine may use.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// How to reach the table.
+    pub open: OpenOptions,
+    /// Slices at work at once.
+    pub workers: usize,
+    /// Most rows of one batch, whatever the speed.
+    pub most_rows_per_batch: Option<u64>,
+    /// Folder for locks of this machine's sessions.
+    pub cache: PathBuf,
+}
+
+/// One table with the stages around it.
+pub struct Engine {
+    pub(crate) table: Arc<LanceTable>,
+    pub(crate) options: EngineOptions,
+    pub(crate) world: Arc<dyn World>,
+    pub(crate) workers: Workers,
+    state: ObjectStateStore,
+    stores: Mutex<BTreeMap<BindingId, Arc<ColumnStore>>>,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl Engine {
+    /// Opens a table that exists.
+    pub async fn open(uri: &str, options: EngineOptions) -> Result<Self> {
+        let table = Arc::new(LanceTable::open(uri, &options.open).await?);
+        let state = table.state_store().await?;
+        let workers = Workers::new(options.workers);
+        Ok(Self {
+            table,
+            options,
+            world: Arc::new(System),
+            workers,
+            state,
+            stores: Mutex::default(),
+            session: Mutex::default(),
+        })
+    }
+
+    /// The newest version of the table.
+    pub async fn latest(&self) -> Result<Arc<dyn TableVersion>> {
+        self.table.latest().await
+    }
+
+    /// Where the table is, as the user named it.
+    pub fn uri(&self) -> &str {
+        self.table.uri()
+    }
+
+    /// State of a column; caches live as long as the engine.
+    pub(crate) fn store(&self, binding: &BindingId) -> Arc<ColumnStore> {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores
+            .entry(binding.clone())
+            .or_insert_with(|| Arc::new(ColumnStore::new(Arc::new(self.state.folder(binding.as_str())))))
+            .clone()
+    }
+
+    /// This process's session, started at its first use.
+    pub(crate) fn session(&self) -> Result<Arc<Session>> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = &*session {
+            return Ok(session.clone());
+        }
+        let started = Arc::new(Session::start(self.world.token(), self.options.cache.join("sessions"))?);
+        *session = Some(started.clone());
+        Ok(started)
+    }
+
+    /// Says that no batch of this process is open any more.
+    pub(crate) fn forget_session(&self) {
+        if let Some(session) = self.session.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            session.forget();
+        }
+    }
+
+    /// A column with all that the stages need.
+    pub(crate) fn column(&self, bound: &BoundColumn, catalog: &Catalog, version: &dyn TableVersion) -> Result<Column> {
+        let schema = version.schema();
+        let has_dependents = catalog.acting().any(|other| node(other).reads.contains(&bound.output.id));
+        Ok(Column {
+            store: self.store(&bound.binding),
+            function: functions::function(bound, &schema)?,
+            filter: functions::filter(bound, &schema)?,
+            has_dependents,
+            bound: bound.clone(),
+        })
+    }
+
+    /// Surveys the given columns and all that they read, at one version, dependencies first.
+    pub async fn survey(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        catalog: &Catalog,
+        wanted: &dyn Fn(&BoundColumn) -> bool,
+    ) -> Result<Vec<(Column, Survey)>> {
+        let mut needed: Vec<FieldId> =
+            catalog.acting().filter(|bound| wanted(bound)).map(|bound| bound.output.id).collect();
+        // Dependencies come first in the catalog, so one pass from the back finds all of them.
+        let acting: Vec<&BoundColumn> = catalog.acting().collect();
+        for bound in acting.iter().rev() {
+            if needed.contains(&bound.output.id) {
+                needed.extend(node(bound).reads);
+            }
+        }
+        let mut surveyed: Vec<(Column, Survey)> = vec![];
+        for bound in acting.into_iter().filter(|bound| needed.contains(&bound.output.id)) {
+            let column = self.column(bound, catalog, version.as_ref())?;
+            let reads = node(bound).reads;
+            let upstream: Vec<&Survey> = surveyed
+                .iter()
+                .filter(|(other, _)| reads.contains(&other.bound.output.id))
+                .map(|(_, survey)| survey)
+                .collect();
+            let found = Box::pin(survey(version.as_ref(), &column, &upstream)).await?;
+            surveyed.push((column, found));
+        }
+        Ok(surveyed)
+    }
+
+    /// What would be handed out for a column; calls no function.
+    pub fn preview(&self, survey: &Survey) -> Result<PlannedPage> {
+        preview(survey, &self.limits(survey))
+    }
+
+    /// The live records of a column that have failed rows.
+    pub async fn failed_records(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        catalog: &Catalog,
+        column: &str,
+    ) -> Result<Vec<CoverageRecord>> {
+        let Some(bound) = catalog.acting().find(|bound| bound.output.name == column) else { return Ok(vec![]) };
+        // A column that is asked about behaves like one that others read: failed rows stay visible.
+        let mut column = self.column(bound, catalog, version.as_ref())?;
+        column.has_dependents = true;
+        let found = Box::pin(survey(version.as_ref(), &column, &[])).await?;
+        let failed = |unsettled: &Unsettled| {
+            let record = unsettled.present.record.clone()?;
+            let live_errors = record
+                .errors
+                .into_iter()
+                .map(|mut errors| {
+                    errors.rows = errors.rows.intersection(&unsettled.state.failed);
+                    errors
+                })
+                .filter(|errors| !errors.rows.is_empty())
+                .collect::<Vec<_>>();
+            (!live_errors.is_empty()).then_some(CoverageRecord { errors: live_errors, ..record })
+        };
+        Ok(found.unsettled.values().filter_map(failed).collect())
+    }
+
+    /// Says that this process has no open batches any more.
+    pub fn rest(&self) {
+        self.forget_session();
+    }
+}

@@ -1,0 +1,85 @@
+//! From a definition to a function and a filter that can be called.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow_schema::{DataType, Schema, SchemaRef};
+use async_trait::async_trait;
+use lance_backfill_core::definition::{BoundColumn, Function, Input};
+use lance_backfill_core::table::FieldView;
+use lance_backfill_ports::compute::{CallError, Compute, RowFilter};
+use lance_backfill_ports::{Error, Result};
+use lance_backfill_udf::{EvaluateError, SqlFilter, SqlFunction};
+
+/// A SQL expression as a function.
+struct Sql(SqlFunction);
+
+#[async_trait]
+impl Compute for Sql {
+    async fn call(&self, batch: &RecordBatch) -> std::result::Result<ArrayRef, CallError> {
+        self.0.evaluate(batch).map_err(call_error)
+    }
+}
+
+/// A SQL expression as a filter.
+struct SqlRows(SqlFilter);
+
+impl RowFilter for SqlRows {
+    fn select(&self, batch: &RecordBatch) -> std::result::Result<BooleanArray, CallError> {
+        self.0.select(batch).map_err(call_error)
+    }
+}
+
+fn call_error(error: EvaluateError) -> CallError {
+    CallError::Rows { kind: error.kind, message: error.message }
+}
+
+/// The function of a column, compiled against the present types of its inputs.
+pub(crate) fn function(bound: &BoundColumn, table: &SchemaRef) -> Result<Arc<dyn Compute>> {
+    let output = type_of(&bound.output, table)?;
+    match &bound.definition.function {
+        Function::Sql { expression, .. } => {
+            let schema = schema_of(&bound.inputs, &bound.definition.inputs, table)?;
+            let compiled = SqlFunction::compile(expression, &schema, Some(&output)).map_err(|error| {
+                Error::invalid(format!("the expression of column '{}' does not compile any more: {error}", bound.output.name))
+            })?;
+            Ok(Arc::new(Sql(compiled)))
+        }
+        Function::Python { entrypoint, .. } => Err(Error::invalid(format!(
+            "column '{}' is computed by the Python function '{entrypoint}', which this version cannot run",
+            bound.output.name
+        ))),
+    }
+}
+
+/// The filter of a column, if it has one.
+pub(crate) fn filter(bound: &BoundColumn, table: &SchemaRef) -> Result<Option<Arc<dyn RowFilter>>> {
+    let Some(expression) = &bound.definition.filter else { return Ok(None) };
+    let schema = schema_of(&bound.filter_inputs, &bound.definition.filter_inputs, table)?;
+    let compiled = SqlFilter::compile(expression, &schema).map_err(|error| {
+        Error::invalid(format!("the filter of column '{}' does not compile any more: {error}", bound.output.name))
+    })?;
+    Ok(Some(Arc::new(SqlRows(compiled))))
+}
+
+/// The fields under the names that the expression was written with.
+fn schema_of(fields: &[FieldView], inputs: &[Input], table: &SchemaRef) -> Result<Schema> {
+    let fields = fields
+        .iter()
+        .zip(inputs)
+        .map(|(field, input)| {
+            let found = table
+                .field_with_name(&field.name)
+                .map_err(|error| Error::internal(format!("column '{}' has no type", field.name)).with_source(error))?;
+            Ok(found.clone().with_name(&input.name))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Schema::new(fields))
+}
+
+fn type_of(field: &FieldView, table: &SchemaRef) -> Result<DataType> {
+    table
+        .field_with_name(&field.name)
+        .map(|found| found.data_type().clone())
+        .map_err(|error| Error::internal(format!("column '{}' has no type", field.name)).with_source(error))
+}

@@ -1,0 +1,12 @@
+//! The only crate that names Lance: tables, their versions, and state stores beside them.
+
+mod edit;
+mod error;
+mod read;
+mod stage;
+mod state_store;
+mod table;
+mod view;
+
+pub use state_store::ObjectStateStore;
+pub use table::{LanceTable, OpenOptions};

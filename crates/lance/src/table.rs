@@ -1,0 +1,194 @@
+//! A Lance table as a port.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_schema::{Schema, SchemaRef};
+use async_trait::async_trait;
+use lance::Dataset;
+use lance::dataset::builder::DatasetBuilder;
+use lance::session::Session;
+use lance_backfill_core::checkpoint::StagedColumnFile;
+use lance_backfill_core::ids::FragmentId;
+use lance_backfill_core::rows::RowSet;
+use lance_backfill_core::table::TableView;
+use lance_backfill_ports::table::{
+    ArrayStream, BatchStream, Edit, EditOutcome, PublishNote, PublishOutcome, Table, TableVersion,
+};
+use lance_backfill_ports::{Error, Result};
+use lance_table::format::Fragment;
+
+use crate::error::from_lance;
+use crate::state_store::ObjectStateStore;
+use crate::{edit, read, stage, view};
+
+/// Index cache: we never use indices.
+const INDEX_CACHE_BYTES: usize = 16 << 20;
+/// Metadata cache: manifests and file footers; about 80 bytes a fragment and 1 KiB an open file.
+const METADATA_CACHE_BYTES: usize = 256 << 20;
+
+/// How to reach tables.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// Options of the object store, such as credentials and endpoints.
+    pub storage_options: HashMap<String, String>,
+}
+
+/// A Lance table.
+pub struct LanceTable {
+    uri: String,
+    newest: Arc<Newest>,
+}
+
+/// The newest version that this process has seen, shared so that a commit saves the next reload.
+pub(crate) struct Newest(Mutex<Arc<LanceVersion>>);
+
+impl Newest {
+    fn get(&self) -> Arc<LanceVersion> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers a version; an older one than the present is ignored.
+    pub(crate) fn offer(&self, dataset: Dataset) -> Arc<LanceVersion> {
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same_file = newest.dataset.manifest_location().path == dataset.manifest_location().path
+            && newest.dataset.manifest_location().e_tag == dataset.manifest_location().e_tag;
+        if dataset.version_id() != newest.dataset.version_id() || !same_file {
+            *newest = Arc::new(LanceVersion::new(dataset));
+        }
+        newest.clone()
+    }
+}
+
+impl LanceTable {
+    /// Opens a table that exists.
+    pub async fn open(uri: &str, options: &OpenOptions) -> Result<Self> {
+        let session = Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, Arc::default()));
+        let dataset = DatasetBuilder::from_uri(uri)
+            .with_session(session)
+            .with_storage_options(options.storage_options.clone())
+            .load()
+            .await
+            .map_err(|error| open_error(uri, error))?;
+        if dataset.manifest().fragments.iter().any(|fragment| fragment.physical_rows.is_none()) {
+            return Err(Error::invalid(format!(
+                "table '{uri}' was written by a very old Lance that did not count rows: rewrite it once with a present one"
+            )));
+        }
+        Ok(Self { uri: uri.to_owned(), newest: Arc::new(Newest(Mutex::new(Arc::new(LanceVersion::new(dataset))))) })
+    }
+
+    /// The state store that lives beside the table, under `_backfill/`.
+    pub async fn state_store(&self) -> Result<ObjectStateStore> {
+        ObjectStateStore::beside(&self.newest.get().dataset).await
+    }
+}
+
+fn open_error(uri: &str, error: lance::Error) -> Error {
+    match &error {
+        lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. } => {
+            Error::invalid(format!("there is no Lance table at '{uri}': check the path"))
+        }
+        _ => from_lance(error, &format!("cannot open table '{uri}'")),
+    }
+}
+
+#[async_trait]
+impl Table for LanceTable {
+    fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    async fn latest(&self) -> Result<Arc<dyn TableVersion>> {
+        let mut dataset = self.newest.get().dataset.as_ref().clone();
+        dataset.checkout_latest().await.map_err(|error| open_error(&self.uri, error))?;
+        Ok(self.newest.offer(dataset).with_newest(&self.newest))
+    }
+
+    async fn edit(&self, change: &Edit) -> Result<EditOutcome> {
+        let mut dataset = self.newest.get().dataset.as_ref().clone();
+        let outcome = edit::apply(&mut dataset, change).await?;
+        self.newest.offer(dataset);
+        Ok(outcome)
+    }
+}
+
+/// One version of a Lance table.
+pub(crate) struct LanceVersion {
+    pub(crate) dataset: Arc<Dataset>,
+    view: TableView,
+    schema: SchemaRef,
+}
+
+impl LanceVersion {
+    fn new(dataset: Dataset) -> Self {
+        let view = view::of_dataset(&dataset);
+        let schema = Arc::new(Schema::from(dataset.schema()));
+        Self { dataset: Arc::new(dataset), view, schema }
+    }
+
+    fn with_newest(self: Arc<Self>, newest: &Arc<Newest>) -> Arc<dyn TableVersion> {
+        Arc::new(OpenVersion { version: self, newest: newest.clone() })
+    }
+}
+
+/// A version together with the place where its successors are remembered.
+struct OpenVersion {
+    version: Arc<LanceVersion>,
+    newest: Arc<Newest>,
+}
+
+impl OpenVersion {
+    fn fragment(&self, id: FragmentId) -> Result<Fragment> {
+        let dataset = &self.version.dataset;
+        let place = usize::try_from(id).ok().and_then(|id| dataset.get_fragment(id));
+        place
+            .map(|fragment| fragment.metadata().clone())
+            .ok_or_else(|| Error::invalid(format!("version {} has no fragment {id}", dataset.version_id())))
+    }
+}
+
+#[async_trait]
+impl TableVersion for OpenVersion {
+    fn view(&self) -> &TableView {
+        &self.version.view
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.version.schema.clone()
+    }
+
+    async fn deleted_rows(&self, fragment: FragmentId) -> Result<RowSet> {
+        read::deleted_rows(&self.version.dataset, self.fragment(fragment)?).await
+    }
+
+    async fn read(&self, fragment: FragmentId, columns: &[String], rows: &RowSet, batch_rows: u32) -> Result<BatchStream> {
+        read::physical_rows(&self.version.dataset, self.fragment(fragment)?, columns, rows, batch_rows).await
+    }
+
+    async fn read_staged(
+        &self,
+        fragment: FragmentId,
+        column: &str,
+        file: &StagedColumnFile,
+        rows: &RowSet,
+        batch_rows: u32,
+    ) -> Result<BatchStream> {
+        let mut fragment = self.fragment(fragment)?;
+        fragment.files = vec![stage::data_file(file)?];
+        fragment.overlays = vec![];
+        read::physical_rows(&self.version.dataset, fragment, &[column.to_owned()], rows, batch_rows).await
+    }
+
+    async fn stage_column(&self, fragment: FragmentId, column: &str, values: ArrayStream) -> Result<StagedColumnFile> {
+        stage::write(&self.version.dataset, self.fragment(fragment)?, column, values).await
+    }
+
+    async fn staged_exists(&self, file: &StagedColumnFile) -> Result<bool> {
+        stage::exists(&self.version.dataset, file).await
+    }
+
+    async fn publish(&self, column: &str, files: &[(FragmentId, StagedColumnFile)], note: &PublishNote) -> Result<PublishOutcome> {
+        stage::publish(&self.version.dataset, column, files, note, &self.newest).await
+    }
+}

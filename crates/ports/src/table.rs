@@ -1,0 +1,149 @@
+//! A table of versions: read, stage, publish, declare.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, SchemaRef};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use lance_backfill_core::checkpoint::StagedColumnFile;
+use lance_backfill_core::ids::FragmentId;
+use lance_backfill_core::rows::RowSet;
+use lance_backfill_core::table::TableView;
+
+use crate::Result;
+
+/// Batches of physical rows, in file order.
+pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
+
+/// Arrays of one column, in file order.
+pub type ArrayStream = BoxStream<'static, Result<ArrayRef>>;
+
+/// A table that other programs read and write at the same time.
+#[async_trait]
+pub trait Table: Send + Sync {
+    /// Where it is, as the user named it.
+    fn uri(&self) -> &str;
+
+    /// The newest version.
+    async fn latest(&self) -> Result<Arc<dyn TableVersion>>;
+
+    /// Applies a change of schema or metadata to the newest version; retries lost races itself.
+    ///
+    /// `Conflict` when what the change expects does not hold any more; nothing was changed then.
+    async fn edit(&self, edit: &Edit) -> Result<EditOutcome>;
+}
+
+/// A change of schema or metadata.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// Adds a nullable column without values.
+    AddColumn {
+        /// Name.
+        name: String,
+        /// Type.
+        data_type: DataType,
+        /// Field metadata.
+        metadata: BTreeMap<String, String>,
+    },
+    /// Removes a column and its values.
+    DropColumn {
+        /// Name.
+        name: String,
+    },
+    /// Sets or removes (`None`) field metadata.
+    FieldMetadata {
+        /// Column.
+        name: String,
+        /// Entries.
+        entries: BTreeMap<String, Option<String>>,
+    },
+    /// Sets or removes (`None`) table metadata if the present values are the expected ones.
+    TableMetadata {
+        /// New values.
+        entries: BTreeMap<String, Option<String>>,
+        /// Values that must still stand.
+        expected: BTreeMap<String, Option<String>>,
+    },
+}
+
+/// How an edit ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum EditOutcome {
+    /// Done, in this version.
+    Done {
+        /// Version that has it.
+        version: u64,
+    },
+    /// What it expects does not hold; nothing was changed.
+    Conflict {
+        /// One line for a person.
+        reason: String,
+    },
+}
+
+/// One version of a table; its bytes never change.
+#[async_trait]
+pub trait TableVersion: Send + Sync {
+    /// Schema, fragments and metadata.
+    fn view(&self) -> &TableView;
+
+    /// Columns with their Arrow types.
+    fn schema(&self) -> SchemaRef;
+
+    /// Deleted rows of a fragment.
+    async fn deleted_rows(&self, fragment: FragmentId) -> Result<RowSet>;
+
+    /// Reads columns of the given physical rows of a fragment, deleted ones included.
+    async fn read(&self, fragment: FragmentId, columns: &[String], rows: &RowSet, batch_rows: u32) -> Result<BatchStream>;
+
+    /// Reads the given physical rows of a column from a staged file of a fragment.
+    async fn read_staged(
+        &self,
+        fragment: FragmentId,
+        column: &str,
+        file: &StagedColumnFile,
+        rows: &RowSet,
+        batch_rows: u32,
+    ) -> Result<BatchStream>;
+
+    /// Writes a column file for all physical rows of a fragment; no reader sees it before it is published.
+    ///
+    /// The file is durable when this returns. `over` of the result is left empty for the caller.
+    async fn stage_column(&self, fragment: FragmentId, column: &str, values: ArrayStream) -> Result<StagedColumnFile>;
+
+    /// Whether a staged file is there with its size.
+    async fn staged_exists(&self, file: &StagedColumnFile) -> Result<bool>;
+
+    /// Publishes staged files of one column on this version, which must be freshly loaded.
+    ///
+    /// Conditional: lands only if no newer version touched the same column of the same fragments.
+    async fn publish(&self, column: &str, files: &[(FragmentId, StagedColumnFile)], note: &PublishNote) -> Result<PublishOutcome>;
+}
+
+/// What a published version says of its origin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublishNote {
+    /// Transaction properties.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// How a publication ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum PublishOutcome {
+    /// Readers see it.
+    Published {
+        /// Version that has it.
+        version: u64,
+    },
+    /// Something else touched the same place; nothing was published.
+    Conflict {
+        /// One line for a person.
+        reason: String,
+    },
+    /// The answer was lost: load the newest version and look for the files.
+    MaybeLanded,
+}

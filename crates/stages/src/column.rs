@@ -1,0 +1,58 @@
+//! A computed column with all that the stages need to work on it.
+
+use std::sync::Arc;
+
+use lance_backfill_core::definition::BoundColumn;
+use lance_backfill_core::identity::{self, Place};
+use lance_backfill_core::state::Identities;
+use lance_backfill_core::table::FragmentView;
+use lance_backfill_ports::compute::{Compute, RowFilter};
+
+use crate::column_store::ColumnStore;
+
+/// A computed column that is bound to fields, with its function, filter and state.
+#[derive(Clone)]
+pub struct Column {
+    /// Definition and fields.
+    pub bound: BoundColumn,
+    /// State of this column.
+    pub store: Arc<ColumnStore>,
+    /// What computes a value.
+    pub function: Arc<dyn Compute>,
+    /// Whether another computed column reads this one.
+    pub has_dependents: bool,
+    /// What selects rows; all without.
+    pub filter: Option<Arc<dyn RowFilter>>,
+}
+
+impl Column {
+    /// Name of the output column.
+    pub fn name(&self) -> &str {
+        &self.bound.output.name
+    }
+
+    /// Present names of the columns that the function reads.
+    pub fn input_names(&self) -> Vec<String> {
+        self.bound.inputs.iter().map(|field| field.name.clone()).collect()
+    }
+
+    /// Present names of the columns that the filter reads.
+    pub fn filter_names(&self) -> Vec<String> {
+        self.bound.filter_inputs.iter().map(|field| field.name.clone()).collect()
+    }
+
+    /// Identities of a fragment, and where the output stands in it.
+    pub fn identify(&self, fragment: &FragmentView) -> (Identities, Option<Place>) {
+        let place = identity::place_of(fragment, &[&self.bound.output]);
+        let identities = Identities {
+            in_id: identity::of_fields(fragment, &self.bound.inputs),
+            elig_id: identity::of_filter(
+                fragment,
+                self.bound.definition.filter.as_deref(),
+                &self.bound.filter_inputs,
+            ),
+            out: place.as_ref().map(|place| place.identity),
+        };
+        (identities, place)
+    }
+}

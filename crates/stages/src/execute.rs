@@ -1,0 +1,192 @@
+//! Execute: computes a batch, or folds finished parts, and leaves one checkpoint manifest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use lance_backfill_core::batch::{Slice, Target, Work};
+use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind, SliceOutput, SliceResult};
+use lance_backfill_core::format::Stored;
+use lance_backfill_core::ids::{BatchId, FragmentId, JobId};
+use lance_backfill_core::identity::Identity;
+use lance_backfill_core::rows::RowSet;
+use lance_backfill_ports::table::{Table, TableVersion};
+use lance_backfill_ports::world::World;
+use lance_backfill_ports::{Error, Result};
+use tokio::sync::Semaphore;
+
+use crate::column::Column;
+
+mod budget;
+mod chunks;
+mod feed;
+mod fold;
+mod isolate;
+mod output;
+mod values;
+
+use budget::Budget;
+
+/// What bounds the work of one process.
+#[derive(Clone)]
+pub struct Workers {
+    /// Slices at work at once: about one per core.
+    pub slices: Arc<Semaphore>,
+}
+
+impl Workers {
+    /// As many as there are cores.
+    pub fn new(count: usize) -> Self {
+        Self { slices: Arc::new(Semaphore::new(count.max(1))) }
+    }
+}
+
+/// Does the work of one batch; an earlier attempt's checkpoint manifest is taken as it is.
+///
+/// Idempotent: the checkpoint manifest is create-if-absent, and nothing counts before it is there.
+/// An error means that nothing was recorded and the batch may be tried again.
+pub async fn execute(
+    table: &dyn Table,
+    column: &Column,
+    batch: &BatchId,
+    job: Option<&JobId>,
+    work: &Work,
+    workers: &Workers,
+    world: &dyn World,
+) -> Result<Arc<CheckpointManifest>> {
+    if let Some(done) = column.store.checkpoint(batch).await? {
+        return Ok(done);
+    }
+    let started_ms = world.now_ms();
+    let version = table.latest().await?;
+    let attempt = world.token();
+    let budget = Arc::new(Budget::new(&column.bound.definition.error_policy));
+    let done = match work {
+        Work::Compute(spec) => {
+            let task = |slice: Slice, index: u32| SliceTask {
+                version: version.clone(),
+                column: column.clone(),
+                slice,
+                values_path: format!("values/{batch}/{attempt}-{index}.arrow"),
+                budget: budget.clone(),
+            };
+            let tasks: Vec<SliceTask> =
+                spec.slices.iter().cloned().zip(0_u32..).map(|(slice, index)| task(slice, index)).collect();
+            let at_once = tasks.len().max(1);
+            let running = tasks.into_iter().map(|task| run_slice(task, workers.clone()));
+            stream::iter(running).buffered(at_once).try_collect::<Vec<_>>().await?
+        }
+        Work::Fold(spec) => {
+            let permit = acquire(workers).await?;
+            let done = match holds(version.as_ref(), column, spec.fragment, spec.in_id) {
+                true => fold::fold(version.as_ref(), column, spec).await?,
+                false => SliceDone::obsolete(spec.fragment, spec.in_id),
+            };
+            drop(permit);
+            vec![done]
+        }
+    };
+    let fault = budget.exceeded().map(|message| Fault { kind: FaultKind::Budget, message });
+    let fault = done.iter().find_map(|slice| slice.fault.clone()).or(fault);
+    let manifest = CheckpointManifest {
+        version: CheckpointManifest::VERSION,
+        batch: batch.clone(),
+        binding: column.bound.binding.clone(),
+        generation: column.bound.generation.clone(),
+        job: job.cloned(),
+        attempt,
+        read_version: version.view().version,
+        fault,
+        calls: done.iter().map(|slice| slice.calls).sum(),
+        bytes_written: done.iter().map(|slice| slice.bytes_written).sum(),
+        elapsed_ms: world.now_ms().saturating_sub(started_ms),
+        slices: done.into_iter().map(|slice| slice.result).collect(),
+    };
+    column.store.create_checkpoint(manifest).await
+}
+
+/// What a slice left, and what it cost.
+struct SliceDone {
+    result: SliceResult,
+    fault: Option<Fault>,
+    calls: u64,
+    bytes_written: u64,
+}
+
+impl SliceDone {
+    fn obsolete(fragment: FragmentId, in_id: Identity) -> Self {
+        let result = SliceResult {
+            fragment,
+            in_id,
+            values: RowSet::new(),
+            nulls: RowSet::new(),
+            failed: vec![],
+            output: SliceOutput::Obsolete,
+        };
+        Self { result, fault: None, calls: 0, bytes_written: 0 }
+    }
+}
+
+struct SliceTask {
+    version: Arc<dyn TableVersion>,
+    column: Column,
+    slice: Slice,
+    values_path: String,
+    budget: Arc<Budget>,
+}
+
+async fn acquire(workers: &Workers) -> Result<tokio::sync::OwnedSemaphorePermit> {
+    workers.slices.clone().acquire_owned().await.map_err(|error| Error::internal("the workers are gone").with_source(error))
+}
+
+async fn run_slice(task: SliceTask, workers: Workers) -> Result<SliceDone> {
+    let permit = acquire(&workers).await?;
+    let running = tokio::spawn(async move {
+        let done = Box::pin(compute(&task)).await;
+        drop(permit);
+        done
+    });
+    // Dropped with this future, so that a cancelled batch stops its slices.
+    let mut running = AbortOnDrop(running);
+    match (&mut running.0).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::internal("a worker stopped").with_source(error)),
+    }
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Whether the fragment still has the inputs that the work was planned for.
+fn holds(version: &dyn TableVersion, column: &Column, fragment: FragmentId, in_id: Identity) -> bool {
+    version.view().fragment(fragment).is_some_and(|view| column.identify(view).0.in_id == in_id)
+}
+
+async fn compute(task: &SliceTask) -> Result<SliceDone> {
+    let SliceTask { version, column, slice, .. } = task;
+    if !holds(version.as_ref(), column, slice.fragment, slice.in_id) {
+        return Ok(SliceDone::obsolete(slice.fragment, slice.in_id));
+    }
+    let deleted = version.deleted_rows(slice.fragment).await?;
+    let rows = slice.rows.difference(&deleted);
+    match slice.target {
+        Target::ColumnFile => output::column_file(task, rows).await,
+        Target::Values => output::values_file(task, rows).await,
+    }
+}
+
+/// Measured speed of one worker over some batches, if they computed anything.
+pub fn measured_rate<'a>(manifests: impl Iterator<Item = &'a CheckpointManifest>) -> Option<f64> {
+    let (mut rows, mut elapsed) = (0_u64, Duration::ZERO);
+    for manifest in manifests {
+        rows += manifest.rows_computed();
+        elapsed += Duration::from_millis(manifest.elapsed_ms);
+    }
+    // Below a tenth of a second the clock measures overhead, not the function.
+    (rows > 0 && elapsed > Duration::from_millis(100)).then(|| rows as f64 / elapsed.as_secs_f64())
+}

@@ -1,0 +1,210 @@
+//! Computing a slice chunk by chunk.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_schema::{DataType, SchemaRef};
+use arrow_select::interleave::interleave;
+use lance_backfill_core::checkpoint::{Fault, SliceResult};
+use lance_backfill_core::coverage::RowErrors;
+use lance_backfill_core::rows::RowSet;
+use lance_backfill_ports::compute::Compute;
+use lance_backfill_ports::{Error, Result};
+
+use super::budget::Budget;
+use super::feed::RowFeed;
+use super::isolate;
+
+/// Physical rows of one chunk: large enough for vectorised work, small enough for wide vectors.
+pub(super) const CHUNK_ROWS: u32 = 65_536;
+
+/// What is known of a slice so far; shared between the stream that computes and who waits for it.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) values: RowSet,
+    pub(super) nulls: RowSet,
+    pub(super) failed: Vec<RowErrors>,
+    pub(super) calls: u64,
+    pub(super) fault: Option<Fault>,
+}
+
+impl Tally {
+    /// Moves the rows into a slice result.
+    pub(super) fn fill(&mut self, result: &mut SliceResult) {
+        result.values = std::mem::take(&mut self.values);
+        result.nulls = std::mem::take(&mut self.nulls);
+        result.failed = std::mem::take(&mut self.failed);
+    }
+
+    fn add_values(&mut self, offsets: &Offsets<'_>, values: &dyn Array) {
+        match values.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+            None => self.values.extend(&offsets.of(0..values.len())),
+            Some(nulls) => {
+                let mut next = 0;
+                for (start, end) in nulls.valid_slices() {
+                    self.nulls.extend(&offsets.of(next..start));
+                    self.values.extend(&offsets.of(start..end));
+                    next = end;
+                }
+                self.nulls.extend(&offsets.of(next..values.len()));
+            }
+        }
+    }
+
+    fn add_failure(&mut self, offset: u32, kind: String, message: String) {
+        match self.failed.iter_mut().find(|known| known.kind == kind && known.message == message) {
+            Some(known) => known.rows.insert(offset),
+            None => self.failed.push(RowErrors { rows: RowSet::range(offset..offset + 1), kind, message, attempts: 1 }),
+        }
+    }
+}
+
+/// Physical offsets of the rows of a chunk that are computed, by their place among them.
+struct Offsets<'a> {
+    chunk: Range<u32>,
+    /// None when each row of the chunk is computed.
+    picked: Option<&'a [u32]>,
+}
+
+impl Offsets<'_> {
+    fn of(&self, places: Range<usize>) -> RowSet {
+        match self.picked {
+            None => RowSet::range(self.chunk.start + small(places.start)..self.chunk.start + small(places.end)),
+            Some(picked) => {
+                picked.get(places).unwrap_or_default().iter().map(|offset| self.chunk.start + offset).collect()
+            }
+        }
+    }
+
+    fn at(&self, place: usize) -> u32 {
+        match self.picked {
+            None => self.chunk.start + small(place),
+            Some(picked) => self.chunk.start + picked.get(place).copied().unwrap_or_default(),
+        }
+    }
+}
+
+fn small(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+/// What surrounds the computed rows in the result.
+pub(super) enum Layout {
+    /// All physical rows: what is not computed keeps its old value, or is NULL without old values.
+    Physical {
+        /// Old values of all physical rows.
+        old: Option<RowFeed>,
+    },
+    /// The computed rows alone, failed ones NULL.
+    RowsOnly,
+}
+
+/// Computes a slice, one chunk of physical rows after the other.
+pub(super) struct Chunks {
+    pub(super) rows: RowSet,
+    pub(super) physical_rows: u32,
+    pub(super) inputs: RowFeed,
+    pub(super) layout: Layout,
+    pub(super) function: Arc<dyn Compute>,
+    pub(super) output: DataType,
+    pub(super) budget: Arc<Budget>,
+    pub(super) tally: Arc<Mutex<Tally>>,
+    pub(super) next: u32,
+}
+
+impl Chunks {
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next chunk's values, or `None` after the last.
+    pub(super) async fn next(&mut self) -> Result<Option<ArrayRef>> {
+        while self.next < self.physical_rows {
+            let chunk = self.next..self.physical_rows.min(self.next.saturating_add(CHUNK_ROWS));
+            self.next = chunk.end;
+            let length = chunk.len();
+            let wanted = usize::try_from(self.rows.count_within(chunk.clone())).unwrap_or(usize::MAX);
+            let old = match &mut self.layout {
+                Layout::Physical { old: Some(old) } => Some(single_column(old.take(length).await?)?),
+                Layout::Physical { old: None } => Some(new_null_array(&self.output, length)),
+                Layout::RowsOnly => None,
+            };
+            let stopped = self.tally().fault.is_some() || self.budget.exceeded().is_some();
+            if wanted == 0 || stopped {
+                match old {
+                    Some(old) => return Ok(Some(old)),
+                    None => continue,
+                }
+            }
+            return self.compute(chunk, wanted, old).await.map(Some);
+        }
+        Ok(None)
+    }
+
+    async fn compute(&mut self, chunk: Range<u32>, wanted: usize, old: Option<ArrayRef>) -> Result<ArrayRef> {
+        let picked: Option<Vec<u32>> =
+            (wanted < chunk.len()).then(|| self.rows.within(chunk.clone()).collect());
+        let batch = self.inputs.take(wanted).await?;
+        let computed = isolate::call(self.function.as_ref(), &batch, &self.output, &self.budget).await?;
+        let offsets = Offsets { chunk, picked: picked.as_deref() };
+        let complete = computed.failed.is_empty() && computed.values.len() == wanted;
+        self.note(&offsets, &computed);
+        match old {
+            // Rows without surroundings: a part that stopped early is as long as what it finished.
+            None => Ok(computed.values),
+            Some(_) if complete && picked.is_none() => Ok(computed.values),
+            Some(old) => lay_over(&old, &computed, &offsets),
+        }
+    }
+
+    fn note(&self, offsets: &Offsets<'_>, computed: &isolate::Computed) {
+        let mut tally = self.tally();
+        tally.calls += computed.calls;
+        tally.add_values(offsets, computed.values.as_ref());
+        for (place, kind, message) in &computed.failed {
+            let offset = offsets.at(*place);
+            tally.nulls.remove(&RowSet::range(offset..offset + 1));
+            tally.add_failure(offset, kind.clone(), message.clone());
+        }
+        tally.fault = tally.fault.take().or_else(|| computed.fault.clone());
+    }
+}
+
+fn lay_over(old: &ArrayRef, computed: &isolate::Computed, offsets: &Offsets<'_>) -> Result<ArrayRef> {
+    let mut picks: Vec<(usize, usize)> = (0..old.len()).map(|place| (0, place)).collect();
+    let mut failed = computed.failed.iter().map(|(place, _, _)| *place).peekable();
+    for place in 0..computed.values.len() {
+        if failed.next_if_eq(&place).is_some() {
+            continue;
+        }
+        let at = (offsets.at(place) - offsets.chunk.start) as usize;
+        if let Some(pick) = picks.get_mut(at) {
+            *pick = (1, place);
+        }
+    }
+    interleave(&[old.as_ref(), computed.values.as_ref()], &picks)
+        .map_err(|error| Error::internal("cannot lay results over old values").with_source(error))
+}
+
+/// The one column of a batch.
+pub(super) fn single_column(batch: arrow_array::RecordBatch) -> Result<ArrayRef> {
+    batch.columns().first().cloned().ok_or_else(|| Error::internal("a column was read without values"))
+}
+
+/// The fields of the inputs under the names that the function knows them by.
+pub(super) fn input_schema(column: &crate::column::Column, table: &SchemaRef) -> Result<SchemaRef> {
+    let fields = column
+        .bound
+        .inputs
+        .iter()
+        .zip(&column.bound.definition.inputs)
+        .map(|(field, input)| {
+            table
+                .field_with_name(&field.name)
+                .map(|found| found.clone().with_name(&input.name).with_nullable(true))
+                .map_err(|error| Error::internal(format!("input '{}' has no field", field.name)).with_source(error))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(arrow_schema::Schema::new(fields)))
+}

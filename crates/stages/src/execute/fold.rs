@@ -1,0 +1,141 @@
+//! Fold: finished parts of a fragment, laid over the old column, become one column file.
+
+use arrow_array::{ArrayRef, new_null_array};
+use arrow_schema::DataType;
+use arrow_select::interleave::interleave;
+use futures::{StreamExt, stream};
+use lance_backfill_core::batch::FoldSpec;
+use lance_backfill_core::checkpoint::{SliceOutput, SliceResult};
+use lance_backfill_core::rows::RowSet;
+use lance_backfill_ports::table::TableVersion;
+use lance_backfill_ports::{Error, ErrorKind, Result};
+
+use super::chunks::{CHUNK_ROWS, single_column};
+use super::feed::RowFeed;
+use super::{SliceDone, values};
+use crate::column::Column;
+
+/// One source of values: the rows that it has, and those of them that count.
+struct Part {
+    feed: RowFeed,
+    /// Rows in the feed, in order.
+    stored: RowSet,
+    /// Rows that have a result.
+    results: RowSet,
+}
+
+/// Lays parts over the old column; of several results for a row the later part's counts.
+pub(super) async fn fold(version: &dyn TableVersion, column: &Column, spec: &FoldSpec) -> Result<SliceDone> {
+    let mut done = SliceDone::obsolete(spec.fragment, spec.in_id);
+    let Some(view) = version.view().fragment(spec.fragment) else { return Ok(done) };
+    if column.identify(view).0.out != spec.out {
+        return Ok(done);
+    }
+    let schema = version.schema();
+    let output = schema
+        .field_with_name(column.name())
+        .map_err(|error| Error::internal("the output column has no field").with_source(error))?
+        .data_type()
+        .clone();
+    let mut parts = vec![];
+    for batch in &spec.parts {
+        let manifest = column.store.checkpoint(batch).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, format!("the checkpoint manifest of batch {batch} is missing"))
+        })?;
+        for result in manifest.slices.iter().filter(|result| result.fragment == spec.fragment && result.in_id == spec.in_id) {
+            add_result(&mut done.result, result);
+            parts.extend(part(version, column, result).await?);
+        }
+    }
+    if parts.is_empty() {
+        done.result.output = SliceOutput::Nothing;
+        return Ok(done);
+    }
+    let old = match spec.out {
+        Some(_) => {
+            let all = RowSet::full(view.physical_rows);
+            Some(RowFeed::new(version.read(spec.fragment, &[column.name().to_owned()], &all, CHUNK_ROWS).await?, None))
+        }
+        None => None,
+    };
+    let folding = Folding { old, parts, output, next: 0, physical_rows: view.physical_rows };
+    let folded = stream::try_unfold(folding, |mut folding| async move {
+        Ok(folding.next().await?.map(|values| (values, folding)))
+    });
+    let mut file = version.stage_column(spec.fragment, column.name(), folded.boxed()).await?;
+    file.over = spec.out;
+    done.bytes_written = file.size_bytes;
+    done.result.output = SliceOutput::ColumnFile(file);
+    Ok(done)
+}
+
+/// Adds a later result: what it says of a row replaces what was said before.
+fn add_result(sum: &mut SliceResult, later: &SliceResult) {
+    let rows = later.done();
+    sum.values.remove(&rows);
+    sum.nulls.remove(&rows);
+    for errors in &mut sum.failed {
+        errors.rows.remove(&rows);
+    }
+    sum.failed.retain(|errors| !errors.rows.is_empty());
+    sum.values.extend(&later.values);
+    sum.nulls.extend(&later.nulls);
+    sum.failed.extend(later.failed.iter().cloned());
+}
+
+async fn part(version: &dyn TableVersion, column: &Column, result: &SliceResult) -> Result<Option<Part>> {
+    let results = result.values.union(&result.nulls);
+    match &result.output {
+        SliceOutput::Values(file) => {
+            let batches = values::read(&file.path, &column.store.values(&file.path).await?)?;
+            let feed = RowFeed::new(stream::iter(batches.into_iter().map(Ok)).boxed(), None);
+            Ok(Some(Part { feed, stored: file.rows.clone(), results }))
+        }
+        SliceOutput::ColumnFile(file) => {
+            let batches = version.read_staged(result.fragment, column.name(), file, &results, CHUNK_ROWS).await?;
+            Ok(Some(Part { feed: RowFeed::new(batches, None), stored: results.clone(), results }))
+        }
+        SliceOutput::Nothing | SliceOutput::Obsolete => Ok(None),
+    }
+}
+
+struct Folding {
+    old: Option<RowFeed>,
+    parts: Vec<Part>,
+    output: DataType,
+    next: u32,
+    physical_rows: u32,
+}
+
+impl Folding {
+    async fn next(&mut self) -> Result<Option<ArrayRef>> {
+        if self.next >= self.physical_rows {
+            return Ok(None);
+        }
+        let chunk = self.next..self.physical_rows.min(self.next.saturating_add(CHUNK_ROWS));
+        self.next = chunk.end;
+        let mut sources = vec![match &mut self.old {
+            Some(old) => single_column(old.take(chunk.len()).await?)?,
+            None => new_null_array(&self.output, chunk.len()),
+        }];
+        let mut picks: Vec<(usize, usize)> = (0..chunk.len()).map(|place| (0, place)).collect();
+        for part in &mut self.parts {
+            let stored: Vec<u32> = part.stored.within(chunk.clone()).collect();
+            if stored.is_empty() {
+                continue;
+            }
+            let source = sources.len();
+            sources.push(single_column(part.feed.take(stored.len()).await?)?);
+            for (place, offset) in stored.into_iter().enumerate() {
+                let counts = part.results.contains(chunk.start + offset);
+                if let (true, Some(pick)) = (counts, picks.get_mut(offset as usize)) {
+                    *pick = (source, place);
+                }
+            }
+        }
+        let sources: Vec<_> = sources.iter().map(AsRef::as_ref).collect();
+        interleave(&sources, &picks)
+            .map(Some)
+            .map_err(|error| Error::internal("cannot fold parts").with_source(error))
+    }
+}

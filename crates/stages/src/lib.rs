@@ -1,0 +1,10 @@
+//! The stages of lance-backfill: each reads the table and the state store through ports, lets the
+//! core decide, and writes conditionally or idempotently.
+
+pub mod column;
+pub mod column_store;
+pub mod commit;
+pub mod execute;
+pub mod plan;
+pub mod reconcile;
+pub mod survey;
