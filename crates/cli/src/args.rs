@@ -49,7 +49,13 @@ pub(crate) struct ProcessArguments {
     pub(crate) workers: Option<u16>,
 
     /// Folder for locks of this machine's sessions.
-    #[arg(long, value_name = "FOLDER", global = true, env = "LANCE_BACKFILL_CACHE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        global = true,
+        env = "LANCE_BACKFILL_CACHE",
+        hide_env_values = true
+    )]
     pub(crate) cache: Option<PathBuf>,
 }
 

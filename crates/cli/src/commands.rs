@@ -28,7 +28,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Exit {
 }
 
 async fn dispatch(arguments: &Arguments) -> Result<Exit> {
-    let Arguments { command, json, process, .. } = arguments;
+    let Arguments {
+        command,
+        json,
+        process,
+        ..
+    } = arguments;
     match command {
         Command::Column(command) => column::run(command, process, *json).await,
         Command::Plan(command) => plan::run(command, process, *json).await,
@@ -45,7 +50,9 @@ async fn open(table: &str, process: &ProcessArguments, batch_rows: Option<u64>) 
         None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
     let options = EngineOptions {
-        open: OpenOptions { storage_options: process.storage_options() },
+        open: OpenOptions {
+            storage_options: process.storage_options(),
+        },
         workers,
         most_rows_per_batch: batch_rows,
         cache: cache_folder(process)?,
@@ -53,14 +60,24 @@ async fn open(table: &str, process: &ProcessArguments, batch_rows: Option<u64>) 
     Engine::open(table, options).await
 }
 
-#[expect(clippy::disallowed_methods, reason = "the command line is where the environment comes in")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line is where the environment comes in"
+)]
 fn cache_folder(process: &ProcessArguments) -> Result<PathBuf> {
     if let Some(folder) = &process.cache {
         return Ok(folder.clone());
     }
-    let set = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .filter(|text| !text.is_empty())
+            .map(PathBuf::from)
+    };
     set("XDG_CACHE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".cache")))
         .map(|folder| folder.join("lance-backfill"))
-        .ok_or_else(|| Error::invalid("neither HOME nor XDG_CACHE_HOME is set: give a folder with --cache"))
+        .ok_or_else(|| {
+            Error::invalid("neither HOME nor XDG_CACHE_HOME is set: give a folder with --cache")
+        })
 }

@@ -32,7 +32,10 @@ impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
         match error.kind {
             ErrorKind::Invalid => Self::BadInput,
-            ErrorKind::Unavailable | ErrorKind::Indeterminate | ErrorKind::Corrupt | ErrorKind::Internal => Self::Failed,
+            ErrorKind::Unavailable
+            | ErrorKind::Indeterminate
+            | ErrorKind::Corrupt
+            | ErrorKind::Internal => Self::Failed,
         }
     }
 }

@@ -22,9 +22,18 @@ fn main() -> ExitCode {
         }
     };
     start_log(&arguments);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return output::fail(arguments.json, &format!("cannot start: {error}"), Exit::Failed),
+        Err(error) => {
+            return output::fail(
+                arguments.json,
+                &format!("cannot start: {error}"),
+                Exit::Failed,
+            );
+        }
     };
     let exit = runtime.block_on(async {
         tokio::select! {
@@ -49,5 +58,8 @@ fn start_log(arguments: &Arguments) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("LANCE_BACKFILL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }

@@ -10,7 +10,11 @@ use crate::exit::Exit;
 
 /// Prints a result: as JSON, or as text for a person.
 pub(crate) fn result(json: bool, document: &impl Serialize, text: impl FnOnce() -> String) -> Exit {
-    let rendered = if json { serde_json::to_string_pretty(document).map_err(|error| error.to_string()) } else { Ok(text()) };
+    let rendered = if json {
+        serde_json::to_string_pretty(document).map_err(|error| error.to_string())
+    } else {
+        Ok(text())
+    };
     match rendered {
         Ok(rendered) => {
             // A reader that went away wants no more.
@@ -52,21 +56,33 @@ pub(crate) fn is_watched() -> bool {
 /// A table with numbers to the right.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(head.to_vec());
+    table
+        .load_preset(presets::NOTHING)
+        .set_header(head.to_vec());
     for row in rows {
         table.add_row(row.clone());
     }
     for (place, column) in table.column_iter_mut().enumerate() {
-        let numbers = rows.iter().filter_map(|row| row.get(place)).all(|cell| is_number(cell));
+        let numbers = rows
+            .iter()
+            .filter_map(|row| row.get(place))
+            .all(|cell| is_number(cell));
         if numbers && !rows.is_empty() {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn is_number(cell: &str) -> bool {
-    !cell.is_empty() && cell.chars().all(|letter| letter.is_ascii_digit() || ",.%".contains(letter))
+    !cell.is_empty()
+        && cell
+            .chars()
+            .all(|letter| letter.is_ascii_digit() || ",.%".contains(letter))
 }
 
 /// A number with thousands apart.

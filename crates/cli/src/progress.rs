@@ -16,7 +16,11 @@ pub(crate) struct Bar {
 
 impl Bar {
     pub(crate) fn new() -> Self {
-        Self { watched: output::is_watched(), bar: Mutex::new(None), noted: Mutex::new(String::new()) }
+        Self {
+            watched: output::is_watched(),
+            bar: Mutex::new(None),
+            noted: Mutex::new(String::new()),
+        }
     }
 
     pub(crate) fn finish(&self) {
@@ -38,7 +42,9 @@ impl Progress for Bar {
             if let Some((_, old)) = bar.take() {
                 old.finish_and_clear();
             }
-            let style = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left");
+            let style = ProgressStyle::with_template(
+                "{prefix} {wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left",
+            );
             let new = ProgressBar::new(total).with_prefix(column.to_owned());
             if let Ok(style) = style {
                 new.set_style(style);

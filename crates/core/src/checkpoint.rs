@@ -132,12 +132,19 @@ pub enum FaultKind {
 impl CheckpointManifest {
     /// Rows that were computed, NULL results counted.
     pub fn rows_computed(&self) -> u64 {
-        self.slices.iter().map(|slice| slice.values.len() + slice.nulls.len()).sum()
+        self.slices
+            .iter()
+            .map(|slice| slice.values.len() + slice.nulls.len())
+            .sum()
     }
 
     /// Rows that failed.
     pub fn rows_failed(&self) -> u64 {
-        self.slices.iter().flat_map(|slice| &slice.failed).map(|error| error.rows.len()).sum()
+        self.slices
+            .iter()
+            .flat_map(|slice| &slice.failed)
+            .map(|error| error.rows.len())
+            .sum()
     }
 }
 

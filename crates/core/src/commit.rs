@@ -82,7 +82,9 @@ pub enum DropReason {
 
 /// Decides what to do with one fragment's finished work.
 pub fn decide(finished: &Finished, present: Option<&Present>, column: &BoundColumn) -> Decision {
-    let Some(present) = present else { return Decision::Drop(DropReason::FragmentGone) };
+    let Some(present) = present else {
+        return Decision::Drop(DropReason::FragmentGone);
+    };
     if let (Some(file), Some(place)) = (&finished.file, &present.place)
         && place.file.as_deref() == Some(file.name.as_str())
     {
@@ -96,7 +98,10 @@ pub fn decide(finished: &Finished, present: Option<&Present>, column: &BoundColu
             return Decision::Drop(DropReason::InputsChanged);
         }
     }
-    let mut record = present.record.clone().unwrap_or_else(|| empty_record(finished.fragment, present, column));
+    let mut record = present
+        .record
+        .clone()
+        .unwrap_or_else(|| empty_record(finished.fragment, present, column));
     for contribution in &finished.contributions {
         let (runs, errors) = runs_of(contribution);
         record.lay_over(runs, errors);
@@ -139,7 +144,12 @@ fn empty_record(fragment: FragmentId, present: &Present, column: &BoundColumn) -
 }
 
 fn runs_of(contribution: &Contribution) -> (Vec<Run>, Vec<RowErrors>) {
-    let Contribution { ledger, job, generation, result } = contribution;
+    let Contribution {
+        ledger,
+        job,
+        generation,
+        result,
+    } = contribution;
     let run = |rows: RowSet, outcome| Run {
         rows,
         outcome,
@@ -153,7 +163,12 @@ fn runs_of(contribution: &Contribution) -> (Vec<Run>, Vec<RowErrors>) {
         run(result.nulls.clone(), Outcome::Null),
         run(result.failed_rows(), Outcome::Failed),
     ];
-    (runs.into_iter().filter(|run| !run.rows.is_empty()).collect(), result.failed.clone())
+    (
+        runs.into_iter()
+            .filter(|run| !run.rows.is_empty())
+            .collect(),
+        result.failed.clone(),
+    )
 }
 
 /// Folder and file names of records under a column's state.
@@ -161,8 +176,12 @@ pub fn record_path(record: &CoverageRecord, number: u64) -> String {
     match &record.file {
         Some(file) => format!("coverage/file/{file}.json"),
         None => {
-            let key =
-                crate::identity::record_key(record.fragment, record.in_id, record.elig_id, record.out);
+            let key = crate::identity::record_key(
+                record.fragment,
+                record.in_id,
+                record.elig_id,
+                record.out,
+            );
             identity_record_path(key, number)
         }
     }

@@ -127,9 +127,22 @@ impl CoverageRecord {
             return;
         }
         let same_origin = |other: &&mut Run| {
-            let Run { rows: _, outcome, generation, in_id, ledger, job } = other;
+            let Run {
+                rows: _,
+                outcome,
+                generation,
+                in_id,
+                ledger,
+                job,
+            } = other;
             (*outcome, &*generation, *in_id, *ledger, &*job)
-                == (run.outcome, &run.generation, run.in_id, run.ledger, &run.job)
+                == (
+                    run.outcome,
+                    &run.generation,
+                    run.in_id,
+                    run.ledger,
+                    &run.job,
+                )
         };
         match self.runs.iter_mut().find(same_origin) {
             Some(other) => other.rows.extend(&run.rows),
@@ -139,7 +152,8 @@ impl CoverageRecord {
 
     fn add_error(&mut self, error: RowErrors) {
         let same = |other: &&mut RowErrors| {
-            (&other.kind, &other.message, other.attempts) == (&error.kind, &error.message, error.attempts)
+            (&other.kind, &other.message, other.attempts)
+                == (&error.kind, &error.message, error.attempts)
         };
         match self.errors.iter_mut().find(same) {
             Some(other) => other.rows.extend(&error.rows),

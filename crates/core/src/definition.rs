@@ -171,18 +171,31 @@ pub struct Call {
 
 impl Definition {
     /// A SQL column with default policy.
-    pub fn sql(output: &str, output_type: &str, expression: &str, canonical: &str, inputs: Vec<Input>) -> Self {
+    pub fn sql(
+        output: &str,
+        output_type: &str,
+        expression: &str,
+        canonical: &str,
+        inputs: Vec<Input>,
+    ) -> Self {
         Self {
             version: Self::VERSION,
             outputs: vec![output.to_owned()],
             output_types: vec![output_type.to_owned()],
-            function: Function::Sql { expression: expression.to_owned(), canonical: canonical.to_owned() },
+            function: Function::Sql {
+                expression: expression.to_owned(),
+                canonical: canonical.to_owned(),
+            },
             inputs,
             filter: None,
             filter_inputs: vec![],
             auto: true,
             pool: Pool::Cpu,
-            resources: Resources { cpus: 1.0, gpus: 0.0, memory_mib: 1024 },
+            resources: Resources {
+                cpus: 1.0,
+                gpus: 0.0,
+                memory_mib: 1024,
+            },
             secrets: vec![],
             error_policy: ErrorPolicy::default(),
             accepted_generations: BTreeSet::new(),
@@ -197,12 +210,29 @@ impl Definition {
     pub fn generation(&self) -> GenerationId {
         let body: Vec<&str> = match &self.function {
             Function::Sql { canonical, .. } => vec!["sql", canonical],
-            Function::Python { entrypoint, version: Some(version), .. } => vec!["python-version", entrypoint, version],
-            Function::Python { entrypoint, artifact, version: None, .. } => vec!["python", entrypoint, artifact],
+            Function::Python {
+                entrypoint,
+                version: Some(version),
+                ..
+            } => vec!["python-version", entrypoint, version],
+            Function::Python {
+                entrypoint,
+                artifact,
+                version: None,
+                ..
+            } => vec!["python", entrypoint, artifact],
         };
-        let inputs: Vec<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
+        let inputs: Vec<&str> = self
+            .inputs
+            .iter()
+            .map(|input| input.name.as_str())
+            .collect();
         let mut digest = Sha256::new();
-        for part in [&body, &inputs, &self.output_types.iter().map(String::as_str).collect()] {
+        for part in [
+            &body,
+            &inputs,
+            &self.output_types.iter().map(String::as_str).collect(),
+        ] {
             for text in part {
                 digest.update(text.len().to_le_bytes());
                 digest.update(text.as_bytes());
@@ -210,7 +240,11 @@ impl Definition {
             digest.update(u64::MAX.to_le_bytes());
         }
         let bytes = digest.finalize();
-        let text: String = bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let text: String = bytes
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         match text.parse() {
             Ok(generation) => generation,
             Err(_) => unreachable!("32 hexadecimal digits are a generation"),
@@ -286,17 +320,27 @@ impl std::fmt::Display for Detached {
         match self {
             Self::OutputGone => formatter.write_str("its column was dropped, cast or overwritten"),
             Self::OutputType { declared, found } => {
-                write!(formatter, "its column has type {found}, declared was {declared}")
+                write!(
+                    formatter,
+                    "its column has type {found}, declared was {declared}"
+                )
             }
             Self::InputGone { column } => {
-                write!(formatter, "column '{column}' that it reads was dropped or replaced; redefine it with 'column alter'")
+                write!(
+                    formatter,
+                    "column '{column}' that it reads was dropped or replaced; redefine it with 'column alter'"
+                )
             }
         }
     }
 }
 
 /// Ties a stored definition to the fields of a table version.
-pub fn bind(binding: &BindingId, definition: Definition, table: &TableView) -> Result<BoundColumn, Detached> {
+pub fn bind(
+    binding: &BindingId,
+    definition: Definition,
+    table: &TableView,
+) -> Result<BoundColumn, Detached> {
     let output = table
         .fields
         .iter()
@@ -304,7 +348,10 @@ pub fn bind(binding: &BindingId, definition: Definition, table: &TableView) -> R
         .ok_or(Detached::OutputGone)?;
     let declared = definition.output_types.first().cloned().unwrap_or_default();
     if output.data_type != declared {
-        return Err(Detached::OutputType { declared, found: output.data_type.clone() });
+        return Err(Detached::OutputType {
+            declared,
+            found: output.data_type.clone(),
+        });
     }
     let find = |inputs: &[Input]| -> Result<Vec<FieldView>, Detached> {
         inputs
@@ -313,7 +360,9 @@ pub fn bind(binding: &BindingId, definition: Definition, table: &TableView) -> R
                 table
                     .field_by_id(input.id)
                     .cloned()
-                    .ok_or_else(|| Detached::InputGone { column: input.name.clone() })
+                    .ok_or_else(|| Detached::InputGone {
+                        column: input.name.clone(),
+                    })
             })
             .collect()
     };
@@ -332,7 +381,16 @@ mod tests {
     use super::*;
 
     fn definition() -> Definition {
-        Definition::sql("p", "double", "a * b", "\"a\" * \"b\"", vec![Input { id: 0, name: "a".to_owned() }])
+        Definition::sql(
+            "p",
+            "double",
+            "a * b",
+            "\"a\" * \"b\"",
+            vec![Input {
+                id: 0,
+                name: "a".to_owned(),
+            }],
+        )
     }
 
     #[test]
@@ -356,9 +414,19 @@ mod tests {
         use crate::format::{FormatError, decode};
         assert!(matches!(
             decode::<Definition>(br#"{"version": 2, "anything": 1}"#),
-            Err(FormatError::Newer { found: 2, known: 1, .. })
+            Err(FormatError::Newer {
+                found: 2,
+                known: 1,
+                ..
+            })
         ));
-        assert!(matches!(decode::<Definition>(br#"{"version": 1, "#), Err(FormatError::Damaged { .. })));
-        assert!(matches!(decode::<Definition>(br#"{"version": 1}"#), Err(FormatError::Damaged { .. })));
+        assert!(matches!(
+            decode::<Definition>(br#"{"version": 1, "#),
+            Err(FormatError::Damaged { .. })
+        ));
+        assert!(matches!(
+            decode::<Definition>(br#"{"version": 1}"#),
+            Err(FormatError::Damaged { .. })
+        ));
     }
 }

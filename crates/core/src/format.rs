@@ -15,7 +15,9 @@ pub trait Stored: Serialize + DeserializeOwned {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// A newer program wrote it.
-    #[error("{what} has format {found}, newer than {known} which this program reads: upgrade lance-backfill")]
+    #[error(
+        "{what} has format {found}, newer than {known} which this program reads: upgrade lance-backfill"
+    )]
     Newer {
         /// Which stored form.
         what: &'static str,
@@ -41,19 +43,31 @@ struct Head {
 
 /// Reads a stored form; a newer version and damage are told apart.
 pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T, FormatError> {
-    let damaged = |error: serde_json::Error| FormatError::Damaged { what: T::WHAT, reason: error.to_string() };
+    let damaged = |error: serde_json::Error| FormatError::Damaged {
+        what: T::WHAT,
+        reason: error.to_string(),
+    };
     let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
     if head.version > T::VERSION {
-        return Err(FormatError::Newer { what: T::WHAT, found: head.version, known: T::VERSION });
+        return Err(FormatError::Newer {
+            what: T::WHAT,
+            found: head.version,
+            known: T::VERSION,
+        });
     }
     if head.version == 0 {
-        return Err(FormatError::Damaged { what: T::WHAT, reason: "format 0 never existed".to_owned() });
+        return Err(FormatError::Damaged {
+            what: T::WHAT,
+            reason: "format 0 never existed".to_owned(),
+        });
     }
     serde_json::from_slice(bytes).map_err(damaged)
 }
 
 /// Writes a stored form.
 pub fn encode<T: Stored>(value: &T) -> Result<Vec<u8>, FormatError> {
-    serde_json::to_vec(value)
-        .map_err(|error| FormatError::Damaged { what: T::WHAT, reason: error.to_string() })
+    serde_json::to_vec(value).map_err(|error| FormatError::Damaged {
+        what: T::WHAT,
+        reason: error.to_string(),
+    })
 }

@@ -41,7 +41,9 @@ impl FromStr for Identity {
         if text.len() != 32 {
             return Err(InvalidIdentity(text.to_owned()));
         }
-        u128::from_str_radix(text, 16).map(Self).map_err(|_| InvalidIdentity(text.to_owned()))
+        u128::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| InvalidIdentity(text.to_owned()))
     }
 }
 
@@ -70,7 +72,10 @@ pub struct Place {
 }
 
 /// Identity of the given fields in a fragment; absent columns count as such.
-pub fn of_fields<'a>(fragment: &FragmentView, fields: impl IntoIterator<Item = &'a FieldView>) -> Identity {
+pub fn of_fields<'a>(
+    fragment: &FragmentView,
+    fields: impl IntoIterator<Item = &'a FieldView>,
+) -> Identity {
     let mut text = Vec::with_capacity(128);
     for field in fields {
         describe_field(&mut text, fragment, &field.tree_ids);
@@ -129,10 +134,17 @@ pub fn record_key(
     elig_id: Option<Identity>,
     out: Option<Identity>,
 ) -> Identity {
-    Identity(xxh3_128(&describe_identities(fragment, in_id, elig_id, out)))
+    Identity(xxh3_128(&describe_identities(
+        fragment, in_id, elig_id, out,
+    )))
 }
 
-fn describe_identities(fragment: u64, in_id: Identity, elig_id: Option<Identity>, out: Option<Identity>) -> Vec<u8> {
+fn describe_identities(
+    fragment: u64,
+    in_id: Identity,
+    elig_id: Option<Identity>,
+    out: Option<Identity>,
+) -> Vec<u8> {
     let mut text = Vec::with_capacity(96);
     text.extend_from_slice(&fragment.to_le_bytes());
     for part in [Some(in_id), elig_id, out] {
@@ -153,7 +165,12 @@ fn describe_field(text: &mut Vec<u8>, fragment: &FragmentView, tree_ids: &[Field
         for file in files {
             for (id, column) in file.fields.iter().zip(file.columns.iter()) {
                 // The position within the tree, not the id: an id may be given anew.
-                let Some(leaf) = tree_ids.iter().position(|tree_id| tree_id == id && *id >= 0) else { continue };
+                let Some(leaf) = tree_ids
+                    .iter()
+                    .position(|tree_id| tree_id == id && *id >= 0)
+                else {
+                    continue;
+                };
                 text.push(kind);
                 text.extend_from_slice(file.name.as_bytes());
                 text.extend_from_slice(&leaf.to_le_bytes());
@@ -182,27 +199,44 @@ mod tests {
         crate::table::FileView {
             name: name.to_owned(),
             fields: fields.into(),
-            columns: (0..i32::try_from(fields.len()).expect("few")).collect::<Vec<_>>().into(),
+            columns: (0..i32::try_from(fields.len()).expect("few"))
+                .collect::<Vec<_>>()
+                .into(),
         }
     }
 
     fn fragment(files: Vec<crate::table::FileView>) -> FragmentView {
-        FragmentView { id: 1, physical_rows: 10, deletion: None, files, overlays: vec![] }
+        FragmentView {
+            id: 1,
+            physical_rows: 10,
+            deletion: None,
+            files,
+            overlays: vec![],
+        }
     }
 
     #[test]
     fn another_columns_file_changes_nothing() {
         let before = fragment(vec![file("a", &[0, 1])]);
         let after = fragment(vec![file("a", &[0, 1]), file("b", &[2])]);
-        assert_eq!(of_fields(&before, [&field(0)]), of_fields(&after, [&field(0)]));
+        assert_eq!(
+            of_fields(&before, [&field(0)]),
+            of_fields(&after, [&field(0)])
+        );
     }
 
     #[test]
     fn a_replaced_input_changes_the_identity() {
         let before = fragment(vec![file("a", &[0, 1])]);
         let after = fragment(vec![file("a", &[-2, 1]), file("b", &[0])]);
-        assert_ne!(of_fields(&before, [&field(0)]), of_fields(&after, [&field(0)]));
-        assert_eq!(of_fields(&before, [&field(1)]), of_fields(&after, [&field(1)]));
+        assert_ne!(
+            of_fields(&before, [&field(0)]),
+            of_fields(&after, [&field(0)])
+        );
+        assert_eq!(
+            of_fields(&before, [&field(1)]),
+            of_fields(&after, [&field(1)])
+        );
     }
 
     #[test]
@@ -210,15 +244,24 @@ mod tests {
         let before = fragment(vec![file("a", &[0])]);
         let mut after = before.clone();
         after.overlays.push(file("o", &[0]));
-        assert_ne!(of_fields(&before, [&field(0)]), of_fields(&after, [&field(0)]));
-        assert_eq!(place_of(&after, &[&field(0)]).and_then(|place| place.file), None);
+        assert_ne!(
+            of_fields(&before, [&field(0)]),
+            of_fields(&after, [&field(0)])
+        );
+        assert_eq!(
+            place_of(&after, &[&field(0)]).and_then(|place| place.file),
+            None
+        );
     }
 
     #[test]
     fn an_absent_column_has_no_place() {
         let view = fragment(vec![file("a", &[0, -2])]);
         assert_eq!(place_of(&view, &[&field(2)]), None);
-        assert_eq!(place_of(&view, &[&field(0)]).and_then(|place| place.file), Some("a".to_owned()));
+        assert_eq!(
+            place_of(&view, &[&field(0)]).and_then(|place| place.file),
+            Some("a".to_owned())
+        );
     }
 
     #[test]

@@ -51,7 +51,10 @@ macro_rules! text_id {
                 if valid(text) {
                     Ok(Self(text.to_owned()))
                 } else {
-                    Err(InvalidId { what: $what, text: text.to_owned() })
+                    Err(InvalidId {
+                        what: $what,
+                        text: text.to_owned(),
+                    })
                 }
             }
         }
@@ -82,11 +85,16 @@ macro_rules! text_id {
 fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 64
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn is_digest(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    text.len() == 32
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 text_id!(BindingId, "binding id", is_token);
@@ -140,7 +148,10 @@ impl FromStr for BatchId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let invalid = || InvalidId { what: "batch id", text: text.to_owned() };
+        let invalid = || InvalidId {
+            what: "batch id",
+            text: text.to_owned(),
+        };
         let mut parts = text.split('-');
         let (Some(seq), Some(token), Some(index), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -178,7 +189,11 @@ mod tests {
 
     #[test]
     fn batch_id_reads_back_what_it_prints() {
-        let id = BatchId { seq: LedgerSeq(7), token: "ab12".to_owned(), index: 3 };
+        let id = BatchId {
+            seq: LedgerSeq(7),
+            token: "ab12".to_owned(),
+            index: 3,
+        };
         assert_eq!(id.to_string(), "00000000000000000007-ab12-3");
         assert_eq!(id.to_string().parse::<BatchId>(), Ok(id));
     }

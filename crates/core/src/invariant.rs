@@ -16,14 +16,27 @@ pub struct Violation {
     pub detail: String,
 }
 
-fn check(holds: bool, name: &'static str, detail: impl FnOnce() -> String) -> Result<(), Violation> {
-    if holds { Ok(()) } else { Err(Violation { name, detail: detail() }) }
+fn check(
+    holds: bool,
+    name: &'static str,
+    detail: impl FnOnce() -> String,
+) -> Result<(), Violation> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation {
+            name,
+            detail: detail(),
+        })
+    }
 }
 
 /// *Counts add up*: eligible = current + failed + blocked + unknown + remaining.
 pub fn counts_add_up(counts: &Counts) -> Result<(), Violation> {
     let sum = counts.current + counts.failed + counts.blocked + counts.unknown + counts.remaining();
-    check(counts.eligible() == sum, "counts add up", || format!("{counts:?}"))
+    check(counts.eligible() == sum, "counts add up", || {
+        format!("{counts:?}")
+    })
 }
 
 /// *No lost row*: every live row of a fragment is in exactly one state.
@@ -40,13 +53,25 @@ pub fn no_lost_row(state: &FragmentState, live: &RowSet) -> Result<(), Violation
         distrusted,
     } = state;
     let mut seen = RowSet::new();
-    for rows in
-        [filtered, current, failed, blocked, unassigned, stale_input, stale_definition, unknown, distrusted]
-    {
-        check(seen.is_disjoint(rows), "no lost row", || "a row is in two states".to_owned())?;
+    for rows in [
+        filtered,
+        current,
+        failed,
+        blocked,
+        unassigned,
+        stale_input,
+        stale_definition,
+        unknown,
+        distrusted,
+    ] {
+        check(seen.is_disjoint(rows), "no lost row", || {
+            "a row is in two states".to_owned()
+        })?;
         seen.extend(rows);
     }
-    check(seen == *live, "no lost row", || format!("{} of {} live rows have a state", seen.len(), live.len()))
+    check(seen == *live, "no lost row", || {
+        format!("{} of {} live rows have a state", seen.len(), live.len())
+    })
 }
 
 /// *One owner*: the planned rows are in need, ready, and in no other open batch.
@@ -58,16 +83,27 @@ pub fn one_owner(
     for batch in &page.batches {
         for slice in &batch.slices {
             let seen = fragments.entry(slice.fragment).or_default();
-            let (rows, in_id) = ready(slice.fragment).unwrap_or_else(|| (RowSet::new(), slice.in_id));
+            let (rows, in_id) =
+                ready(slice.fragment).unwrap_or_else(|| (RowSet::new(), slice.in_id));
             check(seen.is_disjoint(&slice.rows), "one owner", || {
                 format!("rows of fragment {} are planned twice", slice.fragment)
             })?;
             check(slice.rows.is_subset(&rows), "one owner", || {
-                format!("rows of fragment {} are planned though not ready", slice.fragment)
+                format!(
+                    "rows of fragment {} are planned though not ready",
+                    slice.fragment
+                )
             })?;
-            check(slice.in_id == in_id, "no stale value is counted current", || {
-                format!("fragment {} is planned under another input identity", slice.fragment)
-            })?;
+            check(
+                slice.in_id == in_id,
+                "no stale value is counted current",
+                || {
+                    format!(
+                        "fragment {} is planned under another input identity",
+                        slice.fragment
+                    )
+                },
+            )?;
             check(!slice.rows.is_empty(), "no needless work", || {
                 format!("fragment {} has an empty slice", slice.fragment)
             })?;

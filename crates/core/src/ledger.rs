@@ -82,13 +82,24 @@ pub enum HoldReason {
 impl LedgerEntry {
     /// The batches and folds that the entry hands out, with their ids.
     pub fn work(&self) -> Vec<(BatchId, Work)> {
-        let EntryBody::Page(page) = &self.body else { return vec![] };
+        let EntryBody::Page(page) = &self.body else {
+            return vec![];
+        };
         let computes = page.batches.iter().cloned().map(Work::Compute);
         let folds = page.folds.iter().cloned().map(Work::Fold);
         computes
             .chain(folds)
             .zip(0_u32..)
-            .map(|(work, index)| (BatchId { seq: self.seq, token: self.token.clone(), index }, work))
+            .map(|(work, index)| {
+                (
+                    BatchId {
+                        seq: self.seq,
+                        token: self.token.clone(),
+                        index,
+                    },
+                    work,
+                )
+            })
             .collect()
     }
 }

@@ -84,7 +84,10 @@ pub fn cut(needs: &[FragmentNeed], limits: &Limits) -> PlannedPage {
     let total: u64 = needs.iter().map(|need| need.ready.len()).sum();
     let batch_rows = rows_per_batch(total, limits);
     let mut page = PlannedPage::default();
-    let mut packed = BatchSpec { slices: vec![], deadline_s: limits.deadline_s };
+    let mut packed = BatchSpec {
+        slices: vec![],
+        deadline_s: limits.deadline_s,
+    };
     let mut packed_rows = 0;
     let mut budget = limits.most_rows;
     for need in needs {
@@ -93,16 +96,22 @@ pub fn cut(needs: &[FragmentNeed], limits: &Limits) -> PlannedPage {
         }
         let mut ready = need.ready.first(budget);
         let mut left_over = need.ready.len() - ready.len();
-        let alone = need.open.is_empty() && need.parts.is_empty() && !need.fold_open && left_over == 0;
+        let alone =
+            need.open.is_empty() && need.parts.is_empty() && !need.fold_open && left_over == 0;
         if ready.len() <= batch_rows && alone {
             if page.batches.len() >= limits.most_batches {
                 left_over += ready.len();
             } else if !ready.is_empty() {
                 budget -= ready.len();
                 packed_rows += ready.len();
-                packed.slices.push(slice_of(need, ready, Target::ColumnFile));
+                packed
+                    .slices
+                    .push(slice_of(need, ready, Target::ColumnFile));
                 if packed_rows >= batch_rows || packed.slices.len() >= limits.most_slices {
-                    let empty = BatchSpec { slices: vec![], deadline_s: limits.deadline_s };
+                    let empty = BatchSpec {
+                        slices: vec![],
+                        deadline_s: limits.deadline_s,
+                    };
                     page.batches.push(std::mem::replace(&mut packed, empty));
                     packed_rows = 0;
                 }
@@ -128,24 +137,38 @@ pub fn cut(needs: &[FragmentNeed], limits: &Limits) -> PlannedPage {
 }
 
 fn slice_of(need: &FragmentNeed, rows: RowSet, target: Target) -> Slice {
-    Slice { fragment: need.fragment, in_id: need.in_id, out: need.out, rows, target }
+    Slice {
+        fragment: need.fragment,
+        in_id: need.in_id,
+        out: need.out,
+        rows,
+        target,
+    }
 }
 
 /// About a target time of work, but small enough that all workers get some.
 fn rows_per_batch(total: u64, limits: &Limits) -> u64 {
     let target = (limits.rows_per_s * limits.target_s).clamp(1.0, 1e15);
     // The clamp keeps the conversion exact enough and in range.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped above"
+    )]
     let target = target as u64;
     let share = total.div_ceil(u64::from(limits.workers.max(1)) * 2);
     // A share below the floor is only useful when rows are slow.
     let floor = FEWEST_ROWS_WORTH_A_BATCH.min(target);
-    target.min(share.max(floor)).min(limits.most_rows_per_batch).max(1)
+    target
+        .min(share.max(floor))
+        .min(limits.most_rows_per_batch)
+        .max(1)
 }
 
 /// A fold is due when parts wait and no batch of the fragment is open or still to be cut.
 fn due_fold(need: &FragmentNeed, limits: &Limits) -> Option<FoldSpec> {
-    let due = !need.parts.is_empty() && need.open.is_empty() && need.ready.is_empty() && !need.fold_open;
+    let due =
+        !need.parts.is_empty() && need.open.is_empty() && need.ready.is_empty() && !need.fold_open;
     due.then(|| FoldSpec {
         fragment: need.fragment,
         in_id: need.in_id,
@@ -165,7 +188,13 @@ mod tests {
     use crate::table::FragmentView;
 
     fn some_identity() -> Identity {
-        let view = FragmentView { id: 0, physical_rows: 0, deletion: None, files: vec![], overlays: vec![] };
+        let view = FragmentView {
+            id: 0,
+            physical_rows: 0,
+            deletion: None,
+            files: vec![],
+            overlays: vec![],
+        };
         of_fields(&view, [])
     }
 
@@ -201,14 +230,23 @@ mod tests {
         let page = cut(&needs, &limits(1e6));
         assert_eq!(page.batches.len(), 1);
         assert_eq!(page.rows(), 1_000);
-        assert!(page.batches[0].slices.iter().all(|slice| slice.target == Target::ColumnFile));
+        assert!(
+            page.batches[0]
+                .slices
+                .iter()
+                .all(|slice| slice.target == Target::ColumnFile)
+        );
     }
 
     #[test]
     fn slow_functions_split_a_fragment_into_parts() {
         let page = cut(&[need(1, RowSet::full(100))], &limits(1.0));
         assert_eq!(page.batches.len(), 4);
-        assert!(page.batches.iter().all(|batch| batch.slices[0].target == Target::Values));
+        assert!(
+            page.batches
+                .iter()
+                .all(|batch| batch.slices[0].target == Target::Values)
+        );
         assert_eq!(page.rows(), 100);
     }
 
@@ -226,9 +264,18 @@ mod tests {
         let mut waiting = need(1, RowSet::new());
         waiting.parts = vec![part];
         waiting.open = RowSet::range(0..5);
-        assert!(cut(std::slice::from_ref(&waiting), &limits(1e6)).folds.is_empty());
+        assert!(
+            cut(std::slice::from_ref(&waiting), &limits(1e6))
+                .folds
+                .is_empty()
+        );
         waiting.open = RowSet::new();
-        assert_eq!(cut(std::slice::from_ref(&waiting), &limits(1e6)).folds.len(), 1);
+        assert_eq!(
+            cut(std::slice::from_ref(&waiting), &limits(1e6))
+                .folds
+                .len(),
+            1
+        );
         waiting.fold_open = true;
         assert!(cut(&[waiting], &limits(1e6)).folds.is_empty());
     }

@@ -123,7 +123,9 @@ impl RowSet {
         if count >= self.len() {
             return self.clone();
         }
-        let Ok(nth) = u32::try_from(count) else { return self.clone() };
+        let Ok(nth) = u32::try_from(count) else {
+            return self.clone();
+        };
         match self.0.select(nth) {
             Some(bound) => Self(&self.0 & &Self::range(0..bound).0),
             None => self.clone(),
@@ -133,7 +135,10 @@ impl RowSet {
     /// The set as ascending ranges that do not touch.
     pub fn ranges(&self) -> impl Iterator<Item = Range<u32>> + '_ {
         let mut iter = self.0.iter();
-        std::iter::from_fn(move || iter.next_range().map(|range| *range.start()..range.end() + 1))
+        std::iter::from_fn(move || {
+            iter.next_range()
+                .map(|range| *range.start()..range.end() + 1)
+        })
     }
 }
 
@@ -164,15 +169,20 @@ enum Stored {
 
 impl Serialize for RowSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ranges: Vec<[u32; 2]> =
-            self.ranges().take(MOST_STORED_RANGES + 1).map(|range| [range.start, range.end]).collect();
+        let ranges: Vec<[u32; 2]> = self
+            .ranges()
+            .take(MOST_STORED_RANGES + 1)
+            .map(|range| [range.start, range.end])
+            .collect();
         if ranges.len() <= MOST_STORED_RANGES {
             return Stored::Ranges(ranges).serialize(serializer);
         }
         let mut bitmap = self.0.clone();
         bitmap.optimize();
         let mut bytes = Vec::with_capacity(bitmap.serialized_size());
-        bitmap.serialize_into(&mut bytes).map_err(serde::ser::Error::custom)?;
+        bitmap
+            .serialize_into(&mut bytes)
+            .map_err(serde::ser::Error::custom)?;
         Stored::Roaring(STANDARD.encode(bytes)).serialize(serializer)
     }
 }
@@ -195,7 +205,9 @@ impl<'de> Deserialize<'de> for RowSet {
             }
             Stored::Roaring(text) => {
                 let bytes = STANDARD.decode(text).map_err(D::Error::custom)?;
-                RoaringBitmap::deserialize_from(&bytes[..]).map(Self).map_err(D::Error::custom)
+                RoaringBitmap::deserialize_from(&bytes[..])
+                    .map(Self)
+                    .map_err(D::Error::custom)
             }
         }
     }

@@ -84,8 +84,13 @@ pub struct OtherGeneration {
 }
 
 /// Order of the numbers in [`Entry::rows`].
-pub const OUTCOMES: [Outcome; 5] =
-    [Outcome::Value, Outcome::Null, Outcome::Failed, Outcome::Supplied, Outcome::Unknown];
+pub const OUTCOMES: [Outcome; 5] = [
+    Outcome::Value,
+    Outcome::Null,
+    Outcome::Failed,
+    Outcome::Supplied,
+    Outcome::Unknown,
+];
 
 impl Entry {
     /// Sums up a record for the live rows; `None` if a row is unassigned or computed from other inputs.
@@ -95,7 +100,11 @@ impl Entry {
         live: &RowSet,
         head_generation: Option<&GenerationId>,
     ) -> Option<Self> {
-        let mut entry = Self { fingerprint, live: small(live.len())?, ..Self::default() };
+        let mut entry = Self {
+            fingerprint,
+            live: small(live.len())?,
+            ..Self::default()
+        };
         let eligible = live.difference(&record.filtered);
         entry.filtered = small(live.len() - eligible.len())?;
         let mut counted = 0;
@@ -108,7 +117,11 @@ impl Entry {
             match &run.generation {
                 Some(_) if run.in_id != record.in_id => return None,
                 Some(generation) if Some(generation) != head_generation => {
-                    entry.others.push(OtherGeneration { generation: generation.clone(), outcome: run.outcome, rows });
+                    entry.others.push(OtherGeneration {
+                        generation: generation.clone(),
+                        outcome: run.outcome,
+                        rows,
+                    });
                 }
                 _ => *entry.slot(run.outcome) += rows,
             }
@@ -130,7 +143,11 @@ impl Entry {
     /// Whether some rows failed.
     pub fn has_failures(&self) -> bool {
         let [_, _, failed, ..] = self.rows;
-        failed > 0 || self.others.iter().any(|other| other.outcome == Outcome::Failed)
+        failed > 0
+            || self
+                .others
+                .iter()
+                .any(|other| other.outcome == Outcome::Failed)
     }
 
     /// The rows by state if the entry leaves nothing to do under this definition.
@@ -140,18 +157,30 @@ impl Entry {
         definition: &Definition,
         generation: &GenerationId,
     ) -> Option<Counts> {
-        let mut counts =
-            Counts { total: self.live.into(), filtered: self.filtered.into(), ..Counts::default() };
-        let own = OUTCOMES.iter().zip(self.rows).map(|(outcome, rows)| (head_generation, *outcome, rows));
-        let others = self.others.iter().map(|other| (Some(&other.generation), other.outcome, other.rows));
+        let mut counts = Counts {
+            total: self.live.into(),
+            filtered: self.filtered.into(),
+            ..Counts::default()
+        };
+        let own = OUTCOMES
+            .iter()
+            .zip(self.rows)
+            .map(|(outcome, rows)| (head_generation, *outcome, rows));
+        let others = self
+            .others
+            .iter()
+            .map(|other| (Some(&other.generation), other.outcome, other.rows));
         for (made_by, outcome, rows) in own.chain(others).filter(|(_, _, rows)| *rows > 0) {
             let is_own = made_by == Some(generation);
-            let accepted = is_own || made_by.is_some_and(|made| definition.accepted_generations.contains(made));
+            let accepted = is_own
+                || made_by.is_some_and(|made| definition.accepted_generations.contains(made));
             let slot = match outcome {
                 Outcome::Value | Outcome::Null if accepted => &mut counts.current,
                 Outcome::Failed if is_own => &mut counts.failed,
                 Outcome::Supplied => &mut counts.current,
-                Outcome::Unknown if definition.on_unknown == OnUnknown::Trust => &mut counts.unknown,
+                Outcome::Unknown if definition.on_unknown == OnUnknown::Trust => {
+                    &mut counts.unknown
+                }
                 Outcome::Value | Outcome::Null | Outcome::Failed | Outcome::Unknown => return None,
             };
             *slot += u64::from(rows);
@@ -176,16 +205,23 @@ impl CoverageSnapshot {
     }
 
     fn rebase(&mut self, generation: Option<&GenerationId>) {
-        let Some(old) = self.head.generation.clone() else { return };
+        let Some(old) = self.head.generation.clone() else {
+            return;
+        };
         for entry in self.entries.values_mut() {
             for (outcome, rows) in OUTCOMES.into_iter().zip(&mut entry.rows).take(3) {
                 let rows = std::mem::take(rows);
                 if rows > 0 {
-                    entry.others.push(OtherGeneration { generation: old.clone(), outcome, rows });
+                    entry.others.push(OtherGeneration {
+                        generation: old.clone(),
+                        outcome,
+                        rows,
+                    });
                 }
             }
-            let (own, others) =
-                std::mem::take(&mut entry.others).into_iter().partition(|other| Some(&other.generation) == generation);
+            let (own, others) = std::mem::take(&mut entry.others)
+                .into_iter()
+                .partition(|other| Some(&other.generation) == generation);
             entry.others = others;
             let own: Vec<OtherGeneration> = own;
             for other in own {
@@ -196,9 +232,14 @@ impl CoverageSnapshot {
 
     /// Writes the stored form: an Arrow IPC file, compressed.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        let damaged = |error: &dyn std::fmt::Display| FormatError::Damaged { what: WHAT, reason: error.to_string() };
+        let damaged = |error: &dyn std::fmt::Display| FormatError::Damaged {
+            what: WHAT,
+            reason: error.to_string(),
+        };
         let column = |pick: &dyn Fn(&Entry) -> u32| -> ArrayRef {
-            Arc::new(UInt32Array::from_iter_values(self.entries.values().map(pick)))
+            Arc::new(UInt32Array::from_iter_values(
+                self.entries.values().map(pick),
+            ))
         };
         let others = self
             .entries
@@ -211,7 +252,9 @@ impl CoverageSnapshot {
             .map_err(|error| damaged(&error))?;
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(UInt64Array::from_iter_values(self.entries.keys().copied())),
-            Arc::new(UInt64Array::from_iter_values(self.entries.values().map(|entry| entry.fingerprint))),
+            Arc::new(UInt64Array::from_iter_values(
+                self.entries.values().map(|entry| entry.fingerprint),
+            )),
             column(&|entry| entry.live),
             column(&|entry| entry.filtered),
         ];
@@ -222,7 +265,11 @@ impl CoverageSnapshot {
         let head = serde_json::to_string(&self.head).map_err(|error| damaged(&error))?;
         let schema = Schema::new_with_metadata(
             fields(),
-            [("version".to_owned(), VERSION.to_string()), ("head".to_owned(), head)].into(),
+            [
+                ("version".to_owned(), VERSION.to_string()),
+                ("head".to_owned(), head),
+            ]
+            .into(),
         );
         let batch =
             RecordBatch::try_new(Arc::new(schema), columns).map_err(|error| damaged(&error))?;
@@ -241,8 +288,8 @@ impl CoverageSnapshot {
     /// Reads the stored form.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let damaged = |reason: String| FormatError::Damaged { what: WHAT, reason };
-        let reader =
-            FileReader::try_new(std::io::Cursor::new(bytes), None).map_err(|error| damaged(error.to_string()))?;
+        let reader = FileReader::try_new(std::io::Cursor::new(bytes), None)
+            .map_err(|error| damaged(error.to_string()))?;
         let schema = reader.schema();
         let found: u32 = schema
             .metadata()
@@ -250,14 +297,26 @@ impl CoverageSnapshot {
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| damaged("it has no version".to_owned()))?;
         if found > VERSION {
-            return Err(FormatError::Newer { what: WHAT, found, known: VERSION });
+            return Err(FormatError::Newer {
+                what: WHAT,
+                found,
+                known: VERSION,
+            });
         }
         if *schema.fields() != fields().into() {
-            return Err(damaged("its columns are not those of a snapshot".to_owned()));
+            return Err(damaged(
+                "its columns are not those of a snapshot".to_owned(),
+            ));
         }
-        let head = schema.metadata().get("head").ok_or_else(|| damaged("it has no head".to_owned()))?;
+        let head = schema
+            .metadata()
+            .get("head")
+            .ok_or_else(|| damaged("it has no head".to_owned()))?;
         let head = serde_json::from_str(head).map_err(|error| damaged(error.to_string()))?;
-        let mut snapshot = Self { head, entries: BTreeMap::new() };
+        let mut snapshot = Self {
+            head,
+            entries: BTreeMap::new(),
+        };
         for batch in reader {
             let batch = batch.map_err(|error| damaged(error.to_string()))?;
             read_batch(&batch, &mut snapshot.entries).map_err(damaged)?;
@@ -266,27 +325,40 @@ impl CoverageSnapshot {
     }
 }
 
-fn read_batch(batch: &RecordBatch, entries: &mut BTreeMap<FragmentId, Entry>) -> Result<(), String> {
+fn read_batch(
+    batch: &RecordBatch,
+    entries: &mut BTreeMap<FragmentId, Entry>,
+) -> Result<(), String> {
     let [fragment, fingerprint, numbers @ .., others] = batch.columns() else {
         return Err("it has too few columns".to_owned());
     };
     let fragment = fragment.as_primitive::<UInt64Type>();
     let fingerprint = fingerprint.as_primitive::<UInt64Type>();
-    let numbers: Vec<&UInt32Array> = numbers.iter().map(|column| column.as_primitive::<UInt32Type>()).collect();
+    let numbers: Vec<&UInt32Array> = numbers
+        .iter()
+        .map(|column| column.as_primitive::<UInt32Type>())
+        .collect();
     let others = others.as_string::<i32>();
     let mut read = Vec::with_capacity(batch.num_rows());
     for row in 0..batch.num_rows() {
-        let mut entry = Entry { fingerprint: fingerprint.value(row), ..Entry::default() };
+        let mut entry = Entry {
+            fingerprint: fingerprint.value(row),
+            ..Entry::default()
+        };
         for (place, column) in numbers.iter().enumerate() {
             let slot = match place {
                 0 => &mut entry.live,
                 1 => &mut entry.filtered,
-                _ => entry.rows.get_mut(place - 2).ok_or("it has too many columns")?,
+                _ => entry
+                    .rows
+                    .get_mut(place - 2)
+                    .ok_or("it has too many columns")?,
             };
             *slot = column.value(row);
         }
         if others.is_valid(row) {
-            entry.others = serde_json::from_str(others.value(row)).map_err(|error| error.to_string())?;
+            entry.others =
+                serde_json::from_str(others.value(row)).map_err(|error| error.to_string())?;
         }
         read.push((fragment.value(row), entry));
     }
@@ -319,12 +391,22 @@ mod tests {
     }
 
     fn entry(value: u32) -> Entry {
-        Entry { fingerprint: 9, live: value, filtered: 0, rows: [value, 0, 0, 0, 0], others: vec![] }
+        Entry {
+            fingerprint: 9,
+            live: value,
+            filtered: 0,
+            rows: [value, 0, 0, 0, 0],
+            others: vec![],
+        }
     }
 
     fn snapshot() -> CoverageSnapshot {
         CoverageSnapshot {
-            head: Head { table_version: 3, generation: Some(generation('a')), rate: None },
+            head: Head {
+                table_version: 3,
+                generation: Some(generation('a')),
+                rate: None,
+            },
             entries: [(1, entry(10)), (7, entry(20))].into(),
         }
     }
@@ -333,8 +415,11 @@ mod tests {
     fn stored_form_reads_back() {
         let mut snapshot = snapshot();
         if let Some(entry) = snapshot.entries.get_mut(&7) {
-            entry.others =
-                vec![OtherGeneration { generation: generation('b'), outcome: Outcome::Failed, rows: 4 }];
+            entry.others = vec![OtherGeneration {
+                generation: generation('b'),
+                outcome: Outcome::Failed,
+                rows: 4,
+            }];
         }
         let bytes = snapshot.encode().expect("encodes");
         assert_eq!(CoverageSnapshot::decode(&bytes), Ok(snapshot));
@@ -345,9 +430,22 @@ mod tests {
     #[test]
     fn a_hundred_thousand_fragments_fit_into_two_megabytes() {
         let entries = (0..100_000_u64)
-            .map(|id| (id, Entry { fingerprint: id.wrapping_mul(0x9e37_79b9_7f4a_7c15), ..entry(1_000) }))
+            .map(|id| {
+                (
+                    id,
+                    Entry {
+                        fingerprint: id.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+                        ..entry(1_000)
+                    },
+                )
+            })
             .collect();
-        let bytes = CoverageSnapshot { entries, ..snapshot() }.encode().expect("encodes");
+        let bytes = CoverageSnapshot {
+            entries,
+            ..snapshot()
+        }
+        .encode()
+        .expect("encodes");
         assert!(bytes.len() <= 2_000_000, "{} bytes", bytes.len());
     }
 
@@ -355,14 +453,20 @@ mod tests {
     fn numbers_survive_a_change_of_generation() {
         let mut all = snapshot();
         let newer = CoverageSnapshot {
-            head: Head { generation: Some(generation('b')), ..all.head.clone() },
+            head: Head {
+                generation: Some(generation('b')),
+                ..all.head.clone()
+            },
             entries: [(7, entry(5))].into(),
         };
         all.apply(newer);
         let mut definition = Definition::sql("p", "double", "a", "a", vec![]);
         let head = Some(generation('b'));
         let old = &all.entries[&1];
-        assert_eq!(old.settled_counts(head.as_ref(), &definition, &generation('b')), None);
+        assert_eq!(
+            old.settled_counts(head.as_ref(), &definition, &generation('b')),
+            None
+        );
         definition.accepted_generations.insert(generation('a'));
         let counts = old.settled_counts(head.as_ref(), &definition, &generation('b'));
         assert_eq!(counts.map(|counts| counts.current), Some(10));

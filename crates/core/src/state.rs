@@ -68,8 +68,17 @@ impl Counts {
 
     /// Adds the counts of other rows.
     pub fn add(&mut self, other: &Self) {
-        let Self { total, filtered, current, failed, blocked, unknown, unassigned, stale_input, stale_definition } =
-            other;
+        let Self {
+            total,
+            filtered,
+            current,
+            failed,
+            blocked,
+            unknown,
+            unassigned,
+            stale_input,
+            stale_definition,
+        } = other;
         self.total += total;
         self.filtered += filtered;
         self.current += current;
@@ -105,22 +114,34 @@ pub fn classify(
     definition: &Definition,
     generation: &GenerationId,
 ) -> FragmentState {
-    let mut state = FragmentState { filtered: live.intersection(filtered), ..FragmentState::default() };
+    let mut state = FragmentState {
+        filtered: live.intersection(filtered),
+        ..FragmentState::default()
+    };
     let mut rest = live.difference(filtered);
-    for run in record.map(|record| record.runs.as_slice()).unwrap_or_default() {
+    for run in record
+        .map(|record| record.runs.as_slice())
+        .unwrap_or_default()
+    {
         let rows = rest.intersection(&run.rows);
         if rows.is_empty() {
             continue;
         }
         rest.remove(&rows);
         let own = run.generation.as_ref() == Some(generation);
-        let accepted = own || run.generation.as_ref().is_some_and(|made| definition.accepted_generations.contains(made));
+        let accepted = own
+            || run
+                .generation
+                .as_ref()
+                .is_some_and(|made| definition.accepted_generations.contains(made));
         let same_input = run.in_id == identities.in_id;
         let set = match run.outcome {
             Outcome::Supplied => &mut state.current,
             Outcome::Unknown if definition.on_unknown == OnUnknown::Trust => &mut state.unknown,
             Outcome::Unknown => &mut state.distrusted,
-            Outcome::Value | Outcome::Null | Outcome::Failed if !same_input => &mut state.stale_input,
+            Outcome::Value | Outcome::Null | Outcome::Failed if !same_input => {
+                &mut state.stale_input
+            }
             Outcome::Value | Outcome::Null if accepted => &mut state.current,
             Outcome::Failed if own => &mut state.failed,
             Outcome::Value | Outcome::Null | Outcome::Failed => &mut state.stale_definition,
@@ -169,7 +190,11 @@ impl FragmentState {
             stale_input: stale_input.len(),
             stale_definition: stale_definition.len(),
         };
-        counts.total = counts.filtered + counts.current + counts.failed + counts.blocked + counts.unknown
+        counts.total = counts.filtered
+            + counts.current
+            + counts.failed
+            + counts.blocked
+            + counts.unknown
             + counts.remaining();
         counts
     }

@@ -85,13 +85,19 @@ impl TableView {
 
     /// The fragment with this id.
     pub fn fragment(&self, id: FragmentId) -> Option<&FragmentView> {
-        let place = self.fragments.binary_search_by_key(&id, |fragment| fragment.id).ok()?;
+        let place = self
+            .fragments
+            .binary_search_by_key(&id, |fragment| fragment.id)
+            .ok()?;
         self.fragments.get(place)
     }
 
     /// Live rows of the whole table.
     pub fn live_rows(&self) -> u64 {
-        self.fragments.iter().map(|fragment| u64::from(fragment.live_rows())).sum()
+        self.fragments
+            .iter()
+            .map(|fragment| u64::from(fragment.live_rows()))
+            .sum()
     }
 }
 

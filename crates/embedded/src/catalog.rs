@@ -34,7 +34,12 @@ impl Declared {
     pub fn name(&self) -> &str {
         match &self.bound {
             Ok(bound) => &bound.output.name,
-            Err(_) => self.definition.outputs.first().map(String::as_str).unwrap_or_default(),
+            Err(_) => self
+                .definition
+                .outputs
+                .first()
+                .map(String::as_str)
+                .unwrap_or_default(),
         }
     }
 }
@@ -44,29 +49,46 @@ impl Catalog {
     pub fn read(table: &TableView) -> Result<Self> {
         let mut declared = vec![];
         for (key, json) in &table.metadata {
-            let Some(binding) = key.strip_prefix(DEFINITION_PREFIX) else { continue };
-            let binding: BindingId = binding
-                .parse()
-                .map_err(|error| Error::invalid(format!("table metadata '{key}' is not ours")).with_source(error))?;
+            let Some(binding) = key.strip_prefix(DEFINITION_PREFIX) else {
+                continue;
+            };
+            let binding: BindingId = binding.parse().map_err(|error| {
+                Error::invalid(format!("table metadata '{key}' is not ours")).with_source(error)
+            })?;
             let definition: Definition = decode(json.as_bytes()).map_err(|error| {
                 Error::from(error).with_source(format!("table metadata '{key}'"))
             })?;
             let bound = bind(&binding, definition.clone(), table);
-            declared.push(Declared { binding, definition, bound });
+            declared.push(Declared {
+                binding,
+                definition,
+                bound,
+            });
         }
         Ok(Self::sorted(declared))
     }
 
     fn sorted(declared: Vec<Declared>) -> Self {
-        let nodes: Vec<Node> = declared.iter().filter_map(|column| column.bound.as_ref().ok()).map(node).collect();
+        let nodes: Vec<Node> = declared
+            .iter()
+            .filter_map(|column| column.bound.as_ref().ok())
+            .map(node)
+            .collect();
         let sorted = order(&nodes);
         let place = |column: &Declared| match &column.bound {
-            Ok(bound) => sorted.ready.iter().position(|output| *output == bound.output.id).unwrap_or(usize::MAX - 1),
+            Ok(bound) => sorted
+                .ready
+                .iter()
+                .position(|output| *output == bound.output.id)
+                .unwrap_or(usize::MAX - 1),
             Err(_) => usize::MAX,
         };
         let mut declared = declared;
         declared.sort_by_key(place);
-        Self { declared, cyclic: sorted.cyclic.into_iter().collect() }
+        Self {
+            declared,
+            cyclic: sorted.cyclic.into_iter().collect(),
+        }
     }
 
     /// Acting columns, dependencies first, cycles left out.
@@ -82,7 +104,11 @@ impl Catalog {
         self.declared
             .iter()
             .find(|declared| declared.bound.is_ok() && declared.name() == column)
-            .or_else(|| self.declared.iter().find(|declared| declared.name() == column))
+            .or_else(|| {
+                self.declared
+                    .iter()
+                    .find(|declared| declared.name() == column)
+            })
     }
 
     /// The definition of a column, or an error that says what to do.
@@ -102,6 +128,11 @@ impl Catalog {
 pub(crate) fn node(bound: &BoundColumn) -> Node {
     Node {
         output: bound.output.id,
-        reads: bound.inputs.iter().chain(&bound.filter_inputs).map(|field| field.id).collect(),
+        reads: bound
+            .inputs
+            .iter()
+            .chain(&bound.filter_inputs)
+            .map(|field| field.id)
+            .collect(),
     }
 }

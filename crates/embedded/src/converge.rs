@@ -75,8 +75,21 @@ pub trait Progress: Send + Sync {
 
 impl Engine {
     /// Brings one column up to date, or as far as it can be brought.
-    pub async fn converge(&self, catalog: &Catalog, column: &str, progress: &dyn Progress) -> Result<Converged> {
-        let mut run = Run { engine: self, own: BTreeSet::new(), converged: Converged::default(), last_commit: None, total: 0, failed: 0, computed: 0 };
+    pub async fn converge(
+        &self,
+        catalog: &Catalog,
+        column: &str,
+        progress: &dyn Progress,
+    ) -> Result<Converged> {
+        let mut run = Run {
+            engine: self,
+            own: BTreeSet::new(),
+            converged: Converged::default(),
+            last_commit: None,
+            total: 0,
+            failed: 0,
+            computed: 0,
+        };
         let mut fruitless = 0;
         loop {
             let version = self.latest().await?;
@@ -97,7 +110,10 @@ impl Engine {
             if fruitless > MOST_FRUITLESS_ROUNDS {
                 return Err(Error::new(
                     ErrorKind::Unavailable,
-                    format!("column '{}' made no progress: other writers keep changing the same rows", column.name()),
+                    format!(
+                        "column '{}' made no progress: other writers keep changing the same rows",
+                        column.name()
+                    ),
                 ));
             }
         }
@@ -147,12 +163,22 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn survey(&self, version: &Arc<dyn TableVersion>, catalog: &Catalog, column: &str) -> Result<(Column, Survey)> {
-        let surveyed = self.engine.survey(version, catalog, &|bound| bound.output.name == column).await?;
+    async fn survey(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        catalog: &Catalog,
+        column: &str,
+    ) -> Result<(Column, Survey)> {
+        let surveyed = self
+            .engine
+            .survey(version, catalog, &|bound| bound.output.name == column)
+            .await?;
         surveyed
             .into_iter()
             .find(|(found, _)| found.name() == column)
-            .ok_or_else(|| Error::invalid(format!("column '{column}' vanished while it was worked on")))
+            .ok_or_else(|| {
+                Error::invalid(format!("column '{column}' vanished while it was worked on"))
+            })
     }
 
     async fn step(
@@ -163,12 +189,19 @@ impl Run<'_> {
         progress: &dyn Progress,
     ) -> Result<Step> {
         if let Some(extension) = survey.snapshot_extension(&column.bound.generation) {
-            column.store.extend_snapshot(&survey.snapshot, extension).await?;
+            column
+                .store
+                .extend_snapshot(&survey.snapshot, extension)
+                .await?;
         }
         if survey.has_finished() {
             return self.commit(version, column, survey).await;
         }
-        let entries: Vec<_> = survey.ledger.iter().map(|stored| stored.entry.clone()).collect();
+        let entries: Vec<_> = survey
+            .ledger
+            .iter()
+            .map(|stored| stored.entry.clone())
+            .collect();
         if let Some((reason, message)) = standing_hold(&entries) {
             return Ok(Step::Stop(Stopped::Held(reason, message.to_owned())));
         }
@@ -181,7 +214,16 @@ impl Run<'_> {
         }
         let session = self.engine.session()?;
         let limits = self.engine.limits(survey);
-        match dispatch(survey, column, &limits, Lane::Bulk, Some(&session.id), self.engine.world.as_ref()).await? {
+        match dispatch(
+            survey,
+            column,
+            &limits,
+            Lane::Bulk,
+            Some(&session.id),
+            self.engine.world.as_ref(),
+        )
+        .await?
+        {
             PlanOutcome::Dispatched(entry) => {
                 let rows: u64 = survey.needs().iter().map(|need| need.ready.len()).sum();
                 self.total = self.total.max(self.computed + self.failed + rows);
@@ -190,7 +232,10 @@ impl Run<'_> {
             }
             PlanOutcome::LostRace => Ok(Step::Again),
             PlanOutcome::Nothing if others > 0 => {
-                progress.note(&format!("column '{}': waiting for {others} batches of another process", column.name()));
+                progress.note(&format!(
+                    "column '{}': waiting for {others} batches of another process",
+                    column.name()
+                ));
                 wait(WAIT_FOR_OTHERS).await;
                 Ok(Step::Progress)
             }
@@ -228,14 +273,28 @@ impl Run<'_> {
     }
 
     /// Does batches side by side; publishes in between when enough time went by.
-    async fn work(&mut self, column: &Column, work: Vec<(BatchId, Work)>, progress: &dyn Progress) -> Result<Step> {
+    async fn work(
+        &mut self,
+        column: &Column,
+        work: Vec<(BatchId, Work)>,
+        progress: &dyn Progress,
+    ) -> Result<Step> {
         let engine = self.engine;
         let started_ms = engine.world.now_ms();
         self.own.extend(work.iter().map(|(batch, _)| batch.seq));
         let mut running: FuturesUnordered<_> = work
             .iter()
             .map(|(batch, work)| {
-                execute(engine.table.as_ref(), column, batch, None, work, &engine.workers, engine.world.as_ref()).boxed()
+                execute(
+                    engine.table.as_ref(),
+                    column,
+                    batch,
+                    None,
+                    work,
+                    &engine.workers,
+                    engine.world.as_ref(),
+                )
+                .boxed()
             })
             .collect();
         let mut stop = None;
@@ -277,17 +336,25 @@ impl Run<'_> {
         let policy = &column.bound.definition.error_policy;
         let all = self.failed + self.computed;
         if let Some(most) = policy.max_failed_rows.filter(|most| self.failed > *most) {
-            return Some(Stopped::Budget(format!("{} rows failed, {most} are tolerated", self.failed)));
+            return Some(Stopped::Budget(format!(
+                "{} rows failed, {most} are tolerated",
+                self.failed
+            )));
         }
         let most = policy.max_failed_fraction?;
         (all >= 100 && self.failed as f64 > most * all as f64).then(|| {
-            Stopped::Budget(format!("{} of {all} rows failed, a share of {most} is tolerated", self.failed))
+            Stopped::Budget(format!(
+                "{} of {all} rows failed, a share of {most} is tolerated",
+                self.failed
+            ))
         })
     }
 
     fn commit_is_due(&self, started_ms: u64) -> bool {
         let (since_ms, took_ms) = self.last_commit.unwrap_or((started_ms, 0));
-        let interval = COMMIT_INTERVAL.as_millis().max(u128::from(took_ms) * u128::from(COMMIT_SHARE));
+        let interval = COMMIT_INTERVAL
+            .as_millis()
+            .max(u128::from(took_ms) * u128::from(COMMIT_SHARE));
         u128::from(self.engine.world.now_ms().saturating_sub(since_ms)) >= interval
     }
 
@@ -308,7 +375,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn commit(&mut self, version: &Arc<dyn TableVersion>, column: &Column, survey: &Survey) -> Result<Step> {
+    async fn commit(
+        &mut self,
+        version: &Arc<dyn TableVersion>,
+        column: &Column,
+        survey: &Survey,
+    ) -> Result<Step> {
         let started_ms = self.engine.world.now_ms();
         let report = commit(version, column, survey).await?;
         let now_ms = self.engine.world.now_ms();
@@ -322,7 +394,11 @@ impl Run<'_> {
             self.converged.published_version = report.published_version;
         }
         if let Some(reason) = &report.conflict {
-            tracing::debug!(column = column.name(), reason, "a commit met another writer");
+            tracing::debug!(
+                column = column.name(),
+                reason,
+                "a commit met another writer"
+            );
             return Ok(Step::Again);
         }
         let did = report.files + report.records > 0;
@@ -339,12 +415,19 @@ fn stopped_by(fault: &Fault) -> Stopped {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the embedded driver is the one place that waits")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the embedded driver is the one place that waits"
+)]
 async fn wait(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
 /// Rows by generation, for a report.
 pub fn generations(survey: &Survey) -> BTreeMap<String, u64> {
-    survey.generations.iter().map(|(generation, rows)| (generation.to_string(), *rows)).collect()
+    survey
+        .generations
+        .iter()
+        .map(|(generation, rows)| (generation.to_string(), *rows))
+        .collect()
 }

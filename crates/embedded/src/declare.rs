@@ -42,7 +42,12 @@ impl Engine {
         let table = version.view();
         let catalog = Catalog::read(table)?;
         let place = place_for(request, table, &catalog)?;
-        let checked = check(request, table, &version.schema(), place.existing_type(&version.schema()))?;
+        let checked = check(
+            request,
+            table,
+            &version.schema(),
+            place.existing_type(&version.schema()),
+        )?;
         refuse_cycle(request, &checked, &catalog, place.field())?;
         let binding: BindingId = match &place {
             Place::Abandoned(_, binding) => binding.clone(),
@@ -60,37 +65,65 @@ impl Engine {
             }
             Place::Adopted(_) => {
                 let entries = BTreeMap::from([(BINDING_KEY.to_owned(), Some(binding.to_string()))]);
-                self.edit_or_fail(&Edit::FieldMetadata { name: request.column.clone(), entries }).await?;
+                self.edit_or_fail(&Edit::FieldMetadata {
+                    name: request.column.clone(),
+                    entries,
+                })
+                .await?;
             }
             Place::Abandoned(..) => {}
         }
         let version = self.latest().await?;
-        let definition = checked.definition(request, version.view(), matches!(place, Place::Adopted(_)))?;
-        self.store_definition(&binding, &definition, version.view()).await?;
+        let definition =
+            checked.definition(request, version.view(), matches!(place, Place::Adopted(_)))?;
+        self.store_definition(&binding, &definition, version.view())
+            .await?;
         let version = self.latest().await?;
         let catalog = Catalog::read(version.view())?;
-        let declared = catalog.declared.into_iter().find(|declared| declared.binding == binding);
-        declared.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the definition was removed while it was written: try again"))
+        let declared = catalog
+            .declared
+            .into_iter()
+            .find(|declared| declared.binding == binding);
+        declared.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unavailable,
+                "the definition was removed while it was written: try again",
+            )
+        })
     }
 
-    async fn store_definition(&self, binding: &BindingId, definition: &Definition, table: &TableView) -> Result<()> {
+    async fn store_definition(
+        &self,
+        binding: &BindingId,
+        definition: &Definition,
+        table: &TableView,
+    ) -> Result<()> {
         let key = format!("{DEFINITION_PREFIX}{binding}");
         let json = String::from_utf8(encode(definition)?)
             .map_err(|error| Error::internal("a definition is not text").with_source(error))?;
         let mut entries = BTreeMap::from([(key.clone(), Some(json))]);
         let mut expected = BTreeMap::from([(key, None)]);
         if !table.metadata.contains_key(HOME_KEY) {
-            let home = serde_json::json!({"version": 1, "table": self.uri(), "state": "_backfill"}).to_string();
+            let home = serde_json::json!({"version": 1, "table": self.uri(), "state": "_backfill"})
+                .to_string();
             entries.insert(HOME_KEY.to_owned(), Some(home));
             expected.insert(HOME_KEY.to_owned(), None);
         }
-        match self.table.edit(&Edit::TableMetadata { entries: entries.clone(), expected: expected.clone() }).await? {
+        match self
+            .table
+            .edit(&Edit::TableMetadata {
+                entries: entries.clone(),
+                expected: expected.clone(),
+            })
+            .await?
+        {
             EditOutcome::Done { .. } => Ok(()),
             // Another first declaration set the home meanwhile: ours only adds its column then.
             EditOutcome::Conflict { .. } => {
                 entries.remove(HOME_KEY);
                 expected.remove(HOME_KEY);
-                self.edit_or_fail(&Edit::TableMetadata { entries, expected }).await
+                self.edit_or_fail(&Edit::TableMetadata { entries, expected })
+                    .await
             }
         }
     }
@@ -98,29 +131,54 @@ impl Engine {
     async fn edit_or_fail(&self, edit: &Edit) -> Result<()> {
         match self.table.edit(edit).await? {
             EditOutcome::Done { .. } => Ok(()),
-            EditOutcome::Conflict { reason } => Err(Error::invalid(format!("{reason}: nothing was changed"))),
+            EditOutcome::Conflict { reason } => {
+                Err(Error::invalid(format!("{reason}: nothing was changed")))
+            }
         }
     }
 
     /// Stores an edited definition if nobody edited it since it was read.
-    pub async fn redefine(&self, declared: &Declared, edited: &Definition, table: &TableView) -> Result<()> {
+    pub async fn redefine(
+        &self,
+        declared: &Declared,
+        edited: &Definition,
+        table: &TableView,
+    ) -> Result<()> {
         let key = format!("{DEFINITION_PREFIX}{}", declared.binding);
         let json = String::from_utf8(encode(edited)?)
             .map_err(|error| Error::internal("a definition is not text").with_source(error))?;
         let expected = BTreeMap::from([(key.clone(), table.metadata.get(&key).cloned())]);
-        self.edit_or_fail(&Edit::TableMetadata { entries: BTreeMap::from([(key, Some(json))]), expected }).await
+        self.edit_or_fail(&Edit::TableMetadata {
+            entries: BTreeMap::from([(key, Some(json))]),
+            expected,
+        })
+        .await
     }
 
     /// Removes a definition; with `values` the column goes too.
-    pub async fn undeclare(&self, declared: &Declared, table: &TableView, values: bool) -> Result<()> {
+    pub async fn undeclare(
+        &self,
+        declared: &Declared,
+        table: &TableView,
+        values: bool,
+    ) -> Result<()> {
         let key = format!("{DEFINITION_PREFIX}{}", declared.binding);
         let expected = BTreeMap::from([(key.clone(), table.metadata.get(&key).cloned())]);
-        self.edit_or_fail(&Edit::TableMetadata { entries: BTreeMap::from([(key, None)]), expected }).await?;
-        let Ok(bound) = &declared.bound else { return Ok(()) };
+        self.edit_or_fail(&Edit::TableMetadata {
+            entries: BTreeMap::from([(key, None)]),
+            expected,
+        })
+        .await?;
+        let Ok(bound) = &declared.bound else {
+            return Ok(());
+        };
         let name = bound.output.name.clone();
         let edit = match values {
             true => Edit::DropColumn { name },
-            false => Edit::FieldMetadata { name, entries: BTreeMap::from([(BINDING_KEY.to_owned(), None)]) },
+            false => Edit::FieldMetadata {
+                name,
+                entries: BTreeMap::from([(BINDING_KEY.to_owned(), None)]),
+            },
         };
         self.edit_or_fail(&edit).await
     }
@@ -140,7 +198,8 @@ impl Engine {
             let output = schema
                 .field_with_name(&bound.output.name)
                 .map_err(|error| Error::internal("the column has no type").with_source(error))?;
-            let function = SqlFunction::compile(sql, schema, Some(output.data_type())).map_err(refused)?;
+            let function =
+                SqlFunction::compile(sql, schema, Some(output.data_type())).map_err(refused)?;
             edited.inputs = inputs(function.inputs(), table)?;
             edited.function = lance_backfill_core::definition::Function::Sql {
                 expression: sql.to_owned(),
@@ -150,11 +209,21 @@ impl Engine {
         if let Some(filter) = filter {
             edited.filter = filter.map(str::to_owned);
             edited.filter_inputs = match filter {
-                Some(filter) => inputs(SqlFilter::compile(filter, schema).map_err(refused)?.inputs(), table)?,
+                Some(filter) => inputs(
+                    SqlFilter::compile(filter, schema)
+                        .map_err(refused)?
+                        .inputs(),
+                    table,
+                )?,
                 None => vec![],
             };
         }
-        let reads = edited.inputs.iter().chain(&edited.filter_inputs).map(|input| input.id).collect();
+        let reads = edited
+            .inputs
+            .iter()
+            .chain(&edited.filter_inputs)
+            .map(|input| input.id)
+            .collect();
         refuse_reading(&bound.output.name, bound.output.id, reads, catalog)?;
         Ok(edited)
     }
@@ -193,20 +262,35 @@ fn place_for(request: &Request, table: &TableView, catalog: &Catalog) -> Result<
     }
     let Some(field) = table.field(column) else {
         if request.adopt {
-            return Err(Error::invalid(format!("there is no column '{column}' to adopt: leave --adopt out to create it")));
+            return Err(Error::invalid(format!(
+                "there is no column '{column}' to adopt: leave --adopt out to create it"
+            )));
         }
         return Ok(Place::New);
     };
-    if catalog.declared.iter().any(|declared| declared.bound.is_ok() && declared.name() == column) {
+    if catalog
+        .declared
+        .iter()
+        .any(|declared| declared.bound.is_ok() && declared.name() == column)
+    {
         return Err(Error::invalid(format!(
             "'{column}' is a computed column already: change it with 'column alter', or drop it first"
         )));
     }
     if !field.nullable {
-        return Err(Error::invalid(format!("column '{column}' does not allow NULL: rows that wait for a value need it")));
+        return Err(Error::invalid(format!(
+            "column '{column}' does not allow NULL: rows that wait for a value need it"
+        )));
     }
-    if let Some(binding) = field.metadata.get(BINDING_KEY).and_then(|text| text.parse::<BindingId>().ok()) {
-        let named = catalog.declared.iter().any(|declared| declared.binding == binding);
+    if let Some(binding) = field
+        .metadata
+        .get(BINDING_KEY)
+        .and_then(|text| text.parse::<BindingId>().ok())
+    {
+        let named = catalog
+            .declared
+            .iter()
+            .any(|declared| declared.binding == binding);
         if !named {
             return Ok(Place::Abandoned(field.clone(), binding));
         }
@@ -226,9 +310,17 @@ struct Checked {
     output_type: DataType,
 }
 
-fn check(request: &Request, table: &TableView, schema: &SchemaRef, existing: Option<DataType>) -> Result<Checked> {
+fn check(
+    request: &Request,
+    table: &TableView,
+    schema: &SchemaRef,
+    existing: Option<DataType>,
+) -> Result<Checked> {
     let wanted = match &request.output_type {
-        Some(text) => Some(parse_type(text).map_err(|error| Error::invalid(format!("--type '{text}': {error}")))?),
+        Some(text) => Some(
+            parse_type(text)
+                .map_err(|error| Error::invalid(format!("--type '{text}': {error}")))?,
+        ),
         None => None,
     };
     if let (Some(wanted), Some(existing)) = (&wanted, &existing)
@@ -242,7 +334,12 @@ fn check(request: &Request, table: &TableView, schema: &SchemaRef, existing: Opt
     let wanted = wanted.or(existing);
     let function = SqlFunction::compile(&request.sql, schema, wanted.as_ref()).map_err(refused)?;
     let filter_inputs = match &request.filter {
-        Some(filter) => inputs(SqlFilter::compile(filter, schema).map_err(refused)?.inputs(), table)?,
+        Some(filter) => inputs(
+            SqlFilter::compile(filter, schema)
+                .map_err(refused)?
+                .inputs(),
+            table,
+        )?,
         None => vec![],
     };
     Ok(Checked {
@@ -254,9 +351,17 @@ fn check(request: &Request, table: &TableView, schema: &SchemaRef, existing: Opt
 }
 
 impl Checked {
-    fn definition(&self, request: &Request, table: &TableView, adopted: bool) -> Result<Definition> {
+    fn definition(
+        &self,
+        request: &Request,
+        table: &TableView,
+        adopted: bool,
+    ) -> Result<Definition> {
         let field = table.field(&request.column).ok_or_else(|| {
-            Error::new(ErrorKind::Unavailable, format!("column '{}' vanished while it was declared", request.column))
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("column '{}' vanished while it was declared", request.column),
+            )
         })?;
         let mut definition = Definition::sql(
             &request.column,
@@ -268,8 +373,11 @@ impl Checked {
         definition.filter = request.filter.clone();
         definition.filter_inputs = self.filter_inputs.clone();
         definition.error_policy = request.error_policy.clone();
-        definition.declared_max_fragment =
-            table.fragments.last().map(|fragment| fragment.id).filter(|_| adopted);
+        definition.declared_max_fragment = table
+            .fragments
+            .last()
+            .map(|fragment| fragment.id)
+            .filter(|_| adopted);
         Ok(definition)
     }
 }
@@ -278,8 +386,13 @@ fn inputs(names: &[String], table: &TableView) -> Result<Vec<Input>> {
     names
         .iter()
         .map(|name| {
-            let field = table.field(name).ok_or_else(|| Error::internal(format!("input '{name}' has no field")))?;
-            Ok(Input { id: field.id, name: name.clone() })
+            let field = table
+                .field(name)
+                .ok_or_else(|| Error::internal(format!("input '{name}' has no field")))?;
+            Ok(Input {
+                id: field.id,
+                name: name.clone(),
+            })
         })
         .collect()
 }
@@ -288,14 +401,29 @@ fn refused(error: impl std::fmt::Display) -> Error {
     Error::invalid(error.to_string())
 }
 
-fn refuse_cycle(request: &Request, checked: &Checked, catalog: &Catalog, field: Option<&FieldView>) -> Result<()> {
-    let reads: BTreeSet<i32> = checked.inputs.iter().chain(&checked.filter_inputs).map(|input| input.id).collect();
+fn refuse_cycle(
+    request: &Request,
+    checked: &Checked,
+    catalog: &Catalog,
+    field: Option<&FieldView>,
+) -> Result<()> {
+    let reads: BTreeSet<i32> = checked
+        .inputs
+        .iter()
+        .chain(&checked.filter_inputs)
+        .map(|input| input.id)
+        .collect();
     // A column that does not exist yet cannot be read by any other.
     let Some(field) = field else { return Ok(()) };
     refuse_reading(&request.column, field.id, reads, catalog)
 }
 
-fn refuse_reading(column: &str, output: i32, reads: BTreeSet<i32>, catalog: &Catalog) -> Result<()> {
+fn refuse_reading(
+    column: &str,
+    output: i32,
+    reads: BTreeSet<i32>,
+    catalog: &Catalog,
+) -> Result<()> {
     let mut nodes: Vec<Node> = catalog
         .declared
         .iter()
@@ -313,5 +441,8 @@ fn refuse_reading(column: &str, output: i32, reads: BTreeSet<i32>, catalog: &Cat
 }
 
 fn new_binding() -> Result<BindingId> {
-    uuid::Uuid::new_v4().to_string().parse().map_err(|error| Error::internal("a fresh id is not one").with_source(error))
+    uuid::Uuid::new_v4()
+        .to_string()
+        .parse()
+        .map_err(|error| Error::internal("a fresh id is not one").with_source(error))
 }

@@ -19,9 +19,9 @@ use lance_backfill_stages::plan::preview;
 use lance_backfill_stages::survey::{Survey, Unsettled, survey};
 
 use crate::catalog::{Catalog, node};
+use crate::functions;
 use crate::session::Session;
 use crate::system::System;
-use crate::functions;
 
 /// What an engine may use.
 #[derive(Debug, Clone)]
@@ -79,7 +79,11 @@ impl Engine {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         stores
             .entry(binding.clone())
-            .or_insert_with(|| Arc::new(ColumnStore::new(Arc::new(self.state.folder(binding.as_str())))))
+            .or_insert_with(|| {
+                Arc::new(ColumnStore::new(Arc::new(
+                    self.state.folder(binding.as_str()),
+                )))
+            })
             .clone()
     }
 
@@ -89,22 +93,37 @@ impl Engine {
         if let Some(session) = &*session {
             return Ok(session.clone());
         }
-        let started = Arc::new(Session::start(self.world.token(), self.options.cache.join("sessions"))?);
+        let started = Arc::new(Session::start(
+            self.world.token(),
+            self.options.cache.join("sessions"),
+        )?);
         *session = Some(started.clone());
         Ok(started)
     }
 
     /// Says that no batch of this process is open any more.
     pub(crate) fn forget_session(&self) {
-        if let Some(session) = self.session.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(session) = self
+            .session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             session.forget();
         }
     }
 
     /// A column with all that the stages need.
-    pub(crate) fn column(&self, bound: &BoundColumn, catalog: &Catalog, version: &dyn TableVersion) -> Result<Column> {
+    pub(crate) fn column(
+        &self,
+        bound: &BoundColumn,
+        catalog: &Catalog,
+        version: &dyn TableVersion,
+    ) -> Result<Column> {
         let schema = version.schema();
-        let has_dependents = catalog.acting().any(|other| node(other).reads.contains(&bound.output.id));
+        let has_dependents = catalog
+            .acting()
+            .any(|other| node(other).reads.contains(&bound.output.id));
         Ok(Column {
             store: self.store(&bound.binding),
             function: functions::function(bound, &schema)?,
@@ -121,8 +140,11 @@ impl Engine {
         catalog: &Catalog,
         wanted: &dyn Fn(&BoundColumn) -> bool,
     ) -> Result<Vec<(Column, Survey)>> {
-        let mut needed: Vec<FieldId> =
-            catalog.acting().filter(|bound| wanted(bound)).map(|bound| bound.output.id).collect();
+        let mut needed: Vec<FieldId> = catalog
+            .acting()
+            .filter(|bound| wanted(bound))
+            .map(|bound| bound.output.id)
+            .collect();
         // Dependencies come first in the catalog, so one pass from the back finds all of them.
         let acting: Vec<&BoundColumn> = catalog.acting().collect();
         for bound in acting.iter().rev() {
@@ -131,7 +153,10 @@ impl Engine {
             }
         }
         let mut surveyed: Vec<(Column, Survey)> = vec![];
-        for bound in acting.into_iter().filter(|bound| needed.contains(&bound.output.id)) {
+        for bound in acting
+            .into_iter()
+            .filter(|bound| needed.contains(&bound.output.id))
+        {
             let column = self.column(bound, catalog, version.as_ref())?;
             let reads = node(bound).reads;
             let upstream: Vec<&Survey> = surveyed
@@ -157,7 +182,9 @@ impl Engine {
         catalog: &Catalog,
         column: &str,
     ) -> Result<Vec<CoverageRecord>> {
-        let Some(bound) = catalog.acting().find(|bound| bound.output.name == column) else { return Ok(vec![]) };
+        let Some(bound) = catalog.acting().find(|bound| bound.output.name == column) else {
+            return Ok(vec![]);
+        };
         // A column that is asked about behaves like one that others read: failed rows stay visible.
         let mut column = self.column(bound, catalog, version.as_ref())?;
         column.has_dependents = true;
@@ -173,7 +200,10 @@ impl Engine {
                 })
                 .filter(|errors| !errors.rows.is_empty())
                 .collect::<Vec<_>>();
-            (!live_errors.is_empty()).then_some(CoverageRecord { errors: live_errors, ..record })
+            (!live_errors.is_empty()).then_some(CoverageRecord {
+                errors: live_errors,
+                ..record
+            })
         };
         Ok(found.unsettled.values().filter_map(failed).collect())
     }

@@ -31,7 +31,10 @@ impl RowFilter for SqlRows {
 }
 
 fn call_error(error: EvaluateError) -> CallError {
-    CallError::Rows { kind: error.kind, message: error.message }
+    CallError::Rows {
+        kind: error.kind,
+        message: error.message,
+    }
 }
 
 /// The function of a column, compiled against the present types of its inputs.
@@ -40,9 +43,13 @@ pub(crate) fn function(bound: &BoundColumn, table: &SchemaRef) -> Result<Arc<dyn
     match &bound.definition.function {
         Function::Sql { expression, .. } => {
             let schema = schema_of(&bound.inputs, &bound.definition.inputs, table)?;
-            let compiled = SqlFunction::compile(expression, &schema, Some(&output)).map_err(|error| {
-                Error::invalid(format!("the expression of column '{}' does not compile any more: {error}", bound.output.name))
-            })?;
+            let compiled =
+                SqlFunction::compile(expression, &schema, Some(&output)).map_err(|error| {
+                    Error::invalid(format!(
+                        "the expression of column '{}' does not compile any more: {error}",
+                        bound.output.name
+                    ))
+                })?;
             Ok(Arc::new(Sql(compiled)))
         }
         Function::Python { entrypoint, .. } => Err(Error::invalid(format!(
@@ -54,10 +61,15 @@ pub(crate) fn function(bound: &BoundColumn, table: &SchemaRef) -> Result<Arc<dyn
 
 /// The filter of a column, if it has one.
 pub(crate) fn filter(bound: &BoundColumn, table: &SchemaRef) -> Result<Option<Arc<dyn RowFilter>>> {
-    let Some(expression) = &bound.definition.filter else { return Ok(None) };
+    let Some(expression) = &bound.definition.filter else {
+        return Ok(None);
+    };
     let schema = schema_of(&bound.filter_inputs, &bound.definition.filter_inputs, table)?;
     let compiled = SqlFilter::compile(expression, &schema).map_err(|error| {
-        Error::invalid(format!("the filter of column '{}' does not compile any more: {error}", bound.output.name))
+        Error::invalid(format!(
+            "the filter of column '{}' does not compile any more: {error}",
+            bound.output.name
+        ))
     })?;
     Ok(Some(Arc::new(SqlRows(compiled))))
 }
@@ -68,9 +80,9 @@ fn schema_of(fields: &[FieldView], inputs: &[Input], table: &SchemaRef) -> Resul
         .iter()
         .zip(inputs)
         .map(|(field, input)| {
-            let found = table
-                .field_with_name(&field.name)
-                .map_err(|error| Error::internal(format!("column '{}' has no type", field.name)).with_source(error))?;
+            let found = table.field_with_name(&field.name).map_err(|error| {
+                Error::internal(format!("column '{}' has no type", field.name)).with_source(error)
+            })?;
             Ok(found.clone().with_name(&input.name))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -81,5 +93,7 @@ fn type_of(field: &FieldView, table: &SchemaRef) -> Result<DataType> {
     table
         .field_with_name(&field.name)
         .map(|found| found.data_type().clone())
-        .map_err(|error| Error::internal(format!("column '{}' has no type", field.name)).with_source(error))
+        .map_err(|error| {
+            Error::internal(format!("column '{}' has no type", field.name)).with_source(error)
+        })
 }

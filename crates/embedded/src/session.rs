@@ -37,7 +37,11 @@ impl Session {
         std::fs::create_dir_all(&folder).map_err(failed)?;
         let lock = File::create(folder.join(lock_name(&id))).map_err(failed)?;
         lock.lock().map_err(failed)?;
-        Ok(Self { id, folder, _lock: lock })
+        Ok(Self {
+            id,
+            folder,
+            _lock: lock,
+        })
     }
 
     /// Whether another session lives.
@@ -46,7 +50,9 @@ impl Session {
             return Liveness::Alive;
         }
         let path = self.folder.join(lock_name(id));
-        let Ok(lock) = File::open(&path) else { return Liveness::Elsewhere };
+        let Ok(lock) = File::open(&path) else {
+            return Liveness::Elsewhere;
+        };
         match lock.try_lock() {
             Ok(()) => Liveness::Dead,
             Err(_) => Liveness::Alive,
@@ -70,7 +76,8 @@ mod tests {
 
     #[test]
     fn a_lock_tells_the_living_from_the_dead() {
-        let folder = std::env::temp_dir().join(format!("lance-backfill-session-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("lance-backfill-session-{}", std::process::id()));
         let watcher = Session::start("watcher".to_owned(), folder.clone()).expect("starts");
         let other = Session::start("other".to_owned(), folder.clone()).expect("starts");
         assert_eq!(watcher.look("other"), Liveness::Alive);

@@ -55,7 +55,10 @@ pub(crate) fn from_lance(error: LanceError, doing: &str) -> Error {
 /// The message without the place in Lance's source where it arose.
 fn one_line(error: &LanceError) -> String {
     let text = error.to_string();
-    let end = text.find(", /").filter(|at| text[*at..].contains(".rs:")).unwrap_or(text.len());
+    let end = text
+        .find(", /")
+        .filter(|at| text[*at..].contains(".rs:"))
+        .unwrap_or(text.len());
     text[..end].split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

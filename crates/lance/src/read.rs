@@ -24,11 +24,15 @@ const DECODE_AHEAD: usize = 4;
 pub(crate) async fn deleted_rows(dataset: &Arc<Dataset>, fragment: Fragment) -> Result<RowSet> {
     let id = fragment.id;
     let fragment = FileFragment::new(dataset.clone(), fragment);
-    let deleted = fragment
-        .get_deletion_vector()
-        .await
-        .map_err(|error| from_lance(error, &format!("cannot read the deleted rows of fragment {id}")))?;
-    Ok(deleted.map(|deleted| deleted.iter().collect()).unwrap_or_default())
+    let deleted = fragment.get_deletion_vector().await.map_err(|error| {
+        from_lance(
+            error,
+            &format!("cannot read the deleted rows of fragment {id}"),
+        )
+    })?;
+    Ok(deleted
+        .map(|deleted| deleted.iter().collect())
+        .unwrap_or_default())
 }
 
 /// Streams exactly the given physical rows, in file order, deleted or not.
@@ -39,16 +43,31 @@ pub(crate) async fn physical_rows(
     rows: &RowSet,
     batch_rows: u32,
 ) -> Result<BatchStream> {
-    let doing = format!("cannot read {} of fragment {}", columns.join(", "), fragment.id);
-    let schema = dataset.schema().project(columns).map_err(|error| from_lance(error, &doing))?;
+    let doing = format!(
+        "cannot read {} of fragment {}",
+        columns.join(", "),
+        fragment.id
+    );
+    let schema = dataset
+        .schema()
+        .project(columns)
+        .map_err(|error| from_lance(error, &doing))?;
     let ranges = read_ranges(rows);
     let reader = FileFragment::new(dataset.clone(), fragment)
-        .open(&schema, FragReadConfig::default().with_ignore_deletions(true))
+        .open(
+            &schema,
+            FragReadConfig::default().with_ignore_deletions(true),
+        )
         .await
         .map_err(|error| from_lance(error, &doing))?;
-    let wide: Arc<[Range<u64>]> =
-        ranges.iter().map(|range| u64::from(range.start)..u64::from(range.end)).collect();
-    let batches = reader.read_ranges(wide, batch_rows).await.map_err(|error| from_lance(error, &doing))?;
+    let wide: Arc<[Range<u64>]> = ranges
+        .iter()
+        .map(|range| u64::from(range.start)..u64::from(range.end))
+        .collect();
+    let batches = reader
+        .read_ranges(wide, batch_rows)
+        .await
+        .map_err(|error| from_lance(error, &doing))?;
     let batches = batches
         .map(|batch| async move {
             // Decoding is CPU work: off to the pool, so that batches decode side by side.
@@ -63,7 +82,11 @@ pub(crate) async fn physical_rows(
     if exact {
         return Ok(batches.boxed());
     }
-    let mut picker = Picker { rows: rows.clone(), ranges: ranges.into(), offset: None };
+    let mut picker = Picker {
+        rows: rows.clone(),
+        ranges: ranges.into(),
+        offset: None,
+    };
     Ok(batches.map(move |batch| picker.pick(&batch?)).boxed())
 }
 
@@ -90,7 +113,10 @@ impl Picker {
     fn pick(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut keep = Vec::with_capacity(batch.num_rows());
         while keep.len() < batch.num_rows() {
-            let range = self.ranges.front().ok_or_else(|| Error::internal("more rows were read than asked for"))?;
+            let range = self
+                .ranges
+                .front()
+                .ok_or_else(|| Error::internal("more rows were read than asked for"))?;
             let offset = self.offset.unwrap_or(range.start);
             if offset == range.end {
                 self.ranges.pop_front();
@@ -100,8 +126,9 @@ impl Picker {
             keep.push(self.rows.contains(offset));
             self.offset = Some(offset + 1);
         }
-        filter_record_batch(batch, &BooleanArray::from(keep))
-            .map_err(|error| Error::internal("cannot drop rows that were read through").with_source(error))
+        filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|error| {
+            Error::internal("cannot drop rows that were read through").with_source(error)
+        })
     }
 }
 

@@ -27,13 +27,24 @@ pub(crate) async fn write(
     values: ArrayStream,
 ) -> Result<StagedColumnFile> {
     let doing = format!("cannot stage column '{column}' of fragment {}", fragment.id);
-    let schema = dataset.schema().project(&[column]).map_err(|error| from_lance(error, &doing))?;
+    let schema = dataset
+        .schema()
+        .project(&[column])
+        .map_err(|error| from_lance(error, &doing))?;
     let arrow = ArrowSchema::from(&schema);
-    let field = arrow.fields().first().cloned().ok_or_else(|| Error::internal(doing.clone()))?;
+    let field = arrow
+        .fields()
+        .first()
+        .cloned()
+        .ok_or_else(|| Error::internal(doing.clone()))?;
     let batch_schema = Arc::new(ArrowSchema::new(vec![
-        Field::new(field.name(), field.data_type().clone(), true).with_metadata(field.metadata().clone()),
+        Field::new(field.name(), field.data_type().clone(), true)
+            .with_metadata(field.metadata().clone()),
     ]));
-    let physical_rows = fragment.physical_rows.and_then(|rows| u32::try_from(rows).ok()).unwrap_or_default();
+    let physical_rows = fragment
+        .physical_rows
+        .and_then(|rows| u32::try_from(rows).ok())
+        .unwrap_or_default();
     let batches = values
         .map_err(|error| lance::Error::wrapped(error.into()))
         .map(move |array| Ok(RecordBatch::try_new(batch_schema.clone(), vec![array?])?));
@@ -42,9 +53,19 @@ pub(crate) async fn write(
         .await
         .map_err(|error| unwrap_ours(error, &doing))?;
     let DataReplacementGroup(_, file) = group;
-    let size_bytes = file.file_size_bytes.get().map_or(0, std::num::NonZeroU64::get);
-    let descriptor = serde_json::to_string(&file).map_err(|error| Error::internal(doing).with_source(error))?;
-    Ok(StagedColumnFile { name: file.path, size_bytes, physical_rows, over: None, descriptor })
+    let size_bytes = file
+        .file_size_bytes
+        .get()
+        .map_or(0, std::num::NonZeroU64::get);
+    let descriptor =
+        serde_json::to_string(&file).map_err(|error| Error::internal(doing).with_source(error))?;
+    Ok(StagedColumnFile {
+        name: file.path,
+        size_bytes,
+        physical_rows,
+        over: None,
+        descriptor,
+    })
 }
 
 /// An error of our own stream comes back as it went in.
@@ -61,15 +82,21 @@ fn unwrap_ours(error: lance::Error, doing: &str) -> Error {
 /// The table's own description of a staged file.
 pub(crate) fn data_file(file: &StagedColumnFile) -> Result<DataFile> {
     serde_json::from_str(&file.descriptor).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, format!("the description of staged file '{}' is damaged", file.name))
-            .with_source(error)
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("the description of staged file '{}' is damaged", file.name),
+        )
+        .with_source(error)
     })
 }
 
 /// Whether a staged file is there, with the size it was written with: Lance's commit checks neither.
 pub(crate) async fn exists(dataset: &Arc<Dataset>, file: &StagedColumnFile) -> Result<bool> {
     let doing = format!("cannot look for staged file '{}'", file.name);
-    let store = dataset.object_store(None).await.map_err(|error| from_lance(error, &doing))?;
+    let store = dataset
+        .object_store(None)
+        .await
+        .map_err(|error| from_lance(error, &doing))?;
     let path = dataset.data_dir().join(file.name.as_str());
     match object_store::ObjectStoreExt::head(&store.inner, &path).await {
         Ok(found) => Ok(found.size == file.size_bytes),
@@ -90,13 +117,21 @@ pub(crate) async fn publish(
         .iter()
         .map(|(fragment, file)| Ok(DataReplacementGroup(*fragment, data_file(file)?)))
         .collect::<Result<Vec<_>>>()?;
-    let properties: HashMap<String, String> =
-        note.properties.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let transaction = TransactionBuilder::new(dataset.version_id(), Operation::DataReplacement { replacements })
-        .transaction_properties(Some(Arc::new(properties)))
-        .build();
-    let committed =
-        CommitBuilder::new(dataset.clone()).with_skip_auto_cleanup(true).execute(transaction).await;
+    let properties: HashMap<String, String> = note
+        .properties
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let transaction = TransactionBuilder::new(
+        dataset.version_id(),
+        Operation::DataReplacement { replacements },
+    )
+    .transaction_properties(Some(Arc::new(properties)))
+    .build();
+    let committed = CommitBuilder::new(dataset.clone())
+        .with_skip_auto_cleanup(true)
+        .execute(transaction)
+        .await;
     match committed {
         Ok(dataset) => {
             let version = dataset.version_id();
@@ -104,7 +139,10 @@ pub(crate) async fn publish(
             Ok(PublishOutcome::Published { version })
         }
         Err(error) => {
-            match commit_failure(error, &format!("cannot publish {} files of column '{column}'", files.len())) {
+            match commit_failure(
+                error,
+                &format!("cannot publish {} files of column '{column}'", files.len()),
+            ) {
                 CommitFailure::Conflict(reason) => Ok(PublishOutcome::Conflict { reason }),
                 CommitFailure::MaybeLanded => Ok(PublishOutcome::MaybeLanded),
                 CommitFailure::Failed(error) => Err(error),

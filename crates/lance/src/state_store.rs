@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use lance::Dataset;
-use lance_backfill_ports::state_store::{Created, Listed, StateStore};
 use lance_backfill_ports::Result;
+use lance_backfill_ports::state_store::{Created, Listed, StateStore};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
@@ -28,7 +28,10 @@ impl ObjectStateStore {
     /// The store beside a table's data.
     pub(crate) async fn beside(dataset: &Dataset) -> Result<Self> {
         let doing = "cannot reach the state store beside the table";
-        let lance_store = dataset.object_store(None).await.map_err(|error| from_lance(error, doing))?;
+        let lance_store = dataset
+            .object_store(None)
+            .await
+            .map_err(|error| from_lance(error, doing))?;
         let root = dataset.branch_location().path.join(FOLDER);
         // Lance's own local store does not sync files; a ledger that a power cut forgets is none.
         let store: Arc<dyn ObjectStore> = match lance_store.is_local() {
@@ -41,50 +44,80 @@ impl ObjectStateStore {
     /// The part of this store under a folder.
     #[must_use]
     pub fn folder(&self, name: &str) -> Self {
-        Self { store: self.store.clone(), root: self.root.clone().join(name) }
+        Self {
+            store: self.store.clone(),
+            root: self.root.clone().join(name),
+        }
     }
 
     fn path(&self, path: &str) -> Path {
-        path.split('/').fold(self.root.clone(), |parent, part| parent.join(part))
+        path.split('/')
+            .fold(self.root.clone(), |parent, part| parent.join(part))
     }
 }
 
 #[async_trait]
 impl StateStore for ObjectStateStore {
     async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&self.path(path), bytes.into(), options).await {
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        match self
+            .store
+            .put_opts(&self.path(path), bytes.into(), options)
+            .await
+        {
             Ok(_) => Ok(Created::New),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(Created::AlreadyThere)
-            }
-            Err(error) => Err(from_object_store(error, &format!("cannot write '{path}' to the state store"))),
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => Ok(Created::AlreadyThere),
+            Err(error) => Err(from_object_store(
+                error,
+                &format!("cannot write '{path}' to the state store"),
+            )),
         }
     }
 
     async fn get(&self, path: &str) -> Result<Option<Bytes>> {
         let doing = || format!("cannot read '{path}' from the state store");
         match self.store.get(&self.path(path)).await {
-            Ok(found) => found.bytes().await.map(Some).map_err(|error| from_object_store(error, &doing())),
+            Ok(found) => found
+                .bytes()
+                .await
+                .map(Some)
+                .map_err(|error| from_object_store(error, &doing())),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(from_object_store(error, &doing())),
         }
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<Listed>> {
-        let prefix = if folder.is_empty() { self.root.clone() } else { self.path(folder) };
+        let prefix = if folder.is_empty() {
+            self.root.clone()
+        } else {
+            self.path(folder)
+        };
         let skip = self.root.as_ref().len() + 1;
         let mut found: Vec<Listed> = self
             .store
             .list(Some(&prefix))
             .map_ok(|object| Listed {
-                path: object.location.as_ref().get(skip..).unwrap_or_default().to_owned(),
+                path: object
+                    .location
+                    .as_ref()
+                    .get(skip..)
+                    .unwrap_or_default()
+                    .to_owned(),
                 size_bytes: object.size,
                 created_ms: u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0),
             })
             .try_collect()
             .await
-            .map_err(|error| from_object_store(error, &format!("cannot list '{folder}' of the state store")))?;
+            .map_err(|error| {
+                from_object_store(error, &format!("cannot list '{folder}' of the state store"))
+            })?;
         found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
         Ok(found)
     }
@@ -92,7 +125,10 @@ impl StateStore for ObjectStateStore {
     async fn delete(&self, path: &str) -> Result<()> {
         match self.store.delete(&self.path(path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(from_object_store(error, &format!("cannot delete '{path}' from the state store"))),
+            Err(error) => Err(from_object_store(
+                error,
+                &format!("cannot delete '{path}' from the state store"),
+            )),
         }
     }
 }

@@ -45,7 +45,10 @@ pub(crate) struct Newest(Mutex<Arc<LanceVersion>>);
 
 impl Newest {
     fn get(&self) -> Arc<LanceVersion> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Remembers a version; an older one than the present is ignored.
@@ -63,19 +66,31 @@ impl Newest {
 impl LanceTable {
     /// Opens a table that exists.
     pub async fn open(uri: &str, options: &OpenOptions) -> Result<Self> {
-        let session = Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, Arc::default()));
+        let session = Arc::new(Session::new(
+            INDEX_CACHE_BYTES,
+            METADATA_CACHE_BYTES,
+            Arc::default(),
+        ));
         let dataset = DatasetBuilder::from_uri(uri)
             .with_session(session)
             .with_storage_options(options.storage_options.clone())
             .load()
             .await
             .map_err(|error| open_error(uri, error))?;
-        if dataset.manifest().fragments.iter().any(|fragment| fragment.physical_rows.is_none()) {
+        if dataset
+            .manifest()
+            .fragments
+            .iter()
+            .any(|fragment| fragment.physical_rows.is_none())
+        {
             return Err(Error::invalid(format!(
                 "table '{uri}' was written by a very old Lance that did not count rows: rewrite it once with a present one"
             )));
         }
-        Ok(Self { uri: uri.to_owned(), newest: Arc::new(Newest(Mutex::new(Arc::new(LanceVersion::new(dataset))))) })
+        Ok(Self {
+            uri: uri.to_owned(),
+            newest: Arc::new(Newest(Mutex::new(Arc::new(LanceVersion::new(dataset))))),
+        })
     }
 
     /// The state store that lives beside the table, under `_backfill/`.
@@ -86,9 +101,9 @@ impl LanceTable {
 
 fn open_error(uri: &str, error: lance::Error) -> Error {
     match &error {
-        lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. } => {
-            Error::invalid(format!("there is no Lance table at '{uri}': check the path"))
-        }
+        lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. } => Error::invalid(
+            format!("there is no Lance table at '{uri}': check the path"),
+        ),
         _ => from_lance(error, &format!("cannot open table '{uri}'")),
     }
 }
@@ -101,7 +116,10 @@ impl Table for LanceTable {
 
     async fn latest(&self) -> Result<Arc<dyn TableVersion>> {
         let mut dataset = self.newest.get().dataset.as_ref().clone();
-        dataset.checkout_latest().await.map_err(|error| open_error(&self.uri, error))?;
+        dataset
+            .checkout_latest()
+            .await
+            .map_err(|error| open_error(&self.uri, error))?;
         Ok(self.newest.offer(dataset).with_newest(&self.newest))
     }
 
@@ -124,11 +142,18 @@ impl LanceVersion {
     fn new(dataset: Dataset) -> Self {
         let view = view::of_dataset(&dataset);
         let schema = Arc::new(Schema::from(dataset.schema()));
-        Self { dataset: Arc::new(dataset), view, schema }
+        Self {
+            dataset: Arc::new(dataset),
+            view,
+            schema,
+        }
     }
 
     fn with_newest(self: Arc<Self>, newest: &Arc<Newest>) -> Arc<dyn TableVersion> {
-        Arc::new(OpenVersion { version: self, newest: newest.clone() })
+        Arc::new(OpenVersion {
+            version: self,
+            newest: newest.clone(),
+        })
     }
 }
 
@@ -141,10 +166,17 @@ struct OpenVersion {
 impl OpenVersion {
     fn fragment(&self, id: FragmentId) -> Result<Fragment> {
         let dataset = &self.version.dataset;
-        let place = usize::try_from(id).ok().and_then(|id| dataset.get_fragment(id));
+        let place = usize::try_from(id)
+            .ok()
+            .and_then(|id| dataset.get_fragment(id));
         place
             .map(|fragment| fragment.metadata().clone())
-            .ok_or_else(|| Error::invalid(format!("version {} has no fragment {id}", dataset.version_id())))
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "version {} has no fragment {id}",
+                    dataset.version_id()
+                ))
+            })
     }
 }
 
@@ -162,8 +194,21 @@ impl TableVersion for OpenVersion {
         read::deleted_rows(&self.version.dataset, self.fragment(fragment)?).await
     }
 
-    async fn read(&self, fragment: FragmentId, columns: &[String], rows: &RowSet, batch_rows: u32) -> Result<BatchStream> {
-        read::physical_rows(&self.version.dataset, self.fragment(fragment)?, columns, rows, batch_rows).await
+    async fn read(
+        &self,
+        fragment: FragmentId,
+        columns: &[String],
+        rows: &RowSet,
+        batch_rows: u32,
+    ) -> Result<BatchStream> {
+        read::physical_rows(
+            &self.version.dataset,
+            self.fragment(fragment)?,
+            columns,
+            rows,
+            batch_rows,
+        )
+        .await
     }
 
     async fn read_staged(
@@ -177,18 +222,41 @@ impl TableVersion for OpenVersion {
         let mut fragment = self.fragment(fragment)?;
         fragment.files = vec![stage::data_file(file)?];
         fragment.overlays = vec![];
-        read::physical_rows(&self.version.dataset, fragment, &[column.to_owned()], rows, batch_rows).await
+        read::physical_rows(
+            &self.version.dataset,
+            fragment,
+            &[column.to_owned()],
+            rows,
+            batch_rows,
+        )
+        .await
     }
 
-    async fn stage_column(&self, fragment: FragmentId, column: &str, values: ArrayStream) -> Result<StagedColumnFile> {
-        stage::write(&self.version.dataset, self.fragment(fragment)?, column, values).await
+    async fn stage_column(
+        &self,
+        fragment: FragmentId,
+        column: &str,
+        values: ArrayStream,
+    ) -> Result<StagedColumnFile> {
+        stage::write(
+            &self.version.dataset,
+            self.fragment(fragment)?,
+            column,
+            values,
+        )
+        .await
     }
 
     async fn staged_exists(&self, file: &StagedColumnFile) -> Result<bool> {
         stage::exists(&self.version.dataset, file).await
     }
 
-    async fn publish(&self, column: &str, files: &[(FragmentId, StagedColumnFile)], note: &PublishNote) -> Result<PublishOutcome> {
+    async fn publish(
+        &self,
+        column: &str,
+        files: &[(FragmentId, StagedColumnFile)],
+        note: &PublishNote,
+    ) -> Result<PublishOutcome> {
         stage::publish(&self.version.dataset, column, files, note, &self.newest).await
     }
 }

@@ -23,7 +23,9 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> TableView {
 }
 
 fn sorted(map: &std::collections::HashMap<String, String>) -> BTreeMap<String, String> {
-    map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    map.iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 fn field(field: &LanceField) -> FieldView {
@@ -47,19 +49,36 @@ fn collect_ids(field: &LanceField, ids: &mut Vec<i32>) {
 }
 
 fn fragment(fragment: &Fragment) -> FragmentView {
-    let physical_rows = fragment.physical_rows.and_then(|rows| u32::try_from(rows).ok()).unwrap_or(u32::MAX);
+    let physical_rows = fragment
+        .physical_rows
+        .and_then(|rows| u32::try_from(rows).ok())
+        .unwrap_or(u32::MAX);
     FragmentView {
         id: fragment.id,
         physical_rows,
-        deletion: fragment.deletion_file.as_ref().map(|deletion| DeletionView {
-            token: format!("{}-{}", deletion.read_version, deletion.id),
-            rows: deletion.num_deleted_rows.and_then(|rows| u32::try_from(rows).ok()).unwrap_or(0),
-        }),
+        deletion: fragment
+            .deletion_file
+            .as_ref()
+            .map(|deletion| DeletionView {
+                token: format!("{}-{}", deletion.read_version, deletion.id),
+                rows: deletion
+                    .num_deleted_rows
+                    .and_then(|rows| u32::try_from(rows).ok())
+                    .unwrap_or(0),
+            }),
         files: fragment.files.iter().map(file).collect(),
-        overlays: fragment.overlays.iter().map(|overlay| file(&overlay.data_file)).collect(),
+        overlays: fragment
+            .overlays
+            .iter()
+            .map(|overlay| file(&overlay.data_file))
+            .collect(),
     }
 }
 
 fn file(file: &DataFile) -> FileView {
-    FileView { name: file.path.clone(), fields: file.fields.clone(), columns: file.column_indices.clone() }
+    FileView {
+        name: file.path.clone(),
+        fields: file.fields.clone(),
+        columns: file.column_indices.clone(),
+    }
 }

@@ -37,7 +37,11 @@ pub enum ErrorKind {
 impl Error {
     /// An error without a source.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), source: None }
+        Self {
+            kind,
+            context: context.into(),
+            source: None,
+        }
     }
 
     /// The request can never work.
@@ -60,7 +64,8 @@ impl Error {
     /// The chain as one line.
     pub fn one_line(&self) -> String {
         let mut line = self.context.clone();
-        let mut next: Option<&(dyn StdError + 'static)> = self.source.as_deref().map(|source| source as _);
+        let mut next: Option<&(dyn StdError + 'static)> =
+            self.source.as_deref().map(|source| source as _);
         while let Some(source) = next {
             let text = source.to_string();
             if !line.contains(&text) {

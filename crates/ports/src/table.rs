@@ -97,7 +97,13 @@ pub trait TableVersion: Send + Sync {
     async fn deleted_rows(&self, fragment: FragmentId) -> Result<RowSet>;
 
     /// Reads columns of the given physical rows of a fragment, deleted ones included.
-    async fn read(&self, fragment: FragmentId, columns: &[String], rows: &RowSet, batch_rows: u32) -> Result<BatchStream>;
+    async fn read(
+        &self,
+        fragment: FragmentId,
+        columns: &[String],
+        rows: &RowSet,
+        batch_rows: u32,
+    ) -> Result<BatchStream>;
 
     /// Reads the given physical rows of a column from a staged file of a fragment.
     async fn read_staged(
@@ -112,7 +118,12 @@ pub trait TableVersion: Send + Sync {
     /// Writes a column file for all physical rows of a fragment; no reader sees it before it is published.
     ///
     /// The file is durable when this returns. `over` of the result is left empty for the caller.
-    async fn stage_column(&self, fragment: FragmentId, column: &str, values: ArrayStream) -> Result<StagedColumnFile>;
+    async fn stage_column(
+        &self,
+        fragment: FragmentId,
+        column: &str,
+        values: ArrayStream,
+    ) -> Result<StagedColumnFile>;
 
     /// Whether a staged file is there with its size.
     async fn staged_exists(&self, file: &StagedColumnFile) -> Result<bool>;
@@ -120,7 +131,12 @@ pub trait TableVersion: Send + Sync {
     /// Publishes staged files of one column on this version, which must be freshly loaded.
     ///
     /// Conditional: lands only if no newer version touched the same column of the same fragments.
-    async fn publish(&self, column: &str, files: &[(FragmentId, StagedColumnFile)], note: &PublishNote) -> Result<PublishOutcome>;
+    async fn publish(
+        &self,
+        column: &str,
+        files: &[(FragmentId, StagedColumnFile)],
+        note: &PublishNote,
+    ) -> Result<PublishOutcome>;
 }
 
 /// What a published version says of its origin.

@@ -33,12 +33,20 @@ impl Column {
 
     /// Present names of the columns that the function reads.
     pub fn input_names(&self) -> Vec<String> {
-        self.bound.inputs.iter().map(|field| field.name.clone()).collect()
+        self.bound
+            .inputs
+            .iter()
+            .map(|field| field.name.clone())
+            .collect()
     }
 
     /// Present names of the columns that the filter reads.
     pub fn filter_names(&self) -> Vec<String> {
-        self.bound.filter_inputs.iter().map(|field| field.name.clone()).collect()
+        self.bound
+            .filter_inputs
+            .iter()
+            .map(|field| field.name.clone())
+            .collect()
     }
 
     /// Identities of a fragment, and where the output stands in it.

@@ -74,15 +74,25 @@ impl SnapshotFile {
     }
 
     fn parse(path: &str) -> Option<Self> {
-        let (seq, since) = path.strip_prefix("snapshot/")?.strip_suffix(".arrow")?.split_once('-')?;
-        Some(Self { seq: seq.parse().ok()?, since: since.parse().ok()?, entries: 0 })
+        let (seq, since) = path
+            .strip_prefix("snapshot/")?
+            .strip_suffix(".arrow")?
+            .split_once('-')?;
+        Some(Self {
+            seq: seq.parse().ok()?,
+            since: since.parse().ok()?,
+            entries: 0,
+        })
     }
 }
 
 impl ColumnStore {
     /// The state under a column's folder.
     pub fn new(store: Arc<dyn StateStore>) -> Self {
-        Self { store, cache: Mutex::default() }
+        Self {
+            store,
+            cache: Mutex::default(),
+        }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -90,8 +100,12 @@ impl ColumnStore {
     }
 
     async fn read<T: Stored>(&self, path: &str) -> Result<Option<T>> {
-        let Some(bytes) = self.store.get(path).await? else { return Ok(None) };
-        decode(&bytes).map(Some).map_err(|error| at(path, error.into()))
+        let Some(bytes) = self.store.get(path).await? else {
+            return Ok(None);
+        };
+        decode(&bytes)
+            .map(Some)
+            .map_err(|error| at(path, error.into()))
     }
 
     async fn write<T: Stored>(&self, path: &str, value: &T) -> Result<Created> {
@@ -112,14 +126,22 @@ impl ColumnStore {
                     }
                     // Collected between listing and reading: it was spent.
                     let entry = self.read::<LedgerEntry>(&object.path).await?;
-                    Ok(entry.map(|entry| Arc::new(StoredEntry { entry, created_ms: object.created_ms })))
+                    Ok(entry.map(|entry| {
+                        Arc::new(StoredEntry {
+                            entry,
+                            created_ms: object.created_ms,
+                        })
+                    }))
                 }
             })
             .buffered(READ_AT_ONCE)
             .try_collect()
             .await?;
         let entries: Vec<Arc<StoredEntry>> = entries.into_iter().flatten().collect();
-        self.cache().ledger = entries.iter().map(|entry| (entry.entry.seq, entry.clone())).collect();
+        self.cache().ledger = entries
+            .iter()
+            .map(|entry| (entry.entry.seq, entry.clone()))
+            .collect();
         Ok(entries)
     }
 
@@ -130,32 +152,60 @@ impl ColumnStore {
             Created::New => Ok(Created::New),
             Created::AlreadyThere => {
                 // A lost answer looks the same as a lost race: only the token tells.
-                let ours = self.read::<LedgerEntry>(&path).await?.is_some_and(|found| found.token == entry.token);
-                Ok(if ours { Created::New } else { Created::AlreadyThere })
+                let ours = self
+                    .read::<LedgerEntry>(&path)
+                    .await?
+                    .is_some_and(|found| found.token == entry.token);
+                Ok(if ours {
+                    Created::New
+                } else {
+                    Created::AlreadyThere
+                })
             }
         }
     }
 
     /// The checkpoint manifests of the given batches, as far as there are any.
-    pub async fn checkpoints(&self, batches: &BTreeSet<BatchId>) -> Result<BTreeMap<BatchId, Arc<CheckpointManifest>>> {
+    pub async fn checkpoints(
+        &self,
+        batches: &BTreeSet<BatchId>,
+    ) -> Result<BTreeMap<BatchId, Arc<CheckpointManifest>>> {
         let known = self.cache().checkpoints.clone();
         let mut found: BTreeMap<_, _> = batches
             .iter()
-            .filter_map(|batch| known.get(batch).map(|manifest| (batch.clone(), manifest.clone())))
+            .filter_map(|batch| {
+                known
+                    .get(batch)
+                    .map(|manifest| (batch.clone(), manifest.clone()))
+            })
             .collect();
         if found.len() < batches.len() {
-            let there: BTreeSet<String> =
-                self.store.list("checkpoints").await?.into_iter().map(|object| object.path).collect();
+            let there: BTreeSet<String> = self
+                .store
+                .list("checkpoints")
+                .await?
+                .into_iter()
+                .map(|object| object.path)
+                .collect();
             let missing = batches
                 .iter()
-                .filter(|batch| !found.contains_key(*batch) && there.contains(&checkpoint_path(batch)))
+                .filter(|batch| {
+                    !found.contains_key(*batch) && there.contains(&checkpoint_path(batch))
+                })
                 .cloned();
             let read: Vec<_> = stream::iter(missing)
-                .map(|batch| async move { self.checkpoint(&batch).await.map(|manifest| (batch, manifest)) })
+                .map(|batch| async move {
+                    self.checkpoint(&batch)
+                        .await
+                        .map(|manifest| (batch, manifest))
+                })
                 .buffered(READ_AT_ONCE)
                 .try_collect()
                 .await?;
-            found.extend(read.into_iter().filter_map(|(batch, manifest)| Some((batch, manifest?))));
+            found.extend(
+                read.into_iter()
+                    .filter_map(|(batch, manifest)| Some((batch, manifest?))),
+            );
         }
         self.cache().checkpoints = found.clone();
         Ok(found)
@@ -163,20 +213,30 @@ impl ColumnStore {
 
     /// The checkpoint manifest of one batch, if it left one.
     pub async fn checkpoint(&self, batch: &BatchId) -> Result<Option<Arc<CheckpointManifest>>> {
-        Ok(self.read::<CheckpointManifest>(&checkpoint_path(batch)).await?.map(Arc::new))
+        Ok(self
+            .read::<CheckpointManifest>(&checkpoint_path(batch))
+            .await?
+            .map(Arc::new))
     }
 
     /// Creates the checkpoint manifest of a batch; another attempt may have been faster.
-    pub async fn create_checkpoint(&self, manifest: CheckpointManifest) -> Result<Arc<CheckpointManifest>> {
+    pub async fn create_checkpoint(
+        &self,
+        manifest: CheckpointManifest,
+    ) -> Result<Arc<CheckpointManifest>> {
         let path = checkpoint_path(&manifest.batch);
         let winner = match self.write(&path, &manifest).await? {
             Created::New => Arc::new(manifest),
-            Created::AlreadyThere => self
-                .checkpoint(&manifest.batch)
-                .await?
-                .ok_or_else(|| Error::new(ErrorKind::Unavailable, format!("'{path}' vanished while it was read")))?,
+            Created::AlreadyThere => self.checkpoint(&manifest.batch).await?.ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    format!("'{path}' vanished while it was read"),
+                )
+            })?,
         };
-        self.cache().checkpoints.insert(winner.batch.clone(), winner.clone());
+        self.cache()
+            .checkpoints
+            .insert(winner.batch.clone(), winner.clone());
         Ok(winner)
     }
 
@@ -191,10 +251,12 @@ impl ColumnStore {
 
     /// Bytes of a values file.
     pub async fn values(&self, path: &str) -> Result<Bytes> {
-        self.store
-            .get(path)
-            .await?
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("values file '{path}' is missing from the state store")))
+        self.store.get(path).await?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("values file '{path}' is missing from the state store"),
+            )
+        })
     }
 
     /// The live coverage records of fragments in the given states.
@@ -202,17 +264,26 @@ impl ColumnStore {
         &self,
         fragments: &[(FragmentId, Identities, Option<Place>)],
     ) -> Result<BTreeMap<FragmentId, Arc<CoverageRecord>>> {
-        let listing = if fragments.len() > FEW_FRAGMENTS { Some(self.identity_records().await?) } else { None };
+        let listing = if fragments.len() > FEW_FRAGMENTS {
+            Some(self.identity_records().await?)
+        } else {
+            None
+        };
         let listing = listing.as_ref();
         let found: Vec<_> = stream::iter(fragments)
             .map(|(fragment, identities, place)| async move {
-                let record = self.record(*fragment, identities, place.as_ref(), listing).await?;
+                let record = self
+                    .record(*fragment, identities, place.as_ref(), listing)
+                    .await?;
                 Ok::<_, Error>((*fragment, record))
             })
             .buffered(READ_AT_ONCE)
             .try_collect()
             .await?;
-        Ok(found.into_iter().filter_map(|(fragment, record)| Some((fragment, record?))).collect())
+        Ok(found
+            .into_iter()
+            .filter_map(|(fragment, record)| Some((fragment, record?)))
+            .collect())
     }
 
     /// Highest number of each identity's records.
@@ -234,11 +305,18 @@ impl ColumnStore {
         place: Option<&Place>,
         listing: Option<&HashMap<String, u64>>,
     ) -> Result<Option<Arc<CoverageRecord>>> {
-        let Identities { in_id, elig_id, out } = *identities;
+        let Identities {
+            in_id,
+            elig_id,
+            out,
+        } = *identities;
         let key = record_key(fragment, in_id, elig_id, out);
         let by_identity = match listing {
             Some(listing) => match listing.get(&key.to_string()) {
-                Some(number) => self.cached_record(&identity_record_path(key, *number)).await?,
+                Some(number) => {
+                    self.cached_record(&identity_record_path(key, *number))
+                        .await?
+                }
                 None => None,
             },
             None => self.highest_record(key).await?,
@@ -246,16 +324,26 @@ impl ColumnStore {
         if by_identity.is_some() {
             return Ok(by_identity);
         }
-        let Some(file) = place.and_then(|place| place.file.as_ref()) else { return Ok(None) };
-        let record = self.cached_record(&format!("coverage/file/{file}.json")).await?;
+        let Some(file) = place.and_then(|place| place.file.as_ref()) else {
+            return Ok(None);
+        };
+        let record = self
+            .cached_record(&format!("coverage/file/{file}.json"))
+            .await?;
         Ok(record.filter(|record| record.fragment == fragment))
     }
 
     /// Numbers are dense: the last that is there counts.
-    async fn highest_record(&self, key: lance_backfill_core::identity::Identity) -> Result<Option<Arc<CoverageRecord>>> {
+    async fn highest_record(
+        &self,
+        key: lance_backfill_core::identity::Identity,
+    ) -> Result<Option<Arc<CoverageRecord>>> {
         let mut newest = None;
         for number in 0.. {
-            match self.cached_record(&identity_record_path(key, number)).await? {
+            match self
+                .cached_record(&identity_record_path(key, number))
+                .await?
+            {
                 Some(record) => newest = Some(record),
                 None => break,
             }
@@ -267,7 +355,9 @@ impl ColumnStore {
         if let Some(known) = self.cache().records.get(path) {
             return Ok(Some(known.clone()));
         }
-        let Some(record) = self.read::<CoverageRecord>(path).await? else { return Ok(None) };
+        let Some(record) = self.read::<CoverageRecord>(path).await? else {
+            return Ok(None);
+        };
         let record = Arc::new(record);
         self.remember_record(path, &record);
         Ok(Some(record))
@@ -295,7 +385,10 @@ impl ColumnStore {
                 }
                 Created::AlreadyThere if record.file.is_some() => return Ok(()),
                 Created::AlreadyThere => {
-                    let same = self.cached_record(&path).await?.is_some_and(|found| *found == record);
+                    let same = self
+                        .cached_record(&path)
+                        .await?
+                        .is_some_and(|found| *found == record);
                     if same {
                         return Ok(());
                     }
@@ -308,12 +401,26 @@ impl ColumnStore {
     /// The coverage snapshot, put together from its newest files.
     pub async fn snapshot(&self) -> Result<Arc<LoadedSnapshot>> {
         let listed = self.store.list("snapshot").await?;
-        let chain = snapshot_chain(listed.iter().filter_map(|object| SnapshotFile::parse(&object.path)));
+        let chain = snapshot_chain(
+            listed
+                .iter()
+                .filter_map(|object| SnapshotFile::parse(&object.path)),
+        );
         let known = self.cache().snapshot.clone();
-        let same = |file: &SnapshotFile, other: &SnapshotFile| (file.seq, file.since) == (other.seq, other.since);
+        let same = |file: &SnapshotFile, other: &SnapshotFile| {
+            (file.seq, file.since) == (other.seq, other.since)
+        };
         let shared = known.files.len() <= chain.len()
-            && known.files.iter().zip(&chain).all(|(known, file)| same(known, file));
-        let mut loaded = if shared { (*known).clone() } else { LoadedSnapshot::default() };
+            && known
+                .files
+                .iter()
+                .zip(&chain)
+                .all(|(known, file)| same(known, file));
+        let mut loaded = if shared {
+            (*known).clone()
+        } else {
+            LoadedSnapshot::default()
+        };
         if shared && known.files.len() == chain.len() {
             return Ok(known);
         }
@@ -323,7 +430,8 @@ impl ColumnStore {
                 // Collected meanwhile: a snapshot is a cache, the next listing finds its successor.
                 break;
             };
-            let newer = CoverageSnapshot::decode(&bytes).map_err(|error| at(&path, error.into()))?;
+            let newer =
+                CoverageSnapshot::decode(&bytes).map_err(|error| at(&path, error.into()))?;
             file.entries = newer.entries.len();
             loaded.snapshot.apply(newer);
             loaded.files.push(file);
@@ -334,7 +442,11 @@ impl ColumnStore {
     }
 
     /// Stores new entries, rewriting older files in proportion: what is written follows what changed.
-    pub async fn extend_snapshot(&self, base: &LoadedSnapshot, newer: CoverageSnapshot) -> Result<()> {
+    pub async fn extend_snapshot(
+        &self,
+        base: &LoadedSnapshot,
+        newer: CoverageSnapshot,
+    ) -> Result<()> {
         let seq = base.files.last().map_or(1, |file| file.seq + 1);
         let mut entries = newer.entries.len().max(1);
         let mut kept = base.files.len();
@@ -353,14 +465,27 @@ impl ColumnStore {
         if kept == 0 {
             written = merged.clone();
         } else if kept < base.files.len() {
-            written = self.merge_files(base.files.get(kept..).unwrap_or_default(), written).await?;
+            written = self
+                .merge_files(base.files.get(kept..).unwrap_or_default(), written)
+                .await?;
         }
-        let file = SnapshotFile { seq, since, entries: written.entries.len() };
-        match self.store.create(&file.path(), Bytes::from(written.encode()?)).await? {
+        let file = SnapshotFile {
+            seq,
+            since,
+            entries: written.entries.len(),
+        };
+        match self
+            .store
+            .create(&file.path(), Bytes::from(written.encode()?))
+            .await?
+        {
             Created::New => {
                 let mut files = base.files.get(..kept).unwrap_or_default().to_vec();
                 files.push(file);
-                self.cache().snapshot = Arc::new(LoadedSnapshot { snapshot: merged, files });
+                self.cache().snapshot = Arc::new(LoadedSnapshot {
+                    snapshot: merged,
+                    files,
+                });
                 Ok(())
             }
             // Another process extended it first: ours is found again by the next survey.
@@ -368,11 +493,18 @@ impl ColumnStore {
         }
     }
 
-    async fn merge_files(&self, files: &[SnapshotFile], newer: CoverageSnapshot) -> Result<CoverageSnapshot> {
+    async fn merge_files(
+        &self,
+        files: &[SnapshotFile],
+        newer: CoverageSnapshot,
+    ) -> Result<CoverageSnapshot> {
         let mut merged: Option<CoverageSnapshot> = None;
         for file in files {
-            let Some(bytes) = self.store.get(&file.path()).await? else { continue };
-            let part = CoverageSnapshot::decode(&bytes).map_err(|error| at(&file.path(), error.into()))?;
+            let Some(bytes) = self.store.get(&file.path()).await? else {
+                continue;
+            };
+            let part =
+                CoverageSnapshot::decode(&bytes).map_err(|error| at(&file.path(), error.into()))?;
             match &mut merged {
                 Some(merged) => merged.apply(part),
                 None => merged = Some(part),
@@ -402,7 +534,9 @@ impl ColumnStore {
 pub fn snapshot_chain(files: impl Iterator<Item = SnapshotFile>) -> Vec<SnapshotFile> {
     let mut files: Vec<SnapshotFile> = files.collect();
     // Of the same number, the one with the longest reach comes first.
-    files.sort_unstable_by(|left, right| right.seq.cmp(&left.seq).then(left.since.cmp(&right.since)));
+    files.sort_unstable_by(|left, right| {
+        right.seq.cmp(&left.seq).then(left.since.cmp(&right.since))
+    });
     let mut chain: Vec<SnapshotFile> = vec![];
     for file in files {
         let wanted = chain.last().map_or(u64::MAX, |last| last.since - 1);
@@ -415,7 +549,11 @@ pub fn snapshot_chain(files: impl Iterator<Item = SnapshotFile>) -> Vec<Snapshot
 }
 
 fn ledger_seq(path: &str) -> Option<LedgerSeq> {
-    path.strip_prefix("ledger/")?.strip_suffix(".json")?.parse().ok().map(LedgerSeq)
+    path.strip_prefix("ledger/")?
+        .strip_suffix(".json")?
+        .parse()
+        .ok()
+        .map(LedgerSeq)
 }
 
 /// Path of a batch's checkpoint manifest.
@@ -424,13 +562,18 @@ pub fn checkpoint_path(batch: &BatchId) -> String {
 }
 
 fn identity_record(path: &str) -> Option<(String, u64)> {
-    let (key, number) = path.strip_prefix("coverage/id/")?.strip_suffix(".json")?.split_once('/')?;
+    let (key, number) = path
+        .strip_prefix("coverage/id/")?
+        .strip_suffix(".json")?
+        .split_once('/')?;
     Some((key.to_owned(), number.parse().ok()?))
 }
 
 fn at(path: &str, error: Error) -> Error {
     let hint = match error.kind {
-        ErrorKind::Corrupt => "; restore it from a backup, or delete it to have it worked out again",
+        ErrorKind::Corrupt => {
+            "; restore it from a backup, or delete it to have it worked out again"
+        }
         _ => "",
     };
     Error::new(error.kind, format!("state file '{path}': {error}{hint}"))

@@ -38,7 +38,11 @@ pub struct CommitReport {
 /// Conditional on the version: a file lands only where nobody touched the column since. Records are
 /// written before the commit and are live only once the manifest names their file, so a crash in
 /// between leaves nothing that counts.
-pub async fn commit(version: &Arc<dyn TableVersion>, column: &Column, survey: &Survey) -> Result<CommitReport> {
+pub async fn commit(
+    version: &Arc<dyn TableVersion>,
+    column: &Column,
+    survey: &Survey,
+) -> Result<CommitReport> {
     let mut report = CommitReport::default();
     let mut files: Vec<(FragmentId, StagedColumnFile)> = vec![];
     let mut records: Vec<CoverageRecord> = vec![];
@@ -75,18 +79,25 @@ pub async fn commit(version: &Arc<dyn TableVersion>, column: &Column, survey: &S
         return Ok(report);
     }
     let note = PublishNote {
-        properties: BTreeMap::from([(BINDING_PROPERTY.to_owned(), column.bound.binding.to_string())]),
+        properties: BTreeMap::from([(
+            BINDING_PROPERTY.to_owned(),
+            column.bound.binding.to_string(),
+        )]),
     };
     // Lance wants one list of fields per transaction; all files here hold the same column.
     match version.publish(column.name(), &files, &note).await? {
         PublishOutcome::Published { version } => {
             report.published_version = Some(version);
             report.files = files.len();
-            in_files.into_iter().for_each(|finished| count_assigned(&mut report.assigned, finished));
+            in_files
+                .into_iter()
+                .for_each(|finished| count_assigned(&mut report.assigned, finished));
         }
         PublishOutcome::Conflict { reason } => report.conflict = Some(reason),
         // The next survey finds the files in the manifest, or finds the work still finished.
-        PublishOutcome::MaybeLanded => report.conflict = Some("the answer to a commit was lost".to_owned()),
+        PublishOutcome::MaybeLanded => {
+            report.conflict = Some("the answer to a commit was lost".to_owned())
+        }
     }
     Ok(report)
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use lance_backfill_core::batch::{Slice, Target, Work};
-use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind, SliceOutput, SliceResult};
+use lance_backfill_core::checkpoint::{
+    CheckpointManifest, Fault, FaultKind, SliceOutput, SliceResult,
+};
 use lance_backfill_core::format::Stored;
-use lance_backfill_core::ids::{BatchId, FragmentId, JobId};
 use lance_backfill_core::identity::Identity;
+use lance_backfill_core::ids::{BatchId, FragmentId, JobId};
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_ports::world::World;
@@ -37,7 +39,9 @@ pub struct Workers {
 impl Workers {
     /// As many as there are cores.
     pub fn new(count: usize) -> Self {
-        Self { slices: Arc::new(Semaphore::new(count.max(1))) }
+        Self {
+            slices: Arc::new(Semaphore::new(count.max(1))),
+        }
     }
 }
 
@@ -70,11 +74,21 @@ pub async fn execute(
                 values_path: format!("values/{batch}/{attempt}-{index}.arrow"),
                 budget: budget.clone(),
             };
-            let tasks: Vec<SliceTask> =
-                spec.slices.iter().cloned().zip(0_u32..).map(|(slice, index)| task(slice, index)).collect();
+            let tasks: Vec<SliceTask> = spec
+                .slices
+                .iter()
+                .cloned()
+                .zip(0_u32..)
+                .map(|(slice, index)| task(slice, index))
+                .collect();
             let at_once = tasks.len().max(1);
-            let running = tasks.into_iter().map(|task| run_slice(task, workers.clone()));
-            stream::iter(running).buffered(at_once).try_collect::<Vec<_>>().await?
+            let running = tasks
+                .into_iter()
+                .map(|task| run_slice(task, workers.clone()));
+            stream::iter(running)
+                .buffered(at_once)
+                .try_collect::<Vec<_>>()
+                .await?
         }
         Work::Fold(spec) => {
             let permit = acquire(workers).await?;
@@ -86,7 +100,10 @@ pub async fn execute(
             vec![done]
         }
     };
-    let fault = budget.exceeded().map(|message| Fault { kind: FaultKind::Budget, message });
+    let fault = budget.exceeded().map(|message| Fault {
+        kind: FaultKind::Budget,
+        message,
+    });
     let fault = done.iter().find_map(|slice| slice.fault.clone()).or(fault);
     let manifest = CheckpointManifest {
         version: CheckpointManifest::VERSION,
@@ -123,7 +140,12 @@ impl SliceDone {
             failed: vec![],
             output: SliceOutput::Obsolete,
         };
-        Self { result, fault: None, calls: 0, bytes_written: 0 }
+        Self {
+            result,
+            fault: None,
+            calls: 0,
+            bytes_written: 0,
+        }
     }
 }
 
@@ -136,7 +158,12 @@ struct SliceTask {
 }
 
 async fn acquire(workers: &Workers) -> Result<tokio::sync::OwnedSemaphorePermit> {
-    workers.slices.clone().acquire_owned().await.map_err(|error| Error::internal("the workers are gone").with_source(error))
+    workers
+        .slices
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(|error| Error::internal("the workers are gone").with_source(error))
 }
 
 async fn run_slice(task: SliceTask, workers: Workers) -> Result<SliceDone> {
@@ -163,12 +190,25 @@ impl<T> Drop for AbortOnDrop<T> {
 }
 
 /// Whether the fragment still has the inputs that the work was planned for.
-fn holds(version: &dyn TableVersion, column: &Column, fragment: FragmentId, in_id: Identity) -> bool {
-    version.view().fragment(fragment).is_some_and(|view| column.identify(view).0.in_id == in_id)
+fn holds(
+    version: &dyn TableVersion,
+    column: &Column,
+    fragment: FragmentId,
+    in_id: Identity,
+) -> bool {
+    version
+        .view()
+        .fragment(fragment)
+        .is_some_and(|view| column.identify(view).0.in_id == in_id)
 }
 
 async fn compute(task: &SliceTask) -> Result<SliceDone> {
-    let SliceTask { version, column, slice, .. } = task;
+    let SliceTask {
+        version,
+        column,
+        slice,
+        ..
+    } = task;
     if !holds(version.as_ref(), column, slice.fragment, slice.in_id) {
         return Ok(SliceDone::obsolete(slice.fragment, slice.in_id));
     }

@@ -30,8 +30,13 @@ pub fn preview(survey: &Survey, limits: &Limits) -> Result<PlannedPage> {
     let needs = survey.needs();
     let page = cut(&needs, limits);
     let by_fragment: BTreeMap<_, _> = needs.iter().map(|need| (need.fragment, need)).collect();
-    let ready = |fragment| by_fragment.get(&fragment).map(|need| (need.ready.clone(), need.in_id));
-    invariant::one_owner(&page, ready).map_err(|violation| Error::internal(violation.to_string()))?;
+    let ready = |fragment| {
+        by_fragment
+            .get(&fragment)
+            .map(|need| (need.ready.clone(), need.in_id))
+    };
+    invariant::one_owner(&page, ready)
+        .map_err(|violation| Error::internal(violation.to_string()))?;
     Ok(page)
 }
 

@@ -15,8 +15,14 @@ use crate::survey::Survey;
 /// The newest entry stays: its number keeps the ledger dense. A late duplicate of a spent batch can
 /// at worst leave an orphan, which the next call collects.
 pub async fn collect(column: &Column, survey: &Survey) -> Result<usize> {
-    let Some(newest) = survey.ledger.last().map(|stored| stored.entry.seq) else { return Ok(0) };
-    let mut needed: BTreeSet<BatchId> = survey.open_work.iter().map(|open| open.batch.clone()).collect();
+    let Some(newest) = survey.ledger.last().map(|stored| stored.entry.seq) else {
+        return Ok(0);
+    };
+    let mut needed: BTreeSet<BatchId> = survey
+        .open_work
+        .iter()
+        .map(|open| open.batch.clone())
+        .collect();
     for unsettled in survey.unsettled.values() {
         needed.extend(unsettled.parts.iter().cloned());
     }
@@ -27,11 +33,18 @@ pub async fn collect(column: &Column, survey: &Survey) -> Result<usize> {
     }
     keep.insert(newest);
     let mut deleted = 0;
-    for stored in survey.ledger.iter().filter(|stored| !keep.contains(&stored.entry.seq)) {
+    for stored in survey
+        .ledger
+        .iter()
+        .filter(|stored| !keep.contains(&stored.entry.seq))
+    {
         for (batch, _) in stored.entry.work() {
             column.store.delete(&checkpoint_path(&batch)).await?;
         }
-        column.store.delete(&format!("ledger/{}.json", stored.entry.seq)).await?;
+        column
+            .store
+            .delete(&format!("ledger/{}.json", stored.entry.seq))
+            .await?;
         deleted += 1;
     }
     Ok(deleted)

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use lance_backfill_core::batch::Work;
 use lance_backfill_core::checkpoint::{CheckpointManifest, SliceOutput, SliceResult};
 use lance_backfill_core::commit::{Contribution, Finished, Present};
 use lance_backfill_core::coverage::CoverageRecord;
@@ -14,7 +15,6 @@ use lance_backfill_core::identity::{Identity, Place, fingerprint};
 use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
 use lance_backfill_core::invariant;
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
-use lance_backfill_core::batch::Work;
 use lance_backfill_core::plan::FragmentNeed;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::snapshot::{CoverageSnapshot, Entry, Head};
@@ -103,7 +103,10 @@ impl Survey {
         match self.unsettled.get(&fragment) {
             Some(unsettled) => {
                 let state = &unsettled.state;
-                Unready { waiting: state.in_need(), blocked: state.failed.union(&state.blocked) }
+                Unready {
+                    waiting: state.in_need(),
+                    blocked: state.failed.union(&state.blocked),
+                }
             }
             None => Unready::default(),
         }
@@ -133,12 +136,16 @@ impl Survey {
 
     /// Whether some finished work can be published.
     pub fn has_finished(&self) -> bool {
-        self.unsettled.values().any(|unsettled| !unsettled.finished.is_empty())
+        self.unsettled
+            .values()
+            .any(|unsettled| !unsettled.finished.is_empty())
     }
 
     /// Number of the ledger's next entry.
     pub fn next_seq(&self) -> LedgerSeq {
-        self.ledger.last().map_or(LedgerSeq::FIRST, |stored| stored.entry.seq.next())
+        self.ledger
+            .last()
+            .map_or(LedgerSeq::FIRST, |stored| stored.entry.seq.next())
     }
 
     /// The snapshot's new entries, if there is anything to say.
@@ -146,19 +153,36 @@ impl Survey {
         if self.newly_settled.is_empty() {
             return None;
         }
-        let head = Head { table_version: self.version, generation: Some(generation.clone()), rate: self.snapshot.snapshot.head.rate };
-        Some(CoverageSnapshot { head, entries: self.newly_settled.clone() })
+        let head = Head {
+            table_version: self.version,
+            generation: Some(generation.clone()),
+            rate: self.snapshot.snapshot.head.rate,
+        };
+        Some(CoverageSnapshot {
+            head,
+            entries: self.newly_settled.clone(),
+        })
     }
 }
 
 /// Surveys a column at one version; `upstream` are the surveys of the computed columns it reads.
-pub async fn survey(version: &dyn TableVersion, column: &Column, upstream: &[&Survey]) -> Result<Survey> {
+pub async fn survey(
+    version: &dyn TableVersion,
+    column: &Column,
+    upstream: &[&Survey],
+) -> Result<Survey> {
     let snapshot = column.store.snapshot().await?;
     let ledger = column.store.ledger().await?;
-    let batches: BTreeSet<BatchId> =
-        ledger.iter().flat_map(|stored| stored.entry.work()).map(|(batch, _)| batch).collect();
-    let checkpoints =
-        if batches.is_empty() { BTreeMap::new() } else { column.store.checkpoints(&batches).await? };
+    let batches: BTreeSet<BatchId> = ledger
+        .iter()
+        .flat_map(|stored| stored.entry.work())
+        .map(|(batch, _)| batch)
+        .collect();
+    let checkpoints = if batches.is_empty() {
+        BTreeMap::new()
+    } else {
+        column.store.checkpoints(&batches).await?
+    };
     let view = version.view();
     let mut survey = Survey {
         version: view.version,
@@ -175,7 +199,12 @@ pub async fn survey(version: &dyn TableVersion, column: &Column, upstream: &[&Su
     let mut unknown = vec![];
     for fragment in &view.fragments {
         let (identities, place) = column.identify(fragment);
-        let print = fingerprint(fragment, identities.in_id, identities.elig_id, identities.out);
+        let print = fingerprint(
+            fragment,
+            identities.in_id,
+            identities.elig_id,
+            identities.out,
+        );
         let settled = snapshot
             .snapshot
             .entries
@@ -187,7 +216,11 @@ pub async fn survey(version: &dyn TableVersion, column: &Column, upstream: &[&Su
         match settled {
             Some((entry, counts)) => {
                 survey.counts.add(&counts);
-                count_generations(&mut survey.generations, entry, snapshot.snapshot.head.generation.as_ref());
+                count_generations(
+                    &mut survey.generations,
+                    entry,
+                    snapshot.snapshot.head.generation.as_ref(),
+                );
             }
             None => unknown.push((fragment, identities, place, print)),
         }
@@ -196,12 +229,17 @@ pub async fn survey(version: &dyn TableVersion, column: &Column, upstream: &[&Su
         .iter()
         .map(|(fragment, identities, place, _)| (fragment.id, *identities, place.clone()))
         .collect();
-    let mut records = if keys.is_empty() { BTreeMap::new() } else { column.store.records(&keys).await? };
+    let mut records = if keys.is_empty() {
+        BTreeMap::new()
+    } else {
+        column.store.records(&keys).await?
+    };
     let looked: Vec<_> = stream::iter(unknown)
         .map(|(fragment, identities, place, print)| {
             let record = records.remove(&fragment.id);
             async move {
-                let (record, live) = look::into(version, column, fragment, &identities, record).await?;
+                let (record, live) =
+                    look::into(version, column, fragment, &identities, record).await?;
                 Ok::<_, Error>((fragment, identities, place, print, record, live))
             }
         })
@@ -209,16 +247,26 @@ pub async fn survey(version: &dyn TableVersion, column: &Column, upstream: &[&Su
         .try_collect()
         .await?;
     for (fragment, identities, place, print, record, live) in looked {
-        let present = Present { physical_rows: fragment.physical_rows, identities, place, record };
+        let present = Present {
+            physical_rows: fragment.physical_rows,
+            identities,
+            place,
+            record,
+        };
         survey.add(fragment, present, live, print, column, upstream)?;
     }
     survey.drop_missing(version).await?;
-    invariant::counts_add_up(&survey.counts).map_err(|violation| Error::internal(violation.to_string()))?;
+    invariant::counts_add_up(&survey.counts)
+        .map_err(|violation| Error::internal(violation.to_string()))?;
     Ok(survey)
 }
 
 fn settled_counts(snapshot: &LoadedSnapshot, entry: &Entry, column: &Column) -> Option<Counts> {
-    entry.settled_counts(snapshot.snapshot.head.generation.as_ref(), &column.bound.definition, &column.bound.generation)
+    entry.settled_counts(
+        snapshot.snapshot.head.generation.as_ref(),
+        &column.bound.definition,
+        &column.bound.generation,
+    )
 }
 
 fn count_generations(
@@ -244,7 +292,13 @@ fn open_work(
     ledger
         .iter()
         .filter(|stored| generation_counts(&stored.entry, column))
-        .flat_map(|stored| stored.entry.work().into_iter().map(|(batch, work)| (batch, work, stored.clone())))
+        .flat_map(|stored| {
+            stored
+                .entry
+                .work()
+                .into_iter()
+                .map(|(batch, work)| (batch, work, stored.clone()))
+        })
         .filter(|(batch, _, _)| !checkpoints.contains_key(batch))
         .map(|(batch, work, entry)| OpenWork { batch, work, entry })
         .collect()
@@ -268,7 +322,11 @@ impl Survey {
         upstream: &[&Self],
     ) -> Result<()> {
         let bound = &column.bound;
-        let filtered = present.record.as_ref().map(|record| record.filtered.clone()).unwrap_or_default();
+        let filtered = present
+            .record
+            .as_ref()
+            .map(|record| record.filtered.clone())
+            .unwrap_or_default();
         let mut state = classify(
             present.record.as_ref(),
             &present.identities,
@@ -283,10 +341,14 @@ impl Survey {
             state.block(&unready.blocked);
             waiting.extend(&unready.waiting);
         }
-        invariant::no_lost_row(&state, &live).map_err(|violation| Error::internal(violation.to_string()))?;
+        invariant::no_lost_row(&state, &live)
+            .map_err(|violation| Error::internal(violation.to_string()))?;
         self.counts.add(&state.counts());
         let head_generation = Some(&bound.generation);
-        let entry = present.record.as_ref().and_then(|record| Entry::of(record, print, &live, head_generation));
+        let entry = present
+            .record
+            .as_ref()
+            .and_then(|record| Entry::of(record, print, &live, head_generation));
         if let Some(entry) = &entry {
             count_generations(&mut self.generations, entry, head_generation);
         }
@@ -354,16 +416,32 @@ impl Survey {
                 let checkpoint = self.checkpoints.get(&batch);
                 match (work, checkpoint) {
                     (Work::Compute(spec), None) => {
-                        let slices = spec.slices.iter().filter(|slice| slice.fragment == fragment && slice.in_id == in_id);
+                        let slices = spec
+                            .slices
+                            .iter()
+                            .filter(|slice| slice.fragment == fragment && slice.in_id == in_id);
                         slices.for_each(|slice| unsettled.open.extend(&slice.rows));
                     }
                     (Work::Compute(_), Some(checkpoint)) => {
-                        for result in checkpoint.slices.iter().filter(|result| result.fragment == fragment) {
+                        for result in checkpoint
+                            .slices
+                            .iter()
+                            .filter(|result| result.fragment == fragment)
+                        {
                             let contribution = contribution(stored.entry.seq, checkpoint, result);
-                            self.sort_result(unsettled, &batch, contribution, in_id, out, &mut direct);
+                            self.sort_result(
+                                unsettled,
+                                &batch,
+                                contribution,
+                                in_id,
+                                out,
+                                &mut direct,
+                            );
                         }
                     }
-                    (Work::Fold(spec), checkpoint) if spec.fragment == fragment && spec.in_id == in_id && spec.out == out => {
+                    (Work::Fold(spec), checkpoint)
+                        if spec.fragment == fragment && spec.in_id == in_id && spec.out == out =>
+                    {
                         folds.push((spec, checkpoint.cloned()));
                     }
                     (Work::Fold(_), _) => {}
@@ -375,7 +453,9 @@ impl Survey {
             match checkpoint {
                 None => unsettled.fold_open |= still_useful,
                 Some(checkpoint) if still_useful => {
-                    if let Some(finished) = self.finished_fold(fragment, &spec.parts, &checkpoint, in_id, out) {
+                    if let Some(finished) =
+                        self.finished_fold(fragment, &spec.parts, &checkpoint, in_id, out)
+                    {
                         unsettled.fold_open = true;
                         unsettled.finished.push(finished);
                     }
@@ -410,10 +490,20 @@ impl Survey {
         unsettled.done.extend(&useful);
         match &contribution.result.output {
             SliceOutput::ColumnFile(file) if file.over == out => {
-                direct.push(Finished { fragment, file: Some(file.clone()), contributions: vec![contribution] });
+                direct.push(Finished {
+                    fragment,
+                    file: Some(file.clone()),
+                    contributions: vec![contribution],
+                });
             }
-            SliceOutput::Nothing => direct.push(Finished { fragment, file: None, contributions: vec![contribution] }),
-            SliceOutput::ColumnFile(_) | SliceOutput::Values(_) => unsettled.parts.push(batch.clone()),
+            SliceOutput::Nothing => direct.push(Finished {
+                fragment,
+                file: None,
+                contributions: vec![contribution],
+            }),
+            SliceOutput::ColumnFile(_) | SliceOutput::Values(_) => {
+                unsettled.parts.push(batch.clone())
+            }
             SliceOutput::Obsolete => {}
         }
     }
@@ -435,15 +525,26 @@ impl Survey {
             .iter()
             .filter_map(|part| Some((part.seq, self.checkpoints.get(part)?)))
             .flat_map(|(seq, checkpoint)| {
-                let results = checkpoint.slices.iter().filter(|result| result.fragment == fragment && result.in_id == in_id);
+                let results = checkpoint
+                    .slices
+                    .iter()
+                    .filter(|result| result.fragment == fragment && result.in_id == in_id);
                 results.map(move |result| contribution(seq, checkpoint, result))
             })
             .collect();
-        Some(Finished { fragment, file, contributions })
+        Some(Finished {
+            fragment,
+            file,
+            contributions,
+        })
     }
 }
 
-fn contribution(ledger: LedgerSeq, checkpoint: &CheckpointManifest, result: &SliceResult) -> Contribution {
+fn contribution(
+    ledger: LedgerSeq,
+    checkpoint: &CheckpointManifest,
+    result: &SliceResult,
+) -> Contribution {
     Contribution {
         ledger,
         job: checkpoint.job.clone(),
@@ -455,7 +556,11 @@ fn contribution(ledger: LedgerSeq, checkpoint: &CheckpointManifest, result: &Sli
 /// Rows of a record that were ordered by this ledger entry or a later one.
 fn published(record: &CoverageRecord, ledger: LedgerSeq) -> RowSet {
     let mut rows = RowSet::new();
-    for run in record.runs.iter().filter(|run| run.generation.is_some() && run.ledger >= ledger) {
+    for run in record
+        .runs
+        .iter()
+        .filter(|run| run.generation.is_some() && run.ledger >= ledger)
+    {
         rows.extend(&run.rows);
     }
     rows

@@ -8,13 +8,17 @@ use lance_backfill_ports::{Error, Result};
 use serde::Serialize;
 
 use crate::args::{
-    AddArguments, AlterArguments, ColumnArguments, ColumnCommand, DropArguments, OnChangeArgument, OnErrorArgument,
-    PolicyArguments, ProcessArguments, TableArguments,
+    AddArguments, AlterArguments, ColumnArguments, ColumnCommand, DropArguments, OnChangeArgument,
+    OnErrorArgument, PolicyArguments, ProcessArguments, TableArguments,
 };
 use crate::exit::Exit;
 use crate::output::{self, number};
 
-pub(super) async fn run(command: &ColumnCommand, process: &ProcessArguments, json: bool) -> Result<Exit> {
+pub(super) async fn run(
+    command: &ColumnCommand,
+    process: &ProcessArguments,
+    json: bool,
+) -> Result<Exit> {
     match command {
         ColumnCommand::Add(arguments) => add(arguments, process, json).await,
         ColumnCommand::List(arguments) => list(arguments, process, json).await,
@@ -99,11 +103,21 @@ struct List {
 async fn list(arguments: &TableArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
     let engine = super::open(&arguments.table, process, None).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
-    let columns = catalog.declared.iter().map(|declared| shown(&arguments.table, declared)).collect();
-    let document = List { table: arguments.table.clone(), columns };
+    let columns = catalog
+        .declared
+        .iter()
+        .map(|declared| shown(&arguments.table, declared))
+        .collect();
+    let document = List {
+        table: arguments.table.clone(),
+        columns,
+    };
     Ok(output::result(json, &document, || {
         if document.columns.is_empty() {
-            return format!("{} has no computed columns; declare one with 'column add'", document.table);
+            return format!(
+                "{} has no computed columns; declare one with 'column add'",
+                document.table
+            );
         }
         let rows: Vec<Vec<String>> = document
             .columns
@@ -118,7 +132,10 @@ async fn list(arguments: &TableArguments, process: &ProcessArguments, json: bool
                 ]
             })
             .collect();
-        output::table(&["column", "type", "expression", "filter", "detached"], &rows)
+        output::table(
+            &["column", "type", "expression", "filter", "detached"],
+            &rows,
+        )
     }))
 }
 
@@ -126,7 +143,9 @@ async fn show(arguments: &ColumnArguments, process: &ProcessArguments, json: boo
     let engine = super::open(&arguments.table, process, None).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let document = shown(&arguments.table, catalog.expect(&arguments.column)?);
-    Ok(output::result(json, &document, || serde_json::to_string_pretty(&document).unwrap_or_default()))
+    Ok(output::result(json, &document, || {
+        serde_json::to_string_pretty(&document).unwrap_or_default()
+    }))
 }
 
 #[derive(Serialize)]
@@ -140,19 +159,42 @@ struct Altered {
 }
 
 async fn alter(arguments: &AlterArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
-    let AlterArguments { target, sql, filter, no_filter, on_change, policy: policy_arguments } = arguments;
+    let AlterArguments {
+        target,
+        sql,
+        filter,
+        no_filter,
+        on_change,
+        policy: policy_arguments,
+    } = arguments;
     let engine = super::open(&target.table, process, None).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     let declared = catalog.expect(&target.column)?;
     let bound = declared.bound.as_ref().map_err(|detached| {
-        Error::invalid(format!("column '{}' is detached ({detached}): drop it and declare it again", target.column))
+        Error::invalid(format!(
+            "column '{}' is detached ({detached}): drop it and declare it again",
+            target.column
+        ))
     })?;
-    let filter = if *no_filter { Some(None) } else { filter.as_ref().map(|filter| Some(filter.as_str())) };
-    let mut edited = engine.check_edit(bound, sql.as_deref(), filter, &catalog, version.view(), &version.schema())?;
+    let filter = if *no_filter {
+        Some(None)
+    } else {
+        filter.as_ref().map(|filter| Some(filter.as_str()))
+    };
+    let mut edited = engine.check_edit(
+        bound,
+        sql.as_deref(),
+        filter,
+        &catalog,
+        version.view(),
+        &version.schema(),
+    )?;
     edited.error_policy = policy(policy_arguments, edited.error_policy);
     if edited == declared.definition {
-        return Err(Error::invalid("nothing to change: give --sql, --where, --no-filter or a policy option"));
+        return Err(Error::invalid(
+            "nothing to change: give --sql, --where, --no-filter or a policy option",
+        ));
     }
     let current = current_rows(&engine, &catalog, &target.column).await?;
     let old = declared.definition.generation();
@@ -190,11 +232,21 @@ async fn alter(arguments: &AlterArguments, process: &ProcessArguments, json: boo
 /// Rows that have a computed value now.
 async fn current_rows(engine: &Engine, catalog: &Catalog, column: &str) -> Result<u64> {
     let version = engine.latest().await?;
-    let found = super::status::survey_numbers(engine, &version, catalog, &|bound| bound.output.name == column).await?;
-    Ok(found.get(column).map_or(0, |found| found.generations.values().sum()))
+    let found = super::status::survey_numbers(engine, &version, catalog, &|bound| {
+        bound.output.name == column
+    })
+    .await?;
+    Ok(found
+        .get(column)
+        .map_or(0, |found| found.generations.values().sum()))
 }
 
-async fn set_auto(arguments: &ColumnArguments, process: &ProcessArguments, json: bool, auto: bool) -> Result<Exit> {
+async fn set_auto(
+    arguments: &ColumnArguments,
+    process: &ProcessArguments,
+    json: bool,
+    auto: bool,
+) -> Result<Exit> {
     let engine = super::open(&arguments.table, process, None).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
@@ -207,7 +259,9 @@ async fn set_auto(arguments: &ColumnArguments, process: &ProcessArguments, json:
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let document = shown(&arguments.table, catalog.expect(&arguments.column)?);
     let word = if auto { "resumed" } else { "paused" };
-    Ok(output::result(json, &document, || format!("{word} '{}'", document.column)))
+    Ok(output::result(json, &document, || {
+        format!("{word} '{}'", document.column)
+    }))
 }
 
 #[derive(Serialize)]
@@ -217,19 +271,29 @@ struct Dropped {
     values_dropped: bool,
 }
 
-async fn drop_column(arguments: &DropArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+async fn drop_column(
+    arguments: &DropArguments,
+    process: &ProcessArguments,
+    json: bool,
+) -> Result<Exit> {
     let engine = super::open(&arguments.target.table, process, None).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     let declared = catalog.expect(&arguments.target.column)?;
-    engine.undeclare(declared, version.view(), arguments.drop_values).await?;
+    engine
+        .undeclare(declared, version.view(), arguments.drop_values)
+        .await?;
     let document = Dropped {
         table: arguments.target.table.clone(),
         column: arguments.target.column.clone(),
         values_dropped: arguments.drop_values,
     };
     Ok(output::result(json, &document, || {
-        let values = if document.values_dropped { "its values are gone" } else { "its values stay" };
+        let values = if document.values_dropped {
+            "its values are gone"
+        } else {
+            "its values stay"
+        };
         format!("'{}' is not computed any more; {values}", document.column)
     }))
 }

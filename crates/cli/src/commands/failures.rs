@@ -29,13 +29,20 @@ struct Failure {
     attempts: u32,
 }
 
-pub(super) async fn run(arguments: &ColumnArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+pub(super) async fn run(
+    arguments: &ColumnArguments,
+    process: &ProcessArguments,
+    json: bool,
+) -> Result<Exit> {
     let engine = super::open(&arguments.table, process, None).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     catalog.expect(&arguments.column)?;
     let mut failures = vec![];
-    for record in engine.failed_records(&version, &catalog, &arguments.column).await? {
+    for record in engine
+        .failed_records(&version, &catalog, &arguments.column)
+        .await?
+    {
         for errors in &record.errors {
             failures.extend(errors.rows.iter().map(|offset| Failure {
                 fragment: record.fragment,
@@ -65,13 +72,21 @@ fn text(report: &Failures) -> String {
         .iter()
         .take(MOST_SHOWN)
         .map(|failure| {
-            vec![failure.fragment.to_string(), failure.offset.to_string(), failure.kind.clone(), failure.message.clone()]
+            vec![
+                failure.fragment.to_string(),
+                failure.offset.to_string(),
+                failure.kind.clone(),
+                failure.message.clone(),
+            ]
         })
         .collect();
     let mut text = output::table(&["fragment", "offset", "error", "message"], &rows);
     if report.failures.len() > MOST_SHOWN {
         let more = report.failures.len() - MOST_SHOWN;
-        text.push_str(&format!("\n… and {} more; --json lists all", number(more as u64)));
+        text.push_str(&format!(
+            "\n… and {} more; --json lists all",
+            number(more as u64)
+        ));
     }
     text
 }

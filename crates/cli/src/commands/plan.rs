@@ -43,7 +43,11 @@ struct Reasons {
     stale_definition: u64,
 }
 
-pub(super) async fn run(arguments: &PlanArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+pub(super) async fn run(
+    arguments: &PlanArguments,
+    process: &ProcessArguments,
+    json: bool,
+) -> Result<Exit> {
     let engine = super::open(&arguments.table, process, None).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
@@ -51,12 +55,24 @@ pub(super) async fn run(arguments: &PlanArguments, process: &ProcessArguments, j
         catalog.expect(column)?;
     }
     let surveyed = engine
-        .survey(&version, &catalog, &|bound| arguments.column.as_ref().is_none_or(|column| *column == bound.output.name))
+        .survey(&version, &catalog, &|bound| {
+            arguments
+                .column
+                .as_ref()
+                .is_none_or(|column| *column == bound.output.name)
+        })
         .await?;
     let mut columns = vec![];
     for (column, survey) in &surveyed {
-        let PlannedPage { batches, folds, rows_left } = engine.preview(survey)?;
-        let rows: u64 = batches.iter().map(lance_backfill_core::batch::BatchSpec::rows).sum();
+        let PlannedPage {
+            batches,
+            folds,
+            rows_left,
+        } = engine.preview(survey)?;
+        let rows: u64 = batches
+            .iter()
+            .map(lance_backfill_core::batch::BatchSpec::rows)
+            .sum();
         let in_need = survey.unsettled.values();
         columns.push(PlannedColumn {
             column: column.name().to_owned(),
@@ -66,8 +82,13 @@ pub(super) async fn run(arguments: &PlanArguments, process: &ProcessArguments, j
                 stale_input: survey.counts.stale_input,
                 stale_definition: survey.counts.stale_definition,
             },
-            rows_waiting: in_need.clone().map(|found| found.waiting.intersection(&found.state.in_need()).len()).sum(),
-            rows_in_flight: in_need.map(|found| found.open.union(&found.done).len()).sum(),
+            rows_waiting: in_need
+                .clone()
+                .map(|found| found.waiting.intersection(&found.state.in_need()).len())
+                .sum(),
+            rows_in_flight: in_need
+                .map(|found| found.open.union(&found.done).len())
+                .sum(),
             rows_planned: rows + rows_left,
             fragments: survey.fragments,
             fragments_unsettled: survey.unsettled.len() as u64,
@@ -75,13 +96,20 @@ pub(super) async fn run(arguments: &PlanArguments, process: &ProcessArguments, j
             folds: folds.len() as u64,
         });
     }
-    let plan = Plan { table: arguments.table.clone(), version: version.view().version, columns };
+    let plan = Plan {
+        table: arguments.table.clone(),
+        version: version.view().version,
+        columns,
+    };
     Ok(output::result(json, &plan, || text(&plan)))
 }
 
 fn text(plan: &Plan) -> String {
     if plan.columns.is_empty() {
-        return format!("{} has no computed columns; declare one with 'column add'", plan.table);
+        return format!(
+            "{} has no computed columns; declare one with 'column add'",
+            plan.table
+        );
     }
     let rows: Vec<Vec<String>> = plan
         .columns
@@ -106,7 +134,18 @@ fn text(plan: &Plan) -> String {
         })
         .collect();
     output::table(
-        &["column", "to compute", "unassigned", "stale input", "stale definition", "waiting", "in flight", "unsettled", "fragments", "batches"],
+        &[
+            "column",
+            "to compute",
+            "unassigned",
+            "stale input",
+            "stale definition",
+            "waiting",
+            "in flight",
+            "unsettled",
+            "fragments",
+            "batches",
+        ],
         &rows,
     )
 }

@@ -34,7 +34,11 @@ struct RefreshedColumn {
     stopped: Option<String>,
 }
 
-pub(super) async fn run(arguments: &RefreshArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+pub(super) async fn run(
+    arguments: &RefreshArguments,
+    process: &ProcessArguments,
+    json: bool,
+) -> Result<Exit> {
     let engine = super::open(&arguments.table, process, arguments.batch_rows).await?;
     let version = engine.latest().await?;
     let source_version = version.view().version;
@@ -49,8 +53,10 @@ pub(super) async fn run(arguments: &RefreshArguments, process: &ProcessArguments
     };
     report_left_out(&catalog, arguments);
     let bar = Bar::new();
-    let mut done: Vec<(String, Converged)> =
-        wanted.iter().map(|column| (column.clone(), Converged::default())).collect();
+    let mut done: Vec<(String, Converged)> = wanted
+        .iter()
+        .map(|column| (column.clone(), Converged::default()))
+        .collect();
     let mut published = None;
     for _ in 0..MOST_PASSES {
         let mut worked = false;
@@ -73,11 +79,17 @@ pub(super) async fn run(arguments: &RefreshArguments, process: &ProcessArguments
     bar.finish();
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
-    let numbers = survey_numbers(&engine, &version, &catalog, &|bound| wanted.contains(&bound.output.name)).await?;
+    let numbers = survey_numbers(&engine, &version, &catalog, &|bound| {
+        wanted.contains(&bound.output.name)
+    })
+    .await?;
     let columns: Vec<RefreshedColumn> = done
         .into_iter()
         .map(|(column, converged)| RefreshedColumn {
-            numbers: numbers.get(&column).map(|found| found.numbers.clone()).unwrap_or_default(),
+            numbers: numbers
+                .get(&column)
+                .map(|found| found.numbers.clone())
+                .unwrap_or_default(),
             column,
             rows_assigned: converged.rows_assigned,
             batches: converged.batches,
@@ -88,7 +100,12 @@ pub(super) async fn run(arguments: &RefreshArguments, process: &ProcessArguments
     if columns.iter().all(|column| column.stopped.is_none()) {
         engine.rest();
     }
-    let report = Refreshed { table: arguments.table.clone(), source_version, published_version: published, columns };
+    let report = Refreshed {
+        table: arguments.table.clone(),
+        source_version,
+        published_version: published,
+        columns,
+    };
     output::result(json, &report, || text(&report));
     Ok(exit(&report))
 }
@@ -97,7 +114,9 @@ fn acting(catalog: &Catalog, column: &str) -> Result<String> {
     use lance_backfill_ports::Error;
     let declared = catalog.expect(column)?;
     match &declared.bound {
-        Err(detached) => Err(Error::invalid(format!("column '{column}' is detached: {detached}"))),
+        Err(detached) => Err(Error::invalid(format!(
+            "column '{column}' is detached: {detached}"
+        ))),
         Ok(bound) if catalog.cyclic.contains(&bound.output.id) => Err(Error::invalid(format!(
             "column '{column}' is in a cycle of computed columns: change one of them with 'column alter'"
         ))),
@@ -111,12 +130,21 @@ fn report_left_out(catalog: &Catalog, arguments: &RefreshArguments) {
     }
     for declared in &catalog.declared {
         match &declared.bound {
-            Err(detached) => output::note(&format!("column '{}' is left out: {detached}", declared.name())),
+            Err(detached) => output::note(&format!(
+                "column '{}' is left out: {detached}",
+                declared.name()
+            )),
             Ok(bound) if catalog.cyclic.contains(&bound.output.id) => {
-                output::note(&format!("column '{}' is left out: it is in a cycle", declared.name()));
+                output::note(&format!(
+                    "column '{}' is left out: it is in a cycle",
+                    declared.name()
+                ));
             }
             Ok(bound) if !bound.definition.auto => {
-                output::note(&format!("column '{}' is left out: it is paused ('column resume' ends that)", declared.name()));
+                output::note(&format!(
+                    "column '{}' is left out: it is paused ('column resume' ends that)",
+                    declared.name()
+                ));
             }
             Ok(_) => {}
         }
@@ -124,7 +152,13 @@ fn report_left_out(catalog: &Catalog, arguments: &RefreshArguments) {
 }
 
 fn add(sum: &mut Converged, more: Converged) {
-    let Converged { rows_assigned, batches, bytes_written, published_version, stopped } = more;
+    let Converged {
+        rows_assigned,
+        batches,
+        bytes_written,
+        published_version,
+        stopped,
+    } = more;
     sum.rows_assigned += rows_assigned;
     sum.batches += batches;
     sum.bytes_written += bytes_written;
@@ -134,7 +168,9 @@ fn add(sum: &mut Converged, more: Converged) {
 
 fn describe(stopped: &Stopped) -> String {
     match stopped {
-        Stopped::Budget(message) => format!("error budget exceeded: {message}; see 'failures', then fix the expression or raise --max-failed-rows or --max-failed-fraction with 'column alter'"),
+        Stopped::Budget(message) => format!(
+            "error budget exceeded: {message}; see 'failures', then fix the expression or raise --max-failed-rows or --max-failed-fraction with 'column alter'"
+        ),
         Stopped::Held(_, message) => format!("held: {message}; 'column resume' ends that"),
         Stopped::Fault(message) => format!("the function cannot be called: {message}"),
     }
@@ -167,7 +203,10 @@ fn exit(report: &Refreshed) -> Exit {
 
 fn text(report: &Refreshed) -> String {
     if report.columns.is_empty() {
-        return format!("{} has no computed columns to refresh; declare one with 'column add'", report.table);
+        return format!(
+            "{} has no computed columns to refresh; declare one with 'column add'",
+            report.table
+        );
     }
     let rows: Vec<Vec<String>> = report
         .columns
@@ -184,5 +223,16 @@ fn text(report: &Refreshed) -> String {
             ]
         })
         .collect();
-    output::table(&["column", "assigned", "current", "failed", "blocked", "remaining", "filtered"], &rows)
+    output::table(
+        &[
+            "column",
+            "assigned",
+            "current",
+            "failed",
+            "blocked",
+            "remaining",
+            "filtered",
+        ],
+        &rows,
+    )
 }

@@ -63,7 +63,11 @@ pub(super) async fn survey_numbers(
     Ok(surveyed
         .into_iter()
         .map(|(column, survey)| {
-            let entries: Vec<_> = survey.ledger.iter().map(|stored| stored.entry.clone()).collect();
+            let entries: Vec<_> = survey
+                .ledger
+                .iter()
+                .map(|stored| stored.entry.clone())
+                .collect();
             let found = Found {
                 numbers: Numbers::from(&survey.counts),
                 generations: generations(&survey),
@@ -96,7 +100,11 @@ struct StatusColumn {
     generations: BTreeMap<String, u64>,
 }
 
-pub(super) async fn run(arguments: &TableArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+pub(super) async fn run(
+    arguments: &TableArguments,
+    process: &ProcessArguments,
+    json: bool,
+) -> Result<Exit> {
     let engine = super::open(&arguments.table, process, None).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
@@ -104,9 +112,23 @@ pub(super) async fn run(arguments: &TableArguments, process: &ProcessArguments, 
     let columns: Vec<StatusColumn> = catalog
         .declared
         .iter()
-        .map(|declared| column(declared, &catalog, declared.bound.as_ref().ok().and_then(|_| found.remove(declared.name()))))
+        .map(|declared| {
+            column(
+                declared,
+                &catalog,
+                declared
+                    .bound
+                    .as_ref()
+                    .ok()
+                    .and_then(|_| found.remove(declared.name())),
+            )
+        })
         .collect();
-    let status = Status { table: arguments.table.clone(), version: version.view().version, columns };
+    let status = Status {
+        table: arguments.table.clone(),
+        version: version.view().version,
+        columns,
+    };
     Ok(output::result(json, &status, || text(&status)))
 }
 
@@ -117,9 +139,10 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
     };
     let (state, reason) = match &declared.bound {
         Err(detached) => ("detached", Some(detached.to_string())),
-        Ok(bound) if catalog.cyclic.contains(&bound.output.id) => {
-            ("blocked", Some("it is in a cycle of computed columns".to_owned()))
-        }
+        Ok(bound) if catalog.cyclic.contains(&bound.output.id) => (
+            "blocked",
+            Some("it is in a cycle of computed columns".to_owned()),
+        ),
         Ok(bound) if !bound.definition.auto => ("paused", None),
         Ok(_) if hold.is_some() => ("held", hold),
         Ok(_) if numbers.rows_remaining > 0 => ("in need", None),
@@ -142,7 +165,10 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
 
 fn text(status: &Status) -> String {
     if status.columns.is_empty() {
-        return format!("{} has no computed columns; declare one with 'column add'", status.table);
+        return format!(
+            "{} has no computed columns; declare one with 'column add'",
+            status.table
+        );
     }
     let rows: Vec<Vec<String>> = status
         .columns
@@ -165,7 +191,17 @@ fn text(status: &Status) -> String {
             row
         })
         .collect();
-    let head = ["column", "state", "rows", "filtered", "current", "failed", "blocked", "unknown", "remaining"];
+    let head = [
+        "column",
+        "state",
+        "rows",
+        "filtered",
+        "current",
+        "failed",
+        "blocked",
+        "unknown",
+        "remaining",
+    ];
     let mut text = output::table(&head, &rows);
     for column in &status.columns {
         if let Some(reason) = &column.reason {

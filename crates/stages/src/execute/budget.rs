@@ -21,7 +21,12 @@ impl Budget {
             OnError::Fail => (Some(0), None),
             OnError::Skip => (policy.max_failed_rows, policy.max_failed_fraction),
         };
-        Self { most_rows, most_fraction, computed: AtomicU64::new(0), failed: AtomicU64::new(0) }
+        Self {
+            most_rows,
+            most_fraction,
+            computed: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn add(&self, computed: u64, failed: u64) {

@@ -38,7 +38,10 @@ impl Tally {
     }
 
     fn add_values(&mut self, offsets: &Offsets<'_>, values: &dyn Array) {
-        match values.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+        match values
+            .logical_nulls()
+            .filter(|nulls| nulls.null_count() > 0)
+        {
             None => self.values.extend(&offsets.of(0..values.len())),
             Some(nulls) => {
                 let mut next = 0;
@@ -53,9 +56,18 @@ impl Tally {
     }
 
     fn add_failure(&mut self, offset: u32, kind: String, message: String) {
-        match self.failed.iter_mut().find(|known| known.kind == kind && known.message == message) {
+        match self
+            .failed
+            .iter_mut()
+            .find(|known| known.kind == kind && known.message == message)
+        {
             Some(known) => known.rows.insert(offset),
-            None => self.failed.push(RowErrors { rows: RowSet::range(offset..offset + 1), kind, message, attempts: 1 }),
+            None => self.failed.push(RowErrors {
+                rows: RowSet::range(offset..offset + 1),
+                kind,
+                message,
+                attempts: 1,
+            }),
         }
     }
 }
@@ -70,10 +82,15 @@ struct Offsets<'a> {
 impl Offsets<'_> {
     fn of(&self, places: Range<usize>) -> RowSet {
         match self.picked {
-            None => RowSet::range(self.chunk.start + small(places.start)..self.chunk.start + small(places.end)),
-            Some(picked) => {
-                picked.get(places).unwrap_or_default().iter().map(|offset| self.chunk.start + offset).collect()
-            }
+            None => RowSet::range(
+                self.chunk.start + small(places.start)..self.chunk.start + small(places.end),
+            ),
+            Some(picked) => picked
+                .get(places)
+                .unwrap_or_default()
+                .iter()
+                .map(|offset| self.chunk.start + offset)
+                .collect(),
         }
     }
 
@@ -124,9 +141,12 @@ impl Chunks {
             let chunk = self.next..self.physical_rows.min(self.next.saturating_add(CHUNK_ROWS));
             self.next = chunk.end;
             let length = chunk.len();
-            let wanted = usize::try_from(self.rows.count_within(chunk.clone())).unwrap_or(usize::MAX);
+            let wanted =
+                usize::try_from(self.rows.count_within(chunk.clone())).unwrap_or(usize::MAX);
             let old = match &mut self.layout {
-                Layout::Physical { old: Some(old) } => Some(single_column(old.take(length).await?)?),
+                Layout::Physical { old: Some(old) } => {
+                    Some(single_column(old.take(length).await?)?)
+                }
                 Layout::Physical { old: None } => Some(new_null_array(&self.output, length)),
                 Layout::RowsOnly => None,
             };
@@ -142,12 +162,21 @@ impl Chunks {
         Ok(None)
     }
 
-    async fn compute(&mut self, chunk: Range<u32>, wanted: usize, old: Option<ArrayRef>) -> Result<ArrayRef> {
+    async fn compute(
+        &mut self,
+        chunk: Range<u32>,
+        wanted: usize,
+        old: Option<ArrayRef>,
+    ) -> Result<ArrayRef> {
         let picked: Option<Vec<u32>> =
             (wanted < chunk.len()).then(|| self.rows.within(chunk.clone()).collect());
         let batch = self.inputs.take(wanted).await?;
-        let computed = isolate::call(self.function.as_ref(), &batch, &self.output, &self.budget).await?;
-        let offsets = Offsets { chunk, picked: picked.as_deref() };
+        let computed =
+            isolate::call(self.function.as_ref(), &batch, &self.output, &self.budget).await?;
+        let offsets = Offsets {
+            chunk,
+            picked: picked.as_deref(),
+        };
         let complete = computed.failed.is_empty() && computed.values.len() == wanted;
         self.note(&offsets, &computed);
         match old {
@@ -171,9 +200,17 @@ impl Chunks {
     }
 }
 
-fn lay_over(old: &ArrayRef, computed: &isolate::Computed, offsets: &Offsets<'_>) -> Result<ArrayRef> {
+fn lay_over(
+    old: &ArrayRef,
+    computed: &isolate::Computed,
+    offsets: &Offsets<'_>,
+) -> Result<ArrayRef> {
     let mut picks: Vec<(usize, usize)> = (0..old.len()).map(|place| (0, place)).collect();
-    let mut failed = computed.failed.iter().map(|(place, _, _)| *place).peekable();
+    let mut failed = computed
+        .failed
+        .iter()
+        .map(|(place, _, _)| *place)
+        .peekable();
     for place in 0..computed.values.len() {
         if failed.next_if_eq(&place).is_some() {
             continue;
@@ -189,7 +226,11 @@ fn lay_over(old: &ArrayRef, computed: &isolate::Computed, offsets: &Offsets<'_>)
 
 /// The one column of a batch.
 pub(super) fn single_column(batch: arrow_array::RecordBatch) -> Result<ArrayRef> {
-    batch.columns().first().cloned().ok_or_else(|| Error::internal("a column was read without values"))
+    batch
+        .columns()
+        .first()
+        .cloned()
+        .ok_or_else(|| Error::internal("a column was read without values"))
 }
 
 /// The fields of the inputs under the names that the function knows them by.
@@ -203,7 +244,10 @@ pub(super) fn input_schema(column: &crate::column::Column, table: &SchemaRef) ->
             table
                 .field_with_name(&field.name)
                 .map(|found| found.clone().with_name(&input.name).with_nullable(true))
-                .map_err(|error| Error::internal(format!("input '{}' has no field", field.name)).with_source(error))
+                .map_err(|error| {
+                    Error::internal(format!("input '{}' has no field", field.name))
+                        .with_source(error)
+                })
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(arrow_schema::Schema::new(fields)))

@@ -16,7 +16,11 @@ pub(super) struct RowFeed {
 }
 
 enum Source {
-    Stream { batches: BatchStream, pending: VecDeque<RecordBatch>, schema: Option<SchemaRef> },
+    Stream {
+        batches: BatchStream,
+        pending: VecDeque<RecordBatch>,
+        schema: Option<SchemaRef>,
+    },
     /// Rows without columns: a function without inputs still wants to know how many.
     Empty,
 }
@@ -24,20 +28,35 @@ enum Source {
 impl RowFeed {
     /// Rows of a stream; with a schema, columns get its names.
     pub(super) fn new(batches: BatchStream, schema: Option<SchemaRef>) -> Self {
-        Self { source: Source::Stream { batches, pending: VecDeque::new(), schema } }
+        Self {
+            source: Source::Stream {
+                batches,
+                pending: VecDeque::new(),
+                schema,
+            },
+        }
     }
 
     /// Rows without columns.
     pub(super) fn empty() -> Self {
-        Self { source: Source::Empty }
+        Self {
+            source: Source::Empty,
+        }
     }
 
     /// The next `rows` rows, exactly.
     pub(super) async fn take(&mut self, rows: usize) -> Result<RecordBatch> {
-        let Source::Stream { batches, pending, schema } = &mut self.source else {
+        let Source::Stream {
+            batches,
+            pending,
+            schema,
+        } = &mut self.source
+        else {
             let options = RecordBatchOptions::new().with_row_count(Some(rows));
             return RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)
-                .map_err(|error| Error::internal("cannot make rows without columns").with_source(error));
+                .map_err(|error| {
+                    Error::internal("cannot make rows without columns").with_source(error)
+                });
         };
         let mut taken = vec![];
         let mut missing = rows;
@@ -78,6 +97,10 @@ impl RowFeed {
 
 fn rename(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)
-        .map_err(|error| Error::internal("input columns do not have the types of their fields").with_source(error))
+    RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options).map_err(
+        |error| {
+            Error::internal("input columns do not have the types of their fields")
+                .with_source(error)
+        },
+    )
 }

@@ -25,9 +25,15 @@ struct Part {
 }
 
 /// Lays parts over the old column; of several results for a row the later part's counts.
-pub(super) async fn fold(version: &dyn TableVersion, column: &Column, spec: &FoldSpec) -> Result<SliceDone> {
+pub(super) async fn fold(
+    version: &dyn TableVersion,
+    column: &Column,
+    spec: &FoldSpec,
+) -> Result<SliceDone> {
     let mut done = SliceDone::obsolete(spec.fragment, spec.in_id);
-    let Some(view) = version.view().fragment(spec.fragment) else { return Ok(done) };
+    let Some(view) = version.view().fragment(spec.fragment) else {
+        return Ok(done);
+    };
     if column.identify(view).0.out != spec.out {
         return Ok(done);
     }
@@ -40,9 +46,16 @@ pub(super) async fn fold(version: &dyn TableVersion, column: &Column, spec: &Fol
     let mut parts = vec![];
     for batch in &spec.parts {
         let manifest = column.store.checkpoint(batch).await?.ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, format!("the checkpoint manifest of batch {batch} is missing"))
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("the checkpoint manifest of batch {batch} is missing"),
+            )
         })?;
-        for result in manifest.slices.iter().filter(|result| result.fragment == spec.fragment && result.in_id == spec.in_id) {
+        for result in manifest
+            .slices
+            .iter()
+            .filter(|result| result.fragment == spec.fragment && result.in_id == spec.in_id)
+        {
             add_result(&mut done.result, result);
             parts.extend(part(version, column, result).await?);
         }
@@ -54,15 +67,28 @@ pub(super) async fn fold(version: &dyn TableVersion, column: &Column, spec: &Fol
     let old = match spec.out {
         Some(_) => {
             let all = RowSet::full(view.physical_rows);
-            Some(RowFeed::new(version.read(spec.fragment, &[column.name().to_owned()], &all, CHUNK_ROWS).await?, None))
+            Some(RowFeed::new(
+                version
+                    .read(spec.fragment, &[column.name().to_owned()], &all, CHUNK_ROWS)
+                    .await?,
+                None,
+            ))
         }
         None => None,
     };
-    let folding = Folding { old, parts, output, next: 0, physical_rows: view.physical_rows };
+    let folding = Folding {
+        old,
+        parts,
+        output,
+        next: 0,
+        physical_rows: view.physical_rows,
+    };
     let folded = stream::try_unfold(folding, |mut folding| async move {
         Ok(folding.next().await?.map(|values| (values, folding)))
     });
-    let mut file = version.stage_column(spec.fragment, column.name(), folded.boxed()).await?;
+    let mut file = version
+        .stage_column(spec.fragment, column.name(), folded.boxed())
+        .await?;
     file.over = spec.out;
     done.bytes_written = file.size_bytes;
     done.result.output = SliceOutput::ColumnFile(file);
@@ -83,17 +109,31 @@ fn add_result(sum: &mut SliceResult, later: &SliceResult) {
     sum.failed.extend(later.failed.iter().cloned());
 }
 
-async fn part(version: &dyn TableVersion, column: &Column, result: &SliceResult) -> Result<Option<Part>> {
+async fn part(
+    version: &dyn TableVersion,
+    column: &Column,
+    result: &SliceResult,
+) -> Result<Option<Part>> {
     let results = result.values.union(&result.nulls);
     match &result.output {
         SliceOutput::Values(file) => {
             let batches = values::read(&file.path, &column.store.values(&file.path).await?)?;
             let feed = RowFeed::new(stream::iter(batches.into_iter().map(Ok)).boxed(), None);
-            Ok(Some(Part { feed, stored: file.rows.clone(), results }))
+            Ok(Some(Part {
+                feed,
+                stored: file.rows.clone(),
+                results,
+            }))
         }
         SliceOutput::ColumnFile(file) => {
-            let batches = version.read_staged(result.fragment, column.name(), file, &results, CHUNK_ROWS).await?;
-            Ok(Some(Part { feed: RowFeed::new(batches, None), stored: results.clone(), results }))
+            let batches = version
+                .read_staged(result.fragment, column.name(), file, &results, CHUNK_ROWS)
+                .await?;
+            Ok(Some(Part {
+                feed: RowFeed::new(batches, None),
+                stored: results.clone(),
+                results,
+            }))
         }
         SliceOutput::Nothing | SliceOutput::Obsolete => Ok(None),
     }

@@ -32,7 +32,12 @@ pub(super) async fn call(
     budget: &Budget,
 ) -> Result<Computed> {
     let mut parts: Vec<ArrayRef> = vec![];
-    let mut computed = Computed { values: new_null_array(output, 0), failed: vec![], calls: 0, fault: None };
+    let mut computed = Computed {
+        values: new_null_array(output, 0),
+        failed: vec![],
+        calls: 0,
+        fault: None,
+    };
     let mut stack = vec![(0, batch.num_rows())];
     while let Some((start, length)) = stack.pop() {
         computed.calls += 1;
@@ -56,7 +61,10 @@ pub(super) async fn call(
                 stack.push((start, half));
             }
             Err(CallError::Fault { message }) => {
-                computed.fault = Some(Fault { kind: FaultKind::Function, message });
+                computed.fault = Some(Fault {
+                    kind: FaultKind::Function,
+                    message,
+                });
                 break;
             }
         }
@@ -70,7 +78,8 @@ pub(super) async fn call(
         [only] => only.clone(),
         parts => {
             let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
-            concat(&parts).map_err(|error| Error::internal("cannot join results").with_source(error))?
+            concat(&parts)
+                .map_err(|error| Error::internal("cannot join results").with_source(error))?
         }
     };
     Ok(computed)
@@ -82,5 +91,8 @@ fn wrong_result(values: &ArrayRef, rows: usize, output: &DataType) -> Fault {
         values.len(),
         values.data_type(),
     );
-    Fault { kind: FaultKind::Schema, message }
+    Fault {
+        kind: FaultKind::Schema,
+        message,
+    }
 }

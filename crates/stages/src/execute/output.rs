@@ -16,7 +16,12 @@ use super::{SliceDone, SliceTask, values};
 
 /// Computes a slice straight into a column file, laid over what stands in the column.
 pub(super) async fn column_file(task: &SliceTask, rows: RowSet) -> Result<SliceDone> {
-    let SliceTask { version, column, slice, .. } = task;
+    let SliceTask {
+        version,
+        column,
+        slice,
+        ..
+    } = task;
     let view = version.view().fragment(slice.fragment);
     let out = view.and_then(|view| column.identify(view).0.out);
     let physical_rows = view.map_or(0, |view| view.physical_rows);
@@ -24,7 +29,12 @@ pub(super) async fn column_file(task: &SliceTask, rows: RowSet) -> Result<SliceD
         Some(_) => {
             let all = RowSet::full(physical_rows);
             let name = [column.name().to_owned()];
-            Some(RowFeed::new(version.read(slice.fragment, &name, &all, CHUNK_ROWS).await?, None))
+            Some(RowFeed::new(
+                version
+                    .read(slice.fragment, &name, &all, CHUNK_ROWS)
+                    .await?,
+                None,
+            ))
         }
         None => None,
     };
@@ -35,7 +45,9 @@ pub(super) async fn column_file(task: &SliceTask, rows: RowSet) -> Result<SliceD
     let mut held_back = 0;
     let first = loop {
         match chunks.next().await? {
-            Some(values) if out.is_none() && values.logical_null_count() == values.len() => held_back += values.len(),
+            Some(values) if out.is_none() && values.logical_null_count() == values.len() => {
+                held_back += values.len()
+            }
             other => break other,
         }
     };
@@ -47,7 +59,9 @@ pub(super) async fn column_file(task: &SliceTask, rows: RowSet) -> Result<SliceD
                 Ok(chunks.next().await?.map(|values| (values, chunks)))
             });
             let values: ArrayStream = nulls.chain(stream::iter([Ok(first)])).chain(rest).boxed();
-            let mut file = version.stage_column(slice.fragment, column.name(), values).await?;
+            let mut file = version
+                .stage_column(slice.fragment, column.name(), values)
+                .await?;
             file.over = out;
             Some(file)
         }
@@ -67,8 +81,16 @@ pub(super) async fn column_file(task: &SliceTask, rows: RowSet) -> Result<SliceD
 
 /// Computes a slice into a values file of the state store.
 pub(super) async fn values_file(task: &SliceTask, rows: RowSet) -> Result<SliceDone> {
-    let SliceTask { version, column, slice, .. } = task;
-    let physical_rows = version.view().fragment(slice.fragment).map_or(0, |view| view.physical_rows);
+    let SliceTask {
+        version,
+        column,
+        slice,
+        ..
+    } = task;
+    let physical_rows = version
+        .view()
+        .fragment(slice.fragment)
+        .map_or(0, |view| view.physical_rows);
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut chunks = chunks(task, rows, physical_rows, Layout::RowsOnly, &tally).await?;
     let mut writer = values::Writer::new(&chunks.output)?;
@@ -86,7 +108,11 @@ pub(super) async fn values_file(task: &SliceTask, rows: RowSet) -> Result<SliceD
         let size_bytes = bytes.len() as u64;
         column.store.create_values(&task.values_path, bytes).await?;
         done.bytes_written = size_bytes;
-        SliceOutput::Values(ValuesFile { path: task.values_path.clone(), rows: finished, size_bytes })
+        SliceOutput::Values(ValuesFile {
+            path: task.values_path.clone(),
+            rows: finished,
+            size_bytes,
+        })
     };
     Ok(done)
 }
@@ -98,7 +124,13 @@ async fn chunks(
     layout: Layout,
     tally: &Arc<Mutex<Tally>>,
 ) -> Result<Chunks> {
-    let SliceTask { version, column, slice, budget, .. } = task;
+    let SliceTask {
+        version,
+        column,
+        slice,
+        budget,
+        ..
+    } = task;
     let schema = version.schema();
     let output = schema
         .field_with_name(column.name())
@@ -109,7 +141,9 @@ async fn chunks(
     let inputs = match names.is_empty() {
         true => RowFeed::empty(),
         false => {
-            let batches = version.read(slice.fragment, &names, &rows, CHUNK_ROWS).await?;
+            let batches = version
+                .read(slice.fragment, &names, &rows, CHUNK_ROWS)
+                .await?;
             RowFeed::new(batches, Some(input_schema(column, &schema)?))
         }
     };
@@ -128,9 +162,17 @@ async fn chunks(
 
 fn null_arrays(rows: usize, output: &DataType) -> ArrayStream {
     let step = CHUNK_ROWS as usize;
-    let lengths: Vec<usize> = (0..rows).step_by(step).map(|start| step.min(rows - start)).collect();
+    let lengths: Vec<usize> = (0..rows)
+        .step_by(step)
+        .map(|start| step.min(rows - start))
+        .collect();
     let output = output.clone();
-    stream::iter(lengths.into_iter().map(move |length| Ok(new_null_array(&output, length)))).boxed()
+    stream::iter(
+        lengths
+            .into_iter()
+            .map(move |length| Ok(new_null_array(&output, length))),
+    )
+    .boxed()
 }
 
 fn settle(done: &mut SliceDone, tally: &Mutex<Tally>) {

@@ -40,8 +40,14 @@ fn failed(error: arrow_schema::ArrowError) -> Error {
 /// Reads one.
 pub(super) fn read(path: &str, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
     let damaged = |error: arrow_schema::ArrowError| {
-        Error::new(ErrorKind::Corrupt, format!("values file '{path}' is damaged")).with_source(error)
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("values file '{path}' is damaged"),
+        )
+        .with_source(error)
     };
     let reader = FileReader::try_new(std::io::Cursor::new(bytes), None).map_err(damaged)?;
-    reader.collect::<std::result::Result<Vec<_>, _>>().map_err(damaged)
+    reader
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(damaged)
 }

@@ -52,10 +52,25 @@ pub(super) async fn into(
     // A record is keyed by the present inputs; its runs keep the inputs that they were made from.
     learned.in_id = identities.in_id;
     if !origin_is_known {
-        let supplied = column.bound.definition.declared_max_fragment.is_some_and(|highest| fragment.id <= highest);
-        let outcome = if supplied { Outcome::Supplied } else { Outcome::Unknown };
+        let supplied = column
+            .bound
+            .definition
+            .declared_max_fragment
+            .is_some_and(|highest| fragment.id <= highest);
+        let outcome = if supplied {
+            Outcome::Supplied
+        } else {
+            Outcome::Unknown
+        };
         let rows = rows_with_values(version, column, fragment).await?;
-        let run = Run { rows, outcome, generation: None, in_id: identities.in_id, ledger: LedgerSeq(0), job: None };
+        let run = Run {
+            rows,
+            outcome,
+            generation: None,
+            in_id: identities.in_id,
+            ledger: LedgerSeq(0),
+            job: None,
+        };
         learned.lay_over(vec![run], vec![]);
         learned.runs.retain(|run| !run.rows.is_empty());
     }
@@ -83,13 +98,22 @@ fn blank(column: &Column, fragment: &FragmentView, identities: &Identities) -> C
 }
 
 /// Physical rows that have a non-null value in the column.
-async fn rows_with_values(version: &dyn TableVersion, column: &Column, fragment: &FragmentView) -> Result<RowSet> {
+async fn rows_with_values(
+    version: &dyn TableVersion,
+    column: &Column,
+    fragment: &FragmentView,
+) -> Result<RowSet> {
     let all = RowSet::full(fragment.physical_rows);
-    let mut batches = version.read(fragment.id, &[column.name().to_owned()], &all, BATCH_ROWS).await?;
+    let mut batches = version
+        .read(fragment.id, &[column.name().to_owned()], &all, BATCH_ROWS)
+        .await?;
     let mut rows = RowSet::new();
     let mut offset = 0_u32;
     while let Some(batch) = batches.try_next().await? {
-        let values = batch.columns().first().ok_or_else(|| Error::internal("a column was read without values"))?;
+        let values = batch
+            .columns()
+            .first()
+            .ok_or_else(|| Error::internal("a column was read without values"))?;
         let length = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
         match values.logical_nulls() {
             None => rows.extend(&RowSet::range(offset..offset + length)),
@@ -127,12 +151,22 @@ async fn scan_filter(
     let mut offset = 0_u32;
     let names = column.filter_names();
     let mut batches = if names.is_empty() {
-        let options = RecordBatchOptions::new().with_row_count(Some(fragment.physical_rows as usize));
+        let options =
+            RecordBatchOptions::new().with_row_count(Some(fragment.physical_rows as usize));
         let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)
-            .map_err(|error| Error::internal("cannot ask a filter without columns").with_source(error))?;
+            .map_err(|error| {
+                Error::internal("cannot ask a filter without columns").with_source(error)
+            })?;
         Box::pin(futures::stream::iter([Ok(batch)]))
     } else {
-        version.read(fragment.id, &names, &RowSet::full(fragment.physical_rows), BATCH_ROWS).await?
+        version
+            .read(
+                fragment.id,
+                &names,
+                &RowSet::full(fragment.physical_rows),
+                BATCH_ROWS,
+            )
+            .await?
     };
     while let Some(batch) = batches.try_next().await? {
         let batch = rename(&batch, column)?;
@@ -159,14 +193,24 @@ async fn scan_filter(
 /// Rows on which an older filter failed are unassigned again.
 fn forget_filter_errors(record: &mut CoverageRecord) {
     let mut forgotten = RowSet::new();
-    for error in record.errors.iter().filter(|error| error.kind.starts_with(FILTER_ERROR)) {
+    for error in record
+        .errors
+        .iter()
+        .filter(|error| error.kind.starts_with(FILTER_ERROR))
+    {
         forgotten.extend(&error.rows);
     }
     if forgotten.is_empty() {
         return;
     }
-    record.errors.retain(|error| !error.kind.starts_with(FILTER_ERROR));
-    for run in record.runs.iter_mut().filter(|run| run.outcome == Outcome::Failed) {
+    record
+        .errors
+        .retain(|error| !error.kind.starts_with(FILTER_ERROR));
+    for run in record
+        .runs
+        .iter_mut()
+        .filter(|run| run.outcome == Outcome::Failed)
+    {
         run.rows.remove(&forgotten);
     }
     record.runs.retain(|run| !run.rows.is_empty());
@@ -182,8 +226,12 @@ fn rename(batch: &RecordBatch, column: &Column) -> Result<RecordBatch> {
         .map(|(field, input)| field.as_ref().clone().with_name(&input.name))
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), batch.columns().to_vec(), &options)
-        .map_err(|error| Error::internal("cannot rename the filter's columns").with_source(error))
+    RecordBatch::try_new_with_options(
+        Arc::new(Schema::new(fields)),
+        batch.columns().to_vec(),
+        &options,
+    )
+    .map_err(|error| Error::internal("cannot rename the filter's columns").with_source(error))
 }
 
 /// Asks about a batch; where the filter fails, halves it until the failing rows stand alone.
@@ -201,15 +249,28 @@ fn ask(
         }
         Err(CallError::Rows { kind, message }) if batch.num_rows() <= 1 => {
             let rows = RowSet::range(offset..offset + 1);
-            errors.push(RowErrors { rows, kind: format!("{FILTER_ERROR}{kind}"), message, attempts: 1 });
+            errors.push(RowErrors {
+                rows,
+                kind: format!("{FILTER_ERROR}{kind}"),
+                message,
+                attempts: 1,
+            });
             Ok(())
         }
         Err(CallError::Rows { .. }) => {
             let half = batch.num_rows() / 2;
             ask(filter, &batch.slice(0, half), offset, filtered, errors)?;
-            ask(filter, &batch.slice(half, batch.num_rows() - half), offset + small(half), filtered, errors)
+            ask(
+                filter,
+                &batch.slice(half, batch.num_rows() - half),
+                offset + small(half),
+                filtered,
+                errors,
+            )
         }
-        Err(CallError::Fault { message }) => Err(Error::invalid(format!("the filter cannot be evaluated: {message}"))),
+        Err(CallError::Fault { message }) => Err(Error::invalid(format!(
+            "the filter cannot be evaluated: {message}"
+        ))),
     }
 }
 

@@ -16,6 +16,7 @@ use datafusion::physical_expr::expressions::{
 };
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
 
+use super::as_array::AsArray;
 use super::decimal_range::DecimalRange;
 use super::lazy_coalesce::LazyCoalesce;
 use super::lazy_logic::{LazyLogic, Logic};
@@ -26,8 +27,7 @@ pub(super) fn physical_expression(
     expression: &Expr,
     schema: &DFSchema,
 ) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
-    let unchecked =
-        create_physical_expr(expression, schema, session::state().execution_props())?;
+    let unchecked = create_physical_expr(expression, schema, session::state().execution_props())?;
     unchecked
         .transform_up(|node| checked(node, schema.as_arrow()))
         .data()
@@ -40,11 +40,8 @@ fn checked(
     node: Arc<dyn PhysicalExpr>,
     schema: &Schema,
 ) -> Result<Transformed<Arc<dyn PhysicalExpr>>, DataFusionError> {
-    if let Some(call) = node.downcast_ref::<ScalarFunctionExpr>()
-        && COALESCE.contains(&call.fun().name())
-    {
-        let coalesce = LazyCoalesce::new(call.args().to_vec());
-        return Ok(Transformed::yes(Arc::new(coalesce)));
+    if let Some(call) = node.downcast_ref::<ScalarFunctionExpr>() {
+        return checked_call(&node, call);
     }
     let Some(binary) = node.downcast_ref::<BinaryExpr>() else {
         return Ok(Transformed::no(node));
@@ -81,6 +78,27 @@ fn checked(
         )))),
         _ => Ok(Transformed::no(node)),
     }
+}
+
+fn checked_call(
+    node: &Arc<dyn PhysicalExpr>,
+    call: &ScalarFunctionExpr,
+) -> Result<Transformed<Arc<dyn PhysicalExpr>>, DataFusionError> {
+    let name = call.fun().name();
+    if COALESCE.contains(&name) {
+        let coalesce = LazyCoalesce::new(call.args().to_vec());
+        return Ok(Transformed::yes(Arc::new(coalesce)));
+    }
+    if name == "map" {
+        let as_array = |argument: &Arc<dyn PhysicalExpr>| {
+            Arc::new(AsArray::new(Arc::clone(argument))) as Arc<dyn PhysicalExpr>
+        };
+        let arguments = call.args().iter().map(as_array).collect();
+        return Ok(Transformed::yes(
+            Arc::clone(node).with_new_children(arguments)?,
+        ));
+    }
+    Ok(Transformed::no(Arc::clone(node)))
 }
 
 /// Whether the evaluation for some row could fail, as far as the kinds of nodes tell.

@@ -64,8 +64,8 @@ pub(super) fn compile(
     check_storable(&output_type)?;
 
     let folded = fold_constants(typed)?;
-    let expression = physical_expression(&folded, &planned)
-        .map_err(|error| SqlError::from_planner(&error))?;
+    let expression =
+        physical_expression(&folded, &planned).map_err(|error| SqlError::from_planner(&error))?;
     Ok(Program {
         inputs: names,
         schema: Arc::new(inputs),
@@ -76,8 +76,7 @@ pub(super) fn compile(
 }
 
 fn check_storable(output_type: &DataType) -> Result<(), SqlError> {
-    types::check_storable(output_type)
-        .map_err(|error| SqlError::not_storable(output_type, error))
+    types::check_storable(output_type).map_err(|error| SqlError::not_storable(output_type, error))
 }
 
 /// The columns at the given positions, nullable at every level and without metadata.

@@ -44,9 +44,7 @@ fn check_precision(array: &dyn Array) -> Result<(), DataFusionError> {
         _ => Ok(()),
     };
     checked.map_err(|error| match error {
-        ArrowError::InvalidArgumentError(message) => {
-            ArrowError::ArithmeticOverflow(message).into()
-        }
+        ArrowError::InvalidArgumentError(message) => ArrowError::ArithmeticOverflow(message).into(),
         other => other.into(),
     })
 }

@@ -38,14 +38,12 @@ pub enum SqlError {
     },
     /// A construct whose operands are planned twice nests in its own operands too often.
     #[error(
-        "`{construct}` nests deeper than {limit} levels inside such constructs, and each level doubles \
-         the work; compute the inner value in a column of its own"
+        "`{construct}` stands too deep inside others of BETWEEN, ANY, ALL, maps and lambdas, and each \
+         doubles the work; compute the inner value in a column of its own"
     )]
     TooEntangled {
         /// The innermost construct.
         construct: String,
-        /// The most levels such constructs may nest.
-        limit: usize,
     },
     /// The parser gave up after much more work than an expression of this length needs.
     #[error(
@@ -69,7 +67,10 @@ pub enum SqlError {
         found: String,
     },
     /// No column has the name.
-    #[error("there is no column `{name}`{}", listed("the closest names are", close))]
+    #[error(
+        "there is no column `{name}`{}",
+        listed("the closest names are", close)
+    )]
     UnknownColumn {
         /// The name as written.
         name: String,
@@ -101,7 +102,10 @@ pub enum SqlError {
         close: Vec<String>,
     },
     /// No function has the name.
-    #[error("there is no function `{name}`{}", listed("the closest names are", close))]
+    #[error(
+        "there is no function `{name}`{}",
+        listed("the closest names are", close)
+    )]
     UnknownFunction {
         /// The name as written.
         name: String,

@@ -15,7 +15,8 @@ pub(super) const LENGTH: usize = 64 * 1024;
 /// The most levels an expression may nest, where each operator of a chain is a level.
 pub(super) const DEPTH: usize = 400;
 /// The most levels that constructs may nest in each other whose operands DataFusion plans or
-/// evaluates more than once: BETWEEN, ANY, ALL, maps and functions of lambdas.
+/// evaluates more than once: BETWEEN, maps and functions of lambdas, each a level, and ANY and ALL,
+/// each four.
 pub(super) const DOUBLINGS: usize = 8;
 
 /// Refuses a text that is longer than [`LENGTH`].

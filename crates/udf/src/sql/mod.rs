@@ -5,6 +5,7 @@
 //! prints the tree for content digests, `plan` gives it types, `constants` computes what does not
 //! depend on a row, `checked` makes arithmetic fail instead of wrapping, and `program` runs it.
 
+mod as_array;
 mod canonical;
 mod checked;
 mod compile;

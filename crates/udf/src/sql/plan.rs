@@ -97,9 +97,7 @@ fn refusal_of(node: &Expr) -> Option<SqlError> {
         })
     };
     match node {
-        Expr::ScalarFunction(call) => {
-            not_immutable(call.name(), call.func.signature().volatility)
-        }
+        Expr::ScalarFunction(call) => not_immutable(call.name(), call.func.signature().volatility),
         Expr::HigherOrderFunction(call) => {
             not_immutable(call.name(), call.func.signature().volatility)
         }
@@ -142,14 +140,15 @@ fn expand_function(
     context: &SimplifyContext,
 ) -> Result<Transformed<Expr>, DataFusionError> {
     match node {
-        Expr::ScalarFunction(ScalarFunction { func, args })
-            if EXPANDED.contains(&func.name()) =>
-        {
+        Expr::ScalarFunction(ScalarFunction { func, args }) if EXPANDED.contains(&func.name()) => {
             match func.simplify(args, context)? {
                 ExprSimplifyResult::Simplified(expanded) => Ok(Transformed::yes(expanded)),
-                ExprSimplifyResult::Original(args) => Ok(Transformed::no(Expr::ScalarFunction(
-                    ScalarFunction { func, args },
-                ))),
+                ExprSimplifyResult::Original(args) => {
+                    Ok(Transformed::no(Expr::ScalarFunction(ScalarFunction {
+                        func,
+                        args,
+                    })))
+                }
             }
         }
         other => Ok(Transformed::no(other)),
@@ -157,10 +156,7 @@ fn expand_function(
 }
 
 /// `0 - x` for the negation of a signed integer, because a negation wraps at the smallest integer.
-fn checkable_negation(
-    node: Expr,
-    schema: &DFSchema,
-) -> Result<Transformed<Expr>, DataFusionError> {
+fn checkable_negation(node: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
     let Expr::Negative(operand) = node else {
         return Ok(Transformed::no(node));
     };

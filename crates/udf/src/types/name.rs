@@ -57,11 +57,9 @@ pub fn type_name(data_type: &DataType) -> Result<String, TypeError> {
             format!("struct<{}>", fields.join(", "))
         }
         DataType::Map(entries, false) => match map_fields(entries) {
-            Some((key, value)) => format!(
-                "map<{}, {}>",
-                nullable_name(key)?,
-                nullable_name(value)?
-            ),
+            Some((key, value)) => {
+                format!("map<{}, {}>", nullable_name(key)?, nullable_name(value)?)
+            }
             None => return Err(no_name(data_type, "its fields have other names than usual")),
         },
         _ => return Err(no_name(data_type, "no column can have it")),

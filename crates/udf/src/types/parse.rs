@@ -111,8 +111,16 @@ impl<'a> Reader<'a> {
             "date32" => DataType::Date32,
             "date64" => DataType::Date64,
             "fixed_size_binary" => DataType::FixedSizeBinary(self.arguments(Self::size)?),
-            "time32" => self.time("time32", DataType::Time32, &[TimeUnit::Second, TimeUnit::Millisecond])?,
-            "time64" => self.time("time64", DataType::Time64, &[TimeUnit::Microsecond, TimeUnit::Nanosecond])?,
+            "time32" => self.time(
+                "time32",
+                DataType::Time32,
+                &[TimeUnit::Second, TimeUnit::Millisecond],
+            )?,
+            "time64" => self.time(
+                "time64",
+                DataType::Time64,
+                &[TimeUnit::Microsecond, TimeUnit::Nanosecond],
+            )?,
             "duration" => DataType::Duration(self.arguments(Self::unit)?),
             "timestamp" if self.peek("(") || self.peek("[") => self.timestamp(before)?,
             "decimal128" => self.decimal(
@@ -265,8 +273,8 @@ impl<'a> Reader<'a> {
             wrong => wrong,
         })?;
         let before = self.rest;
-        let not_null = self.word().eq_ignore_ascii_case("not")
-            && self.word().eq_ignore_ascii_case("null");
+        let not_null =
+            self.word().eq_ignore_ascii_case("not") && self.word().eq_ignore_ascii_case("null");
         if !not_null {
             self.rest = before;
         }

@@ -32,30 +32,57 @@ fn sql_lance_and_arrow_names_are_read() {
         ("bytea", DataType::Binary),
         ("DATE", DataType::Date32),
         ("TIMESTAMP", DataType::Timestamp(TimeUnit::Nanosecond, None)),
-        ("TIMESTAMP(6)", DataType::Timestamp(TimeUnit::Microsecond, None)),
-        ("timestamp(us)", DataType::Timestamp(TimeUnit::Microsecond, None)),
-        ("timestamp[us]", DataType::Timestamp(TimeUnit::Microsecond, None)),
-        ("timestamp[ms, tz=UTC]", DataType::Timestamp(TimeUnit::Millisecond, utc.clone())),
-        ("timestamp(ms, \"UTC\")", DataType::Timestamp(TimeUnit::Millisecond, utc)),
+        (
+            "TIMESTAMP(6)",
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+        ),
+        (
+            "timestamp(us)",
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+        ),
+        (
+            "timestamp[us]",
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+        ),
+        (
+            "timestamp[ms, tz=UTC]",
+            DataType::Timestamp(TimeUnit::Millisecond, utc.clone()),
+        ),
+        (
+            "timestamp(ms, \"UTC\")",
+            DataType::Timestamp(TimeUnit::Millisecond, utc),
+        ),
         ("DECIMAL(10,2)", DataType::Decimal128(10, 2)),
         ("NUMERIC(40, 2)", DataType::Decimal256(40, 2)),
         ("FLOAT", DataType::Float32),
         ("float", DataType::Float32),
         ("FLOAT[]", list_of(DataType::Float32)),
-        ("FLOAT[4]", DataType::new_fixed_size_list(DataType::Float32, 4, true)),
+        (
+            "FLOAT[4]",
+            DataType::new_fixed_size_list(DataType::Float32, 4, true),
+        ),
         ("string", DataType::Utf8),
         ("bool", DataType::Boolean),
         ("halffloat", DataType::Float16),
         (" list< int32 > ", list_of(DataType::Int32)),
-        ("fixed_size_list<float, 128>", DataType::new_fixed_size_list(DataType::Float32, 128, true)),
+        (
+            "fixed_size_list<float, 128>",
+            DataType::new_fixed_size_list(DataType::Float32, 128, true),
+        ),
         ("struct<a: int32 not null, \"b c\": string>", structure),
         ("Float64", DataType::Float64),
         ("Utf8", DataType::Utf8),
         ("LargeUtf8", DataType::LargeUtf8),
         ("Int8", DataType::Int8),
         ("List(Int32)", list_of(DataType::Int32)),
-        ("FixedSizeList(4 x Float32)", DataType::new_fixed_size_list(DataType::Float32, 4, true)),
-        ("Timestamp(ns)", DataType::Timestamp(TimeUnit::Nanosecond, None)),
+        (
+            "FixedSizeList(4 x Float32)",
+            DataType::new_fixed_size_list(DataType::Float32, 4, true),
+        ),
+        (
+            "Timestamp(ns)",
+            DataType::Timestamp(TimeUnit::Nanosecond, None),
+        ),
         ("Decimal128(10, 2)", DataType::Decimal128(10, 2)),
     ] {
         assert_eq!(parse_type(text), Ok(expected), "{text}");
@@ -91,7 +118,10 @@ fn what_is_no_type_is_refused_with_its_text() {
         &long,
     ] {
         let error = parse_type(text).expect_err(text);
-        assert!(matches!(error, TypeError::NotAType { .. }), "{text}: {error}");
+        assert!(
+            matches!(error, TypeError::NotAType { .. }),
+            "{text}: {error}"
+        );
         let message = error.to_string();
         assert!(message.contains("is not a type"), "{message}");
         assert!(message.len() < 500 && !message.contains('\n'), "{message}");
@@ -104,10 +134,19 @@ fn canonical_names_do_not_change() {
     for (data_type, name) in [
         (DataType::Utf8, "string"),
         (DataType::Float64, "float64"),
-        (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), "timestamp(us, \"UTC\")"),
+        (
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            "timestamp(us, \"UTC\")",
+        ),
         (DataType::Decimal128(10, -2), "decimal128(10, -2)"),
-        (DataType::new_fixed_size_list(DataType::Float32, 8, true), "fixed_size_list<float32, 8>"),
-        (DataType::new_list(DataType::Utf8, false), "list<string not null>"),
+        (
+            DataType::new_fixed_size_list(DataType::Float32, 8, true),
+            "fixed_size_list<float32, 8>",
+        ),
+        (
+            DataType::new_list(DataType::Utf8, false),
+            "list<string not null>",
+        ),
         (
             DataType::List(Arc::new(Field::new("element", DataType::Int8, true))),
             "list<element: int8>",
@@ -145,13 +184,21 @@ fn views_are_replaced_at_every_level() {
     let viewed = DataType::Struct(Fields::from(vec![
         Field::new("a", DataType::ListView(Arc::clone(&item)), true),
         Field::new("b", DataType::LargeListView(item), true),
-        Field::new("c", DataType::new_fixed_size_list(DataType::BinaryView, 2, true), true),
+        Field::new(
+            "c",
+            DataType::new_fixed_size_list(DataType::BinaryView, 2, true),
+            true,
+        ),
     ]));
     let item = Arc::new(Field::new("v", DataType::Utf8, false));
     let plain = DataType::Struct(Fields::from(vec![
         Field::new("a", DataType::List(Arc::clone(&item)), true),
         Field::new("b", DataType::LargeList(item), true),
-        Field::new("c", DataType::new_fixed_size_list(DataType::Binary, 2, true), true),
+        Field::new(
+            "c",
+            DataType::new_fixed_size_list(DataType::Binary, 2, true),
+            true,
+        ),
     ]));
     assert_eq!(normalise(&viewed), plain);
     assert!(check_storable(&viewed).is_err());
@@ -172,13 +219,19 @@ fn types_that_lance_does_not_store_are_refused_with_advice() {
             DataType::new_fixed_size_list(list_of(DataType::Int8), 2, true),
             "variable-size",
         ),
-        (list_of(DataType::Interval(IntervalUnit::DayTime)), "timestamp"),
+        (
+            list_of(DataType::Interval(IntervalUnit::DayTime)),
+            "timestamp",
+        ),
     ] {
         let message = check_storable(&data_type).expect_err("refused").to_string();
         assert!(message.contains(advice), "{message}");
     }
     assert_eq!(check_storable(&DataType::Null), Err(TypeError::NoType));
-    assert_eq!(check_storable(&list_of(DataType::Null)), Err(TypeError::NoType));
+    assert_eq!(
+        check_storable(&list_of(DataType::Null)),
+        Err(TypeError::NoType)
+    );
     assert_eq!(check_storable(&DataType::Float16), Ok(()));
 }
 
@@ -237,8 +290,12 @@ fn data_type() -> impl Strategy<Value = DataType> {
         let field = (name, inner, any::<bool>())
             .prop_map(|(name, data_type, nullable)| Field::new(name, data_type, nullable));
         prop_oneof![
-            field.clone().prop_map(|item| DataType::List(Arc::new(item))),
-            field.clone().prop_map(|item| DataType::LargeList(Arc::new(item))),
+            field
+                .clone()
+                .prop_map(|item| DataType::List(Arc::new(item))),
+            field
+                .clone()
+                .prop_map(|item| DataType::LargeList(Arc::new(item))),
             (field.clone(), 0..=i32::MAX)
                 .prop_map(|(item, size)| DataType::FixedSizeList(Arc::new(item), size)),
             prop::collection::vec(field.clone(), 0..4)

@@ -54,7 +54,10 @@ fn errors_have_a_stable_kind_and_one_short_line() {
         }
         let error = row_error(expression, row);
         assert_eq!(error.kind, kind, "{expression}: {error}");
-        assert!(!error.message.contains('\n') && error.message.len() < 400, "{error}");
+        assert!(
+            !error.message.contains('\n') && error.message.len() < 400,
+            "{error}"
+        );
         assert!(!error.message.is_empty());
     }
 }
@@ -67,11 +70,20 @@ fn a_value_that_does_not_fit_the_wanted_type_is_an_error_and_never_null() {
         ("text", DataType::Int64, 0),
         ("x", DataType::Int64, 3),
         ("dec", DataType::Decimal128(5, 2), 3),
-        ("list", DataType::new_fixed_size_list(DataType::Int64, 3, true), 3),
+        (
+            "list",
+            DataType::new_fixed_size_list(DataType::Int64, 3, true),
+            3,
+        ),
     ] {
         let function = SqlFunction::compile(expression, &schema, Some(&wanted)).unwrap();
-        let error = function.evaluate(&table().slice(row, 1)).expect_err(expression);
-        assert!(["cast", "overflow", "compute"].contains(&error.kind.as_str()), "{error:?}");
+        let error = function
+            .evaluate(&table().slice(row, 1))
+            .expect_err(expression);
+        assert!(
+            ["cast", "overflow", "compute"].contains(&error.kind.as_str()),
+            "{error:?}"
+        );
     }
     let function = SqlFunction::compile("text", &schema, Some(&DataType::Int64)).unwrap();
     assert_eq!(values_of(&function, 1..3), ["12", ""]);
@@ -88,7 +100,10 @@ fn floating_point_follows_ieee() {
 #[test]
 fn decimals_below_the_greatest_precision_grow_instead_of_overflowing() {
     assert_eq!(values_of(&compiled("dec + dec"), 3..4), ["199999999.98"]);
-    assert_eq!(values_of(&compiled("-wide"), 3..4), [format!("-{}", "9".repeat(38))]);
+    assert_eq!(
+        values_of(&compiled("-wide"), 3..4),
+        [format!("-{}", "9".repeat(38))]
+    );
     assert_eq!(values_of(&compiled("wide - 1"), 0..2), ["0", "1"]);
 }
 

@@ -24,7 +24,9 @@ fn inputs_are_found_by_name_in_any_order() {
         let values = function.evaluate(&batch).unwrap();
         assert_eq!(values.as_ref(), &Int64Array::from(vec![2]));
     }
-    let error = function.evaluate(&batch(vec![("A", 1), ("b", 1)])).expect_err("no a");
+    let error = function
+        .evaluate(&batch(vec![("A", 1), ("b", 1)]))
+        .expect_err("no a");
     assert_eq!(error.kind, "missing_input");
     assert!(error.message.contains("`a`"), "{error}");
 }
@@ -33,9 +35,14 @@ fn inputs_are_found_by_name_in_any_order() {
 fn a_column_of_another_type_is_an_error() {
     let column: ArrayRef = Arc::new(Int32Array::from(vec![1]));
     let batch = RecordBatch::try_from_iter([("a", column)]).unwrap();
-    let error = compiled("a + 1").evaluate(&batch).expect_err("another type");
+    let error = compiled("a + 1")
+        .evaluate(&batch)
+        .expect_err("another type");
     assert_eq!(error.kind, "input_type");
-    assert!(error.message.contains("Int32") && error.message.contains("Int64"), "{error}");
+    assert!(
+        error.message.contains("Int32") && error.message.contains("Int64"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -46,8 +53,13 @@ fn nullability_may_differ_from_the_compiled_schema() {
             Field::new("a", DataType::Int64, compiled_nullable),
             Field::new("list", item(compiled_nullable), compiled_nullable),
         ]);
-        let function = SqlFunction::compile("struct(a, list, list[1], a IS NULL)", &schema, None).unwrap();
-        let values = if batch_nullable { vec![Some(1), None] } else { vec![Some(1), Some(2)] };
+        let function =
+            SqlFunction::compile("struct(a, list, list[1], a IS NULL)", &schema, None).unwrap();
+        let values = if batch_nullable {
+            vec![Some(1), None]
+        } else {
+            vec![Some(1), Some(2)]
+        };
         let lists = ListArray::from_iter_primitive::<arrow_array::types::Int64Type, _, _>([
             Some(vec![Some(1)]),
             Some(vec![Some(2)]),
@@ -93,7 +105,12 @@ fn a_batch_without_rows_gives_no_values() {
 
 #[test]
 fn a_constant_is_repeated_for_every_row() {
-    for (expression, value) in [("1 + 1", "2"), ("'x'", "x"), ("[1, 2]", "[1, 2]"), ("pi() > 3", "true")] {
+    for (expression, value) in [
+        ("1 + 1", "2"),
+        ("'x'", "x"),
+        ("[1, 2]", "[1, 2]"),
+        ("pi() > 3", "true"),
+    ] {
         let values = super::values_of(&compiled(expression), 0..4);
         assert_eq!(values, [value; 4], "{expression}");
     }

@@ -5,15 +5,36 @@ use super::{compiled, first_value, selected, values_of};
 #[test]
 fn a_case_evaluates_an_arm_only_for_its_rows() {
     for (expression, expected) in [
-        ("CASE WHEN b <> 0 THEN a / b END", ["3", "", "", "-9223372036854775807"]),
-        ("CASE WHEN b = 0 THEN -1 ELSE a / b END", ["3", "-1", "", "-9223372036854775807"]),
-        ("CASE b WHEN 0 THEN 0 ELSE 10 / b END", ["5", "0", "2", "-10"]),
-        ("CASE WHEN b = 0 THEN 1 / 0 * 0 + 1 ELSE 2 END", ["2", "!", "2", "2"]),
-        ("CASE WHEN b <> 0 THEN a / b WHEN a / 1 = 7 THEN 7 END", ["3", "7", "", "-9223372036854775807"]),
-        ("CASE WHEN b <> 0 THEN a / b + a / b END", ["6", "", "", "!"]),
+        (
+            "CASE WHEN b <> 0 THEN a / b END",
+            ["3", "", "", "-9223372036854775807"],
+        ),
+        (
+            "CASE WHEN b = 0 THEN -1 ELSE a / b END",
+            ["3", "-1", "", "-9223372036854775807"],
+        ),
+        (
+            "CASE b WHEN 0 THEN 0 ELSE 10 / b END",
+            ["5", "0", "2", "-10"],
+        ),
+        (
+            "CASE WHEN b = 0 THEN 1 / 0 * 0 + 1 ELSE 2 END",
+            ["2", "!", "2", "2"],
+        ),
+        (
+            "CASE WHEN b <> 0 THEN a / b WHEN a / 1 = 7 THEN 7 END",
+            ["3", "7", "", "-9223372036854775807"],
+        ),
+        (
+            "CASE WHEN b <> 0 THEN a / b + a / b END",
+            ["6", "", "", "!"],
+        ),
         ("coalesce(nullif(b, 0) * 0, a / 1)", ["0", "7", "0", "0"]),
         ("coalesce(b, a + 1)", ["2", "0", "5", "-1"]),
-        ("nvl2(nullif(b, 0), a / b, -1)", ["3", "-1", "", "-9223372036854775807"]),
+        (
+            "nvl2(nullif(b, 0), a / b, -1)",
+            ["3", "-1", "", "-9223372036854775807"],
+        ),
     ] {
         let function = compiled(expression);
         for (row, expected) in expected.into_iter().enumerate() {
@@ -38,21 +59,37 @@ fn expected_any_error(function: &super::SqlFunction) -> bool {
 #[test]
 fn a_filter_does_not_evaluate_the_right_side_for_decided_rows() {
     // One zero among many rows, and many zeros among few: DataFusion alone fails for the first.
-    assert_eq!(selected("b <> 0 AND a / b > 1"), Ok(vec![true, false, false, false]));
-    assert_eq!(selected("b = 0 OR a / b < 0"), Ok(vec![false, true, false, true]));
-    assert_eq!(selected("b > 1 AND b < 3 AND a / b = 3"), Ok(vec![true, false, false, false]));
+    assert_eq!(
+        selected("b <> 0 AND a / b > 1"),
+        Ok(vec![true, false, false, false])
+    );
+    assert_eq!(
+        selected("b = 0 OR a / b < 0"),
+        Ok(vec![false, true, false, true])
+    );
+    assert_eq!(
+        selected("b > 1 AND b < 3 AND a / b = 3"),
+        Ok(vec![true, false, false, false])
+    );
     assert_eq!(
         selected("b <> 0 AND (a IS NULL OR a / b > 1)"),
         Ok(vec![true, false, true, false])
     );
-    assert_eq!(selected("NOT (b = 0 OR a / b < 0)"), Ok(vec![true, false, false, false]));
+    assert_eq!(
+        selected("NOT (b = 0 OR a / b < 0)"),
+        Ok(vec![true, false, false, false])
+    );
     assert_eq!(selected("false AND a / b > 1"), Ok(vec![false; 4]));
     assert_eq!(selected("true OR a / b > 1"), Ok(vec![true; 4]));
 }
 
 #[test]
 fn the_left_side_is_evaluated_for_every_row() {
-    for filter in ["a / b > 1 AND b <> 0", "a / b > 1 OR b = 0", "b IS NOT NULL AND a / b > 1"] {
+    for filter in [
+        "a / b > 1 AND b <> 0",
+        "a / b > 1 OR b = 0",
+        "b IS NOT NULL AND a / b > 1",
+    ] {
         let error = selected(filter).expect_err(filter);
         assert_eq!(error.kind, "divide_by_zero", "{filter}");
     }

@@ -34,24 +34,57 @@ fn a_long_or_deep_text_is_refused_at_once() {
         format!("a{}", " OR a".repeat(10_000)),
     ] {
         let error = refused(&text);
-        assert!(matches!(error, SqlError::TooDeep { limit: DEPTH }), "{error}");
+        assert!(
+            matches!(error, SqlError::TooDeep { limit: DEPTH }),
+            "{error}"
+        );
         assert!(error.to_string().contains("400 levels"), "{error}");
     }
-    for text in ["(".repeat(1 << 20), "1+".repeat(1 << 19), "\0".repeat(LENGTH + 1)] {
+    for text in [
+        "(".repeat(1 << 20),
+        "1+".repeat(1 << 19),
+        "\0".repeat(LENGTH + 1),
+    ] {
         let error = refused(&text);
         assert!(matches!(error, SqlError::TooLong { .. }), "{error}");
         assert!(error.to_string().contains("65536"), "{error}");
     }
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[test]
 fn a_broken_nested_text_is_refused_in_bounded_time() {
     let start = Instant::now();
     for piece in [
-        "CAST(", "EXTRACT(", "CASE WHEN ", "(", "[", "abs(", "(a) -> ", "NOT (", "INTERVAL (",
-        "{'a': ", "SUBSTRING(", "TRIM(", "POSITION(", "STRUCT(", "ARRAY[", "MAP {'a': ", "EXISTS (",
-        "CEIL(", "OVERLAY(", "CONVERT(", "DATE (", "STRUCT<a INT>(", "a IN (", "x'", "CASE ",
+        "CAST(",
+        "EXTRACT(",
+        "CASE WHEN ",
+        "(",
+        "[",
+        "abs(",
+        "(a) -> ",
+        "NOT (",
+        "INTERVAL (",
+        "{'a': ",
+        "SUBSTRING(",
+        "TRIM(",
+        "POSITION(",
+        "STRUCT(",
+        "ARRAY[",
+        "MAP {'a': ",
+        "EXISTS (",
+        "CEIL(",
+        "OVERLAY(",
+        "CONVERT(",
+        "DATE (",
+        "STRUCT<a INT>(",
+        "a IN (",
+        "x'",
+        "CASE ",
     ] {
         for times in [10, 30, 60, 120] {
             let _ = SqlFunction::compile(&piece.repeat(times), &table().schema(), None);
@@ -62,7 +95,11 @@ fn a_broken_nested_text_is_refused_in_bounded_time() {
             );
         }
     }
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[test]
@@ -72,11 +109,19 @@ fn an_expression_at_the_bound_runs_on_a_small_stack() {
     let texts = [
         format!("a{}", " + b".repeat(DEPTH - 2)),
         format!("a{}", " * 1 - b".repeat(DEPTH / 2 - 1)),
-        format!("{}a{}", "(".repeat(DEPTH / 2 - 1), ")".repeat(DEPTH / 2 - 1)),
+        format!(
+            "{}a{}",
+            "(".repeat(DEPTH / 2 - 1),
+            ")".repeat(DEPTH / 2 - 1)
+        ),
         format!("{}a{}", "abs(".repeat(depth), ")".repeat(depth)),
         format!("{}a", "- ".repeat(DEPTH - 2)),
         format!("b = 0{}", " OR a / b = 1".repeat(DEPTH / 3 - 2)),
-        format!("{}a{}", "CASE WHEN flag THEN ".repeat(depth / 2), " END".repeat(depth / 2)),
+        format!(
+            "{}a{}",
+            "CASE WHEN flag THEN ".repeat(depth / 2),
+            " END".repeat(depth / 2)
+        ),
         format!("{}a{}", "coalesce(".repeat(depth), ", 1)".repeat(depth)),
         format!("{}a{}", "[".repeat(40), "]".repeat(40)),
         format!("a{}", "::BIGINT".repeat((DEPTH - 4) / 2)),
@@ -97,7 +142,7 @@ fn an_expression_at_the_bound_runs_on_a_small_stack() {
 
 #[test]
 fn no_construct_grows_exponentially_with_its_nesting() {
-    let start = Instant::now();
+    let mut slow = Vec::new();
     for (open, operand, close) in [
         ("coalesce(", "a", ", 1)"),
         ("nvl(", "a", ", 1)"),
@@ -119,7 +164,11 @@ fn no_construct_grows_exponentially_with_its_nesting() {
         ("make_array(", "a", ", NULL)"),
         ("array_transform([", "a", "], v -> v)"),
         ("array_transform([1], v -> ", "a", ")"),
-        ("array_filter(array_filter(", "list", ", v -> v > 1), w -> true)"),
+        (
+            "array_filter(array_filter(",
+            "list",
+            ", v -> v > 1), w -> true)",
+        ),
         ("CASE a WHEN ", "a", " THEN 1 END"),
         ("CASE WHEN flag THEN ", "a", " ELSE b END"),
         ("CASE ", "a", " WHEN 1 THEN 2 END"),
@@ -151,15 +200,23 @@ fn no_construct_grows_exponentially_with_its_nesting() {
         for times in [8, 20, 60, DEPTH] {
             let text = format!("{}{operand}{}", open.repeat(times), close.repeat(times));
             let began = Instant::now();
+            eprintln!("{open} {times}");
             if let Ok(function) = SqlFunction::compile(&text, &table().schema(), None) {
                 let _ = function.evaluate(&table());
             }
             let took = began.elapsed();
-            assert!(took < Duration::from_secs(2), "{open}…{close} {times} times: {took:?}");
+            if took > Duration::from_secs(1) {
+                slow.push(format!("{open}…{close} {times} times: {took:?}"));
+                break;
+            }
         }
     }
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
-    let error = refused(&format!("{}a{}", "(".repeat(9), " BETWEEN 1 AND 2)".repeat(9)));
+    assert!(slow.is_empty(), "{slow:#?}");
+    let error = refused(&format!(
+        "{}a{}",
+        "(".repeat(9),
+        " BETWEEN 1 AND 2)".repeat(9)
+    ));
     assert!(matches!(error, SqlError::TooEntangled { .. }), "{error}");
     assert!(error.to_string().contains("BETWEEN"), "{error}");
 }

@@ -15,9 +15,8 @@ use std::sync::Arc;
 
 use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, Int64Builder, ListBuilder};
 use arrow_array::{
-    Array,
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array,
-    Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
+    Int32Array, Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow_cast::display::array_value_to_string;
 use arrow_schema::{DataType, Field};
@@ -28,7 +27,8 @@ use super::{EvaluateError, SqlError, SqlFilter, SqlFunction};
 /// 3 holds extremes.
 fn table() -> RecordBatch {
     let ints = |values: [Option<i64>; 4]| Arc::new(Int64Array::from(values.to_vec())) as ArrayRef;
-    let strings = |values: [Option<&str>; 4]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
+    let strings =
+        |values: [Option<&str>; 4]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
     let inner = StructArray::from(vec![(
         Arc::new(Field::new("Deep", DataType::Utf8, true)),
         strings([Some("p"), Some("q"), None, Some("r")]),
@@ -56,10 +56,34 @@ fn table() -> RecordBatch {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("a", ints([Some(6), Some(7), None, Some(i64::MAX)])),
         ("b", ints([Some(2), Some(0), Some(5), Some(-1)])),
-        ("small", Arc::new(Int32Array::from(vec![Some(1), Some(2), None, Some(i32::MIN)]))),
+        (
+            "small",
+            Arc::new(Int32Array::from(vec![
+                Some(1),
+                Some(2),
+                None,
+                Some(i32::MIN),
+            ])),
+        ),
         ("lowest", ints([Some(1), Some(1), None, Some(i64::MIN)])),
-        ("x", Arc::new(Float64Array::from(vec![Some(0.5), Some(2.25), None, Some(-1e300)]))),
-        ("y", Arc::new(Float64Array::from(vec![Some(4.0), Some(0.0), Some(1.0), Some(1e300)]))),
+        (
+            "x",
+            Arc::new(Float64Array::from(vec![
+                Some(0.5),
+                Some(2.25),
+                None,
+                Some(-1e300),
+            ])),
+        ),
+        (
+            "y",
+            Arc::new(Float64Array::from(vec![
+                Some(4.0),
+                Some(0.0),
+                Some(1.0),
+                Some(1e300),
+            ])),
+        ),
         (
             "dec",
             Arc::new(
@@ -76,9 +100,28 @@ fn table() -> RecordBatch {
                     .unwrap(),
             ),
         ),
-        ("text", strings([Some("Ab c"), Some("12"), None, Some("ünïcode")])),
-        ("flag", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, Some(true)]))),
-        ("day", Arc::new(Date32Array::from(vec![Some(0), Some(19_782), None, Some(59)]))),
+        (
+            "text",
+            strings([Some("Ab c"), Some("12"), None, Some("ünïcode")]),
+        ),
+        (
+            "flag",
+            Arc::new(BooleanArray::from(vec![
+                Some(true),
+                Some(false),
+                None,
+                Some(true),
+            ])),
+        ),
+        (
+            "day",
+            Arc::new(Date32Array::from(vec![
+                Some(0),
+                Some(19_782),
+                None,
+                Some(59),
+            ])),
+        ),
         (
             "at",
             Arc::new(TimestampMicrosecondArray::from(vec![
@@ -88,7 +131,15 @@ fn table() -> RecordBatch {
                 Some(-1),
             ])),
         ),
-        ("bytes", Arc::new(BinaryArray::from(vec![Some(&b"ab"[..]), Some(b""), None, Some(b"\xff")]))),
+        (
+            "bytes",
+            Arc::new(BinaryArray::from(vec![
+                Some(&b"ab"[..]),
+                Some(b""),
+                None,
+                Some(b"\xff"),
+            ])),
+        ),
         ("s", Arc::new(structure)),
         ("list", Arc::new(lists.finish())),
         ("vector", Arc::new(vectors.finish())),
@@ -141,8 +192,8 @@ fn differences(row: usize, expected: &[(&str, &str)]) -> Vec<String> {
     let schema = table().schema();
     let batch = table().slice(row, 1);
     let value = |expression: &str| {
-        let function = SqlFunction::compile(expression, &schema, None)
-            .map_err(|error| error.to_string())?;
+        let function =
+            SqlFunction::compile(expression, &schema, None).map_err(|error| error.to_string())?;
         let values = function
             .evaluate(&batch)
             .map_err(|error| format!("{error:?}"))?;

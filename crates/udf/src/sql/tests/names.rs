@@ -45,12 +45,20 @@ fn a_dot_means_a_field_and_never_a_column_with_a_dot_in_its_name() {
 
 #[test]
 fn fields_are_found_like_columns() {
-    for expression in ["s.Inner.deep", "S.INNER.DEEP", "s.inner.\"Deep\"", "s['inner'].deep"] {
+    for expression in [
+        "s.Inner.deep",
+        "S.INNER.DEEP",
+        "s.inner.\"Deep\"",
+        "s['inner'].deep",
+    ] {
         assert_eq!(first_value(expression), "p", "{expression}");
     }
     for expression in ["s.g", "s.\"F\"", "s.inner.deeper"] {
         let error = refused(expression);
-        assert!(matches!(error, SqlError::UnknownField { .. }), "{expression}: {error}");
+        assert!(
+            matches!(error, SqlError::UnknownField { .. }),
+            "{expression}: {error}"
+        );
         assert!(error.to_string().contains("closest"), "{error}");
     }
     refused("s['F']");
@@ -82,11 +90,18 @@ fn an_unknown_name_suggests_close_ones() {
         ("vectr[1]", "vectr", "vector"),
         ("t.a", "t", ""),
     ] {
-        let SqlError::UnknownColumn { name: found, close: names } = refused(expression) else {
+        let SqlError::UnknownColumn {
+            name: found,
+            close: names,
+        } = refused(expression)
+        else {
             panic!("{expression}: {}", refused(expression));
         };
         assert_eq!(found, name);
-        assert!(close.is_empty() || names.iter().any(|name| name == close), "{names:?}");
+        assert!(
+            close.is_empty() || names.iter().any(|name| name == close),
+            "{names:?}"
+        );
     }
     let error = refused("TWICE");
     let SqlError::AmbiguousColumn { candidates, .. } = &error else {

@@ -64,14 +64,27 @@ fn each_thing_that_is_no_function_of_a_row_is_refused_by_name() {
         ("current_date", "NotImmutable", "`current_date`"),
         ("today()", "NotImmutable", "`current_date`"),
         ("current_time", "NotImmutable", "`current_time`"),
-        ("CASE WHEN flag THEN random() END", "NotImmutable", "`random`"),
-        ("array_transform(list, v -> v + random())", "NotImmutable", "`random`"),
+        (
+            "CASE WHEN flag THEN random() END",
+            "NotImmutable",
+            "`random`",
+        ),
+        (
+            "array_transform(list, v -> v + random())",
+            "NotImmutable",
+            "`random`",
+        ),
         ("unnest(list)", "Unsupported", "several rows"),
+        ("text LIKE 'A!%' ESCAPE '!'", "Invalid", "backslash"),
         ("text COLLATE x", "Unsupported", "not supported"),
         ("NULL", "NullType", "--type"),
         ("make_array()", "NullType", "--type"),
         ("INTERVAL '1 day'", "NotStorable", "timestamp"),
-        ("arrow_cast(text, 'Dictionary(Int8, Utf8)')", "NotStorable", "Utf8"),
+        (
+            "arrow_cast(text, 'Dictionary(Int8, Utf8)')",
+            "NotStorable",
+            "Utf8",
+        ),
         ("1 / 0", "ConstantFails", "every row"),
         ("a + 1 / 0", "ConstantFails", "division by zero"),
         ("9223372036854775807 + 1", "ConstantFails", "verflow"),
@@ -98,7 +111,10 @@ fn every_function_that_is_not_immutable_is_refused() {
     for (name, function) in state.scalar_functions() {
         if function.signature().volatility != datafusion::logical_expr::Volatility::Immutable {
             let error = refused(&format!("{name}()"));
-            assert!(matches!(error, SqlError::NotImmutable { .. }), "{name}: {error}");
+            assert!(
+                matches!(error, SqlError::NotImmutable { .. }),
+                "{name}: {error}"
+            );
             refusals += 1;
         }
     }
@@ -110,7 +126,10 @@ fn every_aggregate_and_window_function_is_refused() {
     let state = super::super::session::state();
     for name in state.aggregate_functions().keys() {
         let error = refused(&format!("{name}(a)"));
-        assert!(matches!(error, SqlError::Aggregate { .. }), "{name}: {error}");
+        assert!(
+            matches!(error, SqlError::Aggregate { .. }),
+            "{name}: {error}"
+        );
     }
     for name in state.window_functions().keys() {
         let error = refused(&format!("{name}(a)"));
@@ -123,7 +142,10 @@ fn every_aggregate_and_window_function_is_refused() {
 fn a_filter_must_be_boolean() {
     for filter in ["a", "1", "'true'", "NULL", "text"] {
         let error = SqlFilter::compile(filter, &table().schema()).expect_err(filter);
-        assert!(matches!(error, SqlError::NotBoolean { .. }), "{filter}: {error}");
+        assert!(
+            matches!(error, SqlError::NotBoolean { .. }),
+            "{filter}: {error}"
+        );
     }
 }
 

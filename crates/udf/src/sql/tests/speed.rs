@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch};
 use datafusion::arrow::compute::kernels::numeric::mul;
 
-use super::{SqlFunction, super::SqlFilter};
+use super::{super::SqlFilter, SqlFunction};
 
 /// The least time of many runs, which noise only lengthens.
 fn least_time(mut run: impl FnMut()) -> Duration {
@@ -37,7 +37,10 @@ fn a_product_costs_what_the_kernel_costs() {
         let whole = least_time(|| drop(black_box(function.evaluate(&batch))));
         // Some microseconds of overhead are allowed; planning again would take hundreds.
         let bound = kernel * 2 + Duration::from_micros(20);
-        assert!(whole < bound, "{names:?}: {whole:?} where the kernel takes {kernel:?}");
+        assert!(
+            whole < bound,
+            "{names:?}: {whole:?} where the kernel takes {kernel:?}"
+        );
         println!("{names:?}: evaluate {whole:?}, kernel {kernel:?}");
     }
 }
