@@ -10,6 +10,7 @@ pub mod coverage;
 pub mod definition;
 pub mod depend;
 pub mod format;
+pub mod history;
 pub mod identity;
 pub mod ids;
 pub mod invariant;

@@ -40,6 +40,8 @@ pub struct CoverageSnapshot {
 pub struct Head {
     /// Newest table version whose changes are accounted for.
     pub table_version: u64,
+    /// Highest fragment of that version.
+    pub max_fragment: Option<FragmentId>,
     /// Generation of rows that no entry names another one for.
     pub generation: Option<GenerationId>,
     /// Measured speed of that generation.
@@ -403,6 +405,7 @@ mod tests {
     fn snapshot() -> CoverageSnapshot {
         CoverageSnapshot {
             head: Head {
+                max_fragment: Some(7),
                 table_version: 3,
                 generation: Some(generation('a')),
                 rate: None,

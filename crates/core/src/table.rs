@@ -18,6 +18,8 @@ pub struct TableView {
     pub metadata: BTreeMap<String, String>,
     /// Whether rows keep an id when they move.
     pub stable_row_ids: bool,
+    /// Whether rewrites may redistribute rows in ways that their transactions do not tell.
+    pub rewrites_redistribute: bool,
 }
 
 /// A top-level field.

@@ -9,6 +9,7 @@ use lance_backfill_core::definition::{
 use lance_backfill_core::depend::{Node, order};
 use lance_backfill_core::format::encode;
 use lance_backfill_core::ids::BindingId;
+use lance_backfill_core::snapshot::{CoverageSnapshot, Head};
 use lance_backfill_core::table::{FieldView, TableView};
 use lance_backfill_ports::table::{Edit, EditOutcome, Table};
 use lance_backfill_ports::{Error, ErrorKind, Result};
@@ -79,6 +80,8 @@ impl Engine {
         self.store_definition(&binding, &definition, version.view())
             .await?;
         let version = self.latest().await?;
+        self.start_history(&binding, &definition, version.view())
+            .await?;
         let catalog = Catalog::read(version.view())?;
         let declared = catalog
             .declared
@@ -90,6 +93,32 @@ impl Engine {
                 "the definition was removed while it was written: try again",
             )
         })
+    }
+
+    /// Notes where the column's history begins: values that come in later are somebody's own.
+    async fn start_history(
+        &self,
+        binding: &BindingId,
+        definition: &Definition,
+        table: &TableView,
+    ) -> Result<()> {
+        let store = self.store(binding);
+        let base = store.snapshot().await?;
+        let head = Head {
+            table_version: table.version,
+            max_fragment: table.fragments.last().map(|fragment| fragment.id),
+            generation: Some(definition.generation()),
+            rate: None,
+        };
+        store
+            .extend_snapshot(
+                &base,
+                CoverageSnapshot {
+                    head,
+                    entries: BTreeMap::new(),
+                },
+            )
+            .await
     }
 
     async fn store_definition(

@@ -159,12 +159,12 @@ impl Engine {
         {
             let column = self.column(bound, catalog, version.as_ref())?;
             let reads = node(bound).reads;
-            let upstream: Vec<&Survey> = surveyed
+            let upstream: Vec<(&Column, &Survey)> = surveyed
                 .iter()
                 .filter(|(other, _)| reads.contains(&other.bound.output.id))
-                .map(|(_, survey)| survey)
+                .map(|(column, survey)| (column, survey))
                 .collect();
-            let found = Box::pin(survey(version.as_ref(), &column, &upstream)).await?;
+            let found = Box::pin(survey(self.table.as_ref(), version, &column, &upstream)).await?;
             surveyed.push((column, found));
         }
         Ok(surveyed)
@@ -188,7 +188,7 @@ impl Engine {
         // A column that is asked about behaves like one that others read: failed rows stay visible.
         let mut column = self.column(bound, catalog, version.as_ref())?;
         column.has_dependents = true;
-        let found = Box::pin(survey(version.as_ref(), &column, &[])).await?;
+        let found = Box::pin(survey(self.table.as_ref(), version, &column, &[])).await?;
         let failed = |unsettled: &Unsettled| {
             let record = unsettled.present.record.clone()?;
             let live_errors = record

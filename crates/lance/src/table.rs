@@ -7,8 +7,10 @@ use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
 use lance::Dataset;
 use lance::dataset::builder::DatasetBuilder;
+use lance::dataset::rowids::load_row_id_sequence;
 use lance::session::Session;
 use lance_backfill_core::checkpoint::StagedColumnFile;
+use lance_backfill_core::history::Change;
 use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::table::TableView;
@@ -20,7 +22,7 @@ use lance_table::format::Fragment;
 
 use crate::error::from_lance;
 use crate::state_store::ObjectStateStore;
-use crate::{edit, read, stage, view};
+use crate::{changes, edit, read, stage, view};
 
 /// Index cache: we never use indices.
 const INDEX_CACHE_BYTES: usize = 16 << 20;
@@ -123,6 +125,24 @@ impl Table for LanceTable {
         Ok(self.newest.offer(dataset).with_newest(&self.newest))
     }
 
+    async fn at(&self, version: u64) -> Result<Option<Arc<dyn TableVersion>>> {
+        let newest = self.newest.get();
+        if newest.dataset.version_id() == version {
+            return Ok(Some(newest.with_newest(&self.newest)));
+        }
+        match newest.dataset.checkout_version(version).await {
+            Ok(dataset) => Ok(Some(
+                Arc::new(LanceVersion::new(dataset)).with_newest(&self.newest),
+            )),
+            Err(error) if changes::is_gone(&error) => Ok(None),
+            Err(error) => Err(from_lance(error, &format!("cannot open version {version}"))),
+        }
+    }
+
+    async fn changes(&self, after: u64, upto: u64) -> Result<Vec<Change>> {
+        changes::between(&self.newest.get().dataset, after, upto).await
+    }
+
     async fn edit(&self, change: &Edit) -> Result<EditOutcome> {
         let mut dataset = self.newest.get().dataset.as_ref().clone();
         let outcome = edit::apply(&mut dataset, change).await?;
@@ -192,6 +212,22 @@ impl TableVersion for OpenVersion {
 
     async fn deleted_rows(&self, fragment: FragmentId) -> Result<RowSet> {
         read::deleted_rows(&self.version.dataset, self.fragment(fragment)?).await
+    }
+
+    async fn row_ids(&self, fragment: FragmentId) -> Result<Option<Vec<u64>>> {
+        if !self.version.view.stable_row_ids {
+            return Ok(None);
+        }
+        let metadata = self.fragment(fragment)?;
+        let ids = load_row_id_sequence(&self.version.dataset, &metadata)
+            .await
+            .map_err(|error| {
+                from_lance(
+                    error,
+                    &format!("cannot read the row ids of fragment {fragment}"),
+                )
+            })?;
+        Ok(Some(ids.iter().collect()))
     }
 
     async fn read(

@@ -6,6 +6,7 @@ use lance::Dataset;
 use lance_backfill_core::table::{DeletionView, FieldView, FileView, FragmentView, TableView};
 use lance_backfill_core::types::type_name;
 use lance_core::datatypes::Field as LanceField;
+use lance_table::feature_flags::FLAG_FRAGMENT_REUSE_INDEX;
 use lance_table::format::{DataFile, Fragment};
 
 /// Reads the view of an open dataset; no I/O.
@@ -19,6 +20,9 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> TableView {
         fragments,
         metadata: sorted(&manifest.table_metadata),
         stable_row_ids: manifest.uses_stable_row_ids(),
+        rewrites_redistribute: (manifest.reader_feature_flags | manifest.writer_feature_flags)
+            & FLAG_FRAGMENT_REUSE_INDEX
+            != 0,
     }
 }
 

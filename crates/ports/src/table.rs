@@ -8,6 +8,7 @@ use arrow_schema::{DataType, SchemaRef};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use lance_backfill_core::checkpoint::StagedColumnFile;
+use lance_backfill_core::history::Change;
 use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::table::TableView;
@@ -28,6 +29,12 @@ pub trait Table: Send + Sync {
 
     /// The newest version.
     async fn latest(&self) -> Result<Arc<dyn TableVersion>>;
+
+    /// An older version, or `None` if it was cleaned up.
+    async fn at(&self, version: u64) -> Result<Option<Arc<dyn TableVersion>>>;
+
+    /// What the versions after `after` up to `upto` did, oldest first; a version that is gone is `Lost`.
+    async fn changes(&self, after: u64, upto: u64) -> Result<Vec<Change>>;
 
     /// Applies a change of schema or metadata to the newest version; retries lost races itself.
     ///
@@ -95,6 +102,9 @@ pub trait TableVersion: Send + Sync {
 
     /// Deleted rows of a fragment.
     async fn deleted_rows(&self, fragment: FragmentId) -> Result<RowSet>;
+
+    /// Stable ids of a fragment's physical rows, in order; `None` if the table has none.
+    async fn row_ids(&self, fragment: FragmentId) -> Result<Option<Vec<u64>>>;
 
     /// Reads columns of the given physical rows of a fragment, deleted ones included.
     async fn read(

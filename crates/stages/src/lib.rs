@@ -5,6 +5,7 @@ pub mod column;
 pub mod column_store;
 pub mod commit;
 pub mod execute;
+mod history;
 pub mod plan;
 pub mod reconcile;
 pub mod survey;

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lance_backfill_core::batch::Work;
 use lance_backfill_core::checkpoint::{CheckpointManifest, SliceOutput, SliceResult};
 use lance_backfill_core::commit::{Contribution, Finished, Present};
-use lance_backfill_core::coverage::CoverageRecord;
+use lance_backfill_core::coverage::{CoverageRecord, Outcome};
 use lance_backfill_core::identity::{Identity, Place, fingerprint};
 use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
 use lance_backfill_core::invariant;
@@ -20,13 +20,14 @@ use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::snapshot::{CoverageSnapshot, Entry, Head};
 use lance_backfill_core::state::{Counts, FragmentState, Identities, classify};
 use lance_backfill_core::table::FragmentView;
-use lance_backfill_ports::table::TableVersion;
+use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_ports::{Error, Result};
 
 use crate::column::Column;
 use crate::column_store::{LoadedSnapshot, StoredEntry};
+use crate::history::{Historian, Told};
 
-mod look;
+pub(crate) mod look;
 
 /// Fragments looked into at once.
 const FRAGMENTS_AT_ONCE: usize = 8;
@@ -41,6 +42,8 @@ pub struct Survey {
     pub generations: BTreeMap<GenerationId, u64>,
     /// Fragments of the version.
     pub fragments: u64,
+    /// Highest fragment of the version.
+    pub max_fragment: Option<FragmentId>,
     /// Fragments with something to do, to publish or to wait for.
     pub unsettled: BTreeMap<FragmentId, Unsettled>,
     /// Entries of the plan ledger.
@@ -150,11 +153,15 @@ impl Survey {
 
     /// The snapshot's new entries, if there is anything to say.
     pub fn snapshot_extension(&self, generation: &GenerationId) -> Option<CoverageSnapshot> {
-        if self.newly_settled.is_empty() {
+        // The version too: history that was accounted for need not be walked again.
+        if self.newly_settled.is_empty()
+            && self.snapshot.snapshot.head.table_version >= self.version
+        {
             return None;
         }
         let head = Head {
-            table_version: self.version,
+            table_version: self.version.max(self.snapshot.snapshot.head.table_version),
+            max_fragment: self.max_fragment,
             generation: Some(generation.clone()),
             rate: self.snapshot.snapshot.head.rate,
         };
@@ -167,9 +174,10 @@ impl Survey {
 
 /// Surveys a column at one version; `upstream` are the surveys of the computed columns it reads.
 pub async fn survey(
-    version: &dyn TableVersion,
+    table: &dyn Table,
+    version: &Arc<dyn TableVersion>,
     column: &Column,
-    upstream: &[&Survey],
+    upstream: &[(&Column, &Survey)],
 ) -> Result<Survey> {
     let snapshot = column.store.snapshot().await?;
     let ledger = column.store.ledger().await?;
@@ -189,6 +197,7 @@ pub async fn survey(
         counts: Counts::default(),
         generations: BTreeMap::new(),
         fragments: view.fragments.len() as u64,
+        max_fragment: view.fragments.last().map(|fragment| fragment.id),
         unsettled: BTreeMap::new(),
         open_work: open_work(&ledger, &checkpoints, column),
         ledger,
@@ -234,13 +243,38 @@ pub async fn survey(
     } else {
         column.store.records(&keys).await?
     };
+    let mut told = ask_history(
+        table, version, column, upstream, &snapshot, &unknown, &records,
+    )
+    .await?;
     let looked: Vec<_> = stream::iter(unknown)
         .map(|(fragment, identities, place, print)| {
-            let record = records.remove(&fragment.id);
+            let known = records.remove(&fragment.id).map(Arc::unwrap_or_clone);
+            let told = told.remove(&fragment.id).unwrap_or_default();
             async move {
-                let (record, live) =
-                    look::into(version, column, fragment, &identities, record).await?;
-                Ok::<_, Error>((fragment, identities, place, print, record, live))
+                let origin = if told.supplied {
+                    Outcome::Supplied
+                } else {
+                    Outcome::Unknown
+                };
+                let carried = told.record.is_some();
+                let record = told.record.or(known);
+                let (found, live) = look::into(
+                    version.as_ref(),
+                    column,
+                    fragment,
+                    &identities,
+                    record.clone(),
+                    origin,
+                )
+                .await?;
+                if carried
+                    && found == record
+                    && let Some(record) = record
+                {
+                    column.store.create_record(record).await?;
+                }
+                Ok::<_, Error>((fragment, identities, place, print, found, live))
             }
         })
         .buffered(FRAGMENTS_AT_ONCE)
@@ -255,10 +289,51 @@ pub async fn survey(
         };
         survey.add(fragment, present, live, print, column, upstream)?;
     }
-    survey.drop_missing(version).await?;
+    survey.drop_missing(version.as_ref()).await?;
     invariant::counts_add_up(&survey.counts)
         .map_err(|violation| Error::internal(violation.to_string()))?;
     Ok(survey)
+}
+
+type Fragmentary<'a> = (&'a FragmentView, Identities, Option<Place>, u64);
+
+/// Asks history about the fragments whose state no record tells for their present identities.
+async fn ask_history(
+    table: &dyn Table,
+    version: &Arc<dyn TableVersion>,
+    column: &Column,
+    upstream: &[(&Column, &Survey)],
+    snapshot: &LoadedSnapshot,
+    unknown: &[Fragmentary<'_>],
+    records: &BTreeMap<FragmentId, Arc<CoverageRecord>>,
+) -> Result<BTreeMap<FragmentId, Told>> {
+    let puzzling: BTreeSet<FragmentId> = unknown
+        .iter()
+        .filter(
+            |(fragment, identities, _, _)| match records.get(&fragment.id) {
+                Some(record) => record.in_id != identities.in_id,
+                None => identities.out.is_some(),
+            },
+        )
+        .map(|(fragment, ..)| fragment.id)
+        .collect();
+    let head = &snapshot.snapshot.head;
+    if puzzling.is_empty()
+        || head.table_version == 0
+        || head.table_version >= version.view().version
+    {
+        return Ok(BTreeMap::new());
+    }
+    let upstream: Vec<&Column> = upstream.iter().map(|(column, _)| *column).collect();
+    let historian = Historian {
+        table,
+        latest: version,
+        column,
+        upstream: &upstream,
+        after: head.table_version,
+        max_fragment: head.max_fragment,
+    };
+    Box::pin(historian.tell(&puzzling)).await
 }
 
 fn settled_counts(snapshot: &LoadedSnapshot, entry: &Entry, column: &Column) -> Option<Counts> {
@@ -319,7 +394,7 @@ impl Survey {
         live: RowSet,
         print: u64,
         column: &Column,
-        upstream: &[&Self],
+        upstream: &[(&Column, &Self)],
     ) -> Result<()> {
         let bound = &column.bound;
         let filtered = present
@@ -336,7 +411,7 @@ impl Survey {
             &bound.generation,
         );
         let mut waiting = RowSet::new();
-        for survey in upstream {
+        for (_, survey) in upstream {
             let unready = survey.unready(fragment.id);
             state.block(&unready.blocked);
             waiting.extend(&unready.waiting);

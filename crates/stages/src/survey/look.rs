@@ -23,12 +23,15 @@ const BATCH_ROWS: u32 = 65_536;
 const FILTER_ERROR: &str = "filter_";
 
 /// The record and the live rows of a fragment; what had to be looked up is stored as a record.
-pub(super) async fn into(
+///
+/// `origin` is what values are that no record speaks of.
+pub(crate) async fn into(
     version: &dyn TableVersion,
     column: &Column,
     fragment: &FragmentView,
     identities: &Identities,
-    record: Option<Arc<CoverageRecord>>,
+    record: Option<CoverageRecord>,
+    origin: Outcome,
 ) -> Result<(Option<CoverageRecord>, RowSet)> {
     let mut live = RowSet::full(fragment.physical_rows);
     if fragment.deletion.is_some() {
@@ -40,10 +43,10 @@ pub(super) async fn into(
     };
     let origin_is_known = record.is_some() || identities.out.is_none();
     if filter_is_known && origin_is_known {
-        return Ok((record.map(Arc::unwrap_or_clone), live));
+        return Ok((record, live));
     }
     let mut learned = match record {
-        Some(record) => Arc::unwrap_or_clone(record),
+        Some(record) => record,
         None => blank(column, fragment, identities),
     };
     learned.file = None;
@@ -52,16 +55,9 @@ pub(super) async fn into(
     // A record is keyed by the present inputs; its runs keep the inputs that they were made from.
     learned.in_id = identities.in_id;
     if !origin_is_known {
-        let supplied = column
-            .bound
-            .definition
-            .declared_max_fragment
-            .is_some_and(|highest| fragment.id <= highest);
-        let outcome = if supplied {
-            Outcome::Supplied
-        } else {
-            Outcome::Unknown
-        };
+        let declared = column.bound.definition.declared_max_fragment;
+        let adopted = declared.is_some_and(|highest| fragment.id <= highest);
+        let outcome = if adopted { Outcome::Supplied } else { origin };
         let rows = rows_with_values(version, column, fragment).await?;
         let run = Run {
             rows,
@@ -98,7 +94,7 @@ fn blank(column: &Column, fragment: &FragmentView, identities: &Identities) -> C
 }
 
 /// Physical rows that have a non-null value in the column.
-async fn rows_with_values(
+pub(crate) async fn rows_with_values(
     version: &dyn TableVersion,
     column: &Column,
     fragment: &FragmentView,

@@ -11,6 +11,8 @@ use super::canonical::canonical_text;
 use super::checked::physical_expression;
 use super::constants::fold_constants;
 use super::error::SqlError;
+use super::large_stack::on_large_stack;
+use super::limits::check_length;
 use super::parse::parse_expression;
 use super::plan::{cast_expression, logical_expression, typed_expression};
 use super::program::{Program, loosened_field};
@@ -31,6 +33,11 @@ pub(super) fn compile(
     schema: &Schema,
     purpose: &Purpose<'_>,
 ) -> Result<Program, SqlError> {
+    check_length(text)?;
+    on_large_stack(|| compile_here(text, schema, purpose))
+}
+
+fn compile_here(text: &str, schema: &Schema, purpose: &Purpose<'_>) -> Result<Program, SqlError> {
     let resolved = resolve(parse_expression(text)?, schema)?;
     let inputs = input_schema(schema, &resolved.columns);
     let planned = planning_schema(&inputs)?;

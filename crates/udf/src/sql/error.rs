@@ -172,6 +172,12 @@ pub enum SqlError {
         /// What is not supported.
         message: String,
     },
+    /// The planner could not do its work, through no fault of the expression's meaning.
+    #[error("the expression could not be compiled: {message}; write it in another way")]
+    NotCompiled {
+        /// What happened.
+        message: String,
+    },
     /// A part that reads no column fails whenever it is computed.
     #[error("`{part}` fails for every row: {message}")]
     ConstantFails {

@@ -7,6 +7,7 @@
 //! around the evaluation alone and nowhere else: nothing of ours runs inside, an expression keeps no
 //! state between evaluations, and what was half computed is dropped.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
@@ -22,14 +23,19 @@ pub(super) fn evaluate_guarded(
     match catch_unwind(AssertUnwindSafe(|| expression.evaluate(batch))) {
         Ok(result) => result,
         Err(payload) => {
-            let reason = payload
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| payload.downcast_ref::<&str>().copied())
-                .unwrap_or("no reason given");
+            let reason = panic_message(payload.as_ref());
             Err(internal_datafusion_err!(
                 "the evaluation panicked: {reason}"
             ))
         }
     }
+}
+
+/// What a panic said.
+pub(super) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("it gave no reason")
 }

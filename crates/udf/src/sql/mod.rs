@@ -16,6 +16,7 @@ mod error;
 mod filter;
 mod function;
 mod guard;
+mod large_stack;
 mod lazy_coalesce;
 mod lazy_logic;
 mod limits;

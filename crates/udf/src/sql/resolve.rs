@@ -277,12 +277,13 @@ fn settle_function(function: &mut Function) -> Result<(), SqlError> {
 fn doubling_construct(node: &Expr) -> Option<(String, usize)> {
     match node {
         Expr::Between { .. } => Some(("BETWEEN".to_owned(), 1)),
+        Expr::Map(_) => Some(("MAP".to_owned(), 1)),
         // The list stands up to seven times in what it is rewritten to.
         Expr::AnyOp { .. } => Some(("ANY".to_owned(), limits::DOUBLINGS / 2)),
         Expr::AllOp { .. } => Some(("ALL".to_owned(), limits::DOUBLINGS / 2)),
         Expr::Function(function) => {
             let name = function.name.to_string();
-            (name == "map" || is_higher_order(&name)).then_some((name, 1))
+            (name == "map" || name == "make_map" || is_higher_order(&name)).then_some((name, 1))
         }
         _ => None,
     }

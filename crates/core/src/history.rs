@@ -1,0 +1,357 @@
+//! What other writers did to a table, and how state follows rows that moved.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::coverage::{CoverageRecord, RowErrors, Run};
+use crate::format::Stored;
+use crate::ids::{BindingId, FieldId, FragmentId};
+use crate::rows::RowSet;
+use crate::state::Identities;
+
+/// What one version did, as far as it can concern a computed column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The version that it made.
+    pub version: u64,
+    /// What it did.
+    pub kind: ChangeKind,
+}
+
+/// Kinds of changes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChangeKind {
+    /// Rows were rewritten unchanged into other fragments: a compaction.
+    Rewrite {
+        /// Old fragments and what replaced them, in order.
+        groups: Vec<(Vec<FragmentId>, Vec<FragmentId>)>,
+    },
+    /// Rows got other values.
+    Update(Update),
+    /// Column files were replaced.
+    Replacement {
+        /// Fragments.
+        fragments: Vec<FragmentId>,
+        /// Fields in the new files.
+        fields: Vec<FieldId>,
+        /// Column whose work was published, if it was one of ours.
+        binding: Option<BindingId>,
+    },
+    /// Nothing that moves rows or changes values in place.
+    Other,
+    /// The version is gone or cannot be read.
+    Lost,
+}
+
+/// An update or upsert.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// Whether columns were patched in place; otherwise rows moved into new fragments.
+    pub in_place: bool,
+    /// Fields that were set; `None` when the transaction does not say.
+    pub fields: Option<Vec<FieldId>>,
+    /// Fragments that lost rows or were patched.
+    pub touched: Vec<FragmentId>,
+    /// Fragments that vanished.
+    pub removed: Vec<FragmentId>,
+    /// Patched rows by fragment; empty when the transaction does not say.
+    pub offsets: BTreeMap<FragmentId, RowSet>,
+}
+
+/// A stretch of rows that moved together: `old` begins at the first offset, `new` at the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// First offset in the old fragment.
+    pub old: u32,
+    /// First offset in the new fragment.
+    pub new: u32,
+    /// Rows.
+    pub rows: u32,
+}
+
+/// The rows of a set at their new places.
+pub fn moved(rows: &RowSet, moves: &[Move]) -> RowSet {
+    let mut result = RowSet::new();
+    for stretch in moves {
+        let old = stretch.old..stretch.old.saturating_add(stretch.rows);
+        let part = rows.intersection(&RowSet::range(old));
+        for range in part.ranges() {
+            let start = range.start - stretch.old + stretch.new;
+            let end = range.end - stretch.old + stretch.new;
+            result.extend(&RowSet::range(start..end));
+        }
+    }
+    result
+}
+
+/// How the live rows of old fragments lie in new ones when they were concatenated in order.
+///
+/// `None` when the numbers of rows do not add up: the rewrite did something else.
+pub fn concatenation(
+    old: &[(FragmentId, RowSet)],
+    new: &[(FragmentId, u32)],
+) -> Option<BTreeMap<(FragmentId, FragmentId), Vec<Move>>> {
+    let live: u64 = old.iter().map(|(_, rows)| rows.len()).sum();
+    let capacity: u64 = new.iter().map(|(_, rows)| u64::from(*rows)).sum();
+    if live != capacity {
+        return None;
+    }
+    let mut moves = BTreeMap::<_, Vec<Move>>::new();
+    let mut targets = new.iter().copied().filter(|(_, rows)| *rows > 0);
+    let mut target = targets.next();
+    let mut filled = 0;
+    for (fragment, rows) in old {
+        for mut range in rows.ranges() {
+            while !range.is_empty() {
+                let (new_fragment, capacity) = target?;
+                let taken = (range.end - range.start).min(capacity - filled);
+                let stretch = Move {
+                    old: range.start,
+                    new: filled,
+                    rows: taken,
+                };
+                moves
+                    .entry((*fragment, new_fragment))
+                    .or_default()
+                    .push(stretch);
+                range.start += taken;
+                filled += taken;
+                if filled == capacity {
+                    target = targets.next();
+                    filled = 0;
+                }
+            }
+        }
+    }
+    Some(moves)
+}
+
+/// How rows moved, found by their stable ids; rows without counterpart are left out.
+pub fn by_row_ids(old: &[u64], new: &[u64]) -> Vec<Move> {
+    let places: std::collections::HashMap<u64, u32> = old.iter().copied().zip(0_u32..).collect();
+    let mut moves: Vec<Move> = vec![];
+    for (id, new_offset) in new.iter().zip(0_u32..) {
+        let Some(old_offset) = places.get(id).copied() else {
+            continue;
+        };
+        match moves.last_mut() {
+            Some(last)
+                if last.old + last.rows == old_offset && last.new + last.rows == new_offset =>
+            {
+                last.rows += 1
+            }
+            _ => moves.push(Move {
+                old: old_offset,
+                new: new_offset,
+                rows: 1,
+            }),
+        }
+    }
+    moves
+}
+
+/// The state of rows on their way from old fragments into a new one.
+#[derive(Debug, Clone)]
+pub struct Carried {
+    record: CoverageRecord,
+    now: Identities,
+    filter_known: bool,
+}
+
+impl Carried {
+    /// Nothing known yet of a fragment.
+    pub fn new(
+        binding: &BindingId,
+        fragment: FragmentId,
+        physical_rows: u32,
+        now: Identities,
+    ) -> Self {
+        let record = CoverageRecord {
+            version: CoverageRecord::VERSION,
+            binding: binding.clone(),
+            fragment,
+            physical_rows,
+            file: None,
+            in_id: now.in_id,
+            elig_id: now.elig_id,
+            out: now.out,
+            runs: vec![],
+            filtered: RowSet::new(),
+            errors: vec![],
+        };
+        Self {
+            record,
+            now,
+            filter_known: true,
+        }
+    }
+
+    /// Adds rows that moved from a fragment whose state is known.
+    ///
+    /// `changed` are rows, by new offset, that may have got other inputs: what was computed for them
+    /// stays known, under the inputs that it was computed from, and so is stale.
+    pub fn add(
+        &mut self,
+        old: &CoverageRecord,
+        then: &Identities,
+        moves: &[Move],
+        changed: &RowSet,
+    ) {
+        let mut runs = vec![];
+        for run in &old.runs {
+            let rows = moved(&run.rows, moves);
+            let was_present = run.in_id == then.in_id;
+            let kept = rows.difference(changed);
+            let stale = rows.intersection(changed);
+            let kept_in_id = if was_present {
+                self.now.in_id
+            } else {
+                run.in_id
+            };
+            runs.push(Run {
+                rows: kept,
+                in_id: kept_in_id,
+                ..run.clone()
+            });
+            runs.push(Run {
+                rows: stale,
+                ..run.clone()
+            });
+        }
+        let errors = old
+            .errors
+            .iter()
+            .map(|errors| RowErrors {
+                rows: moved(&errors.rows, moves),
+                ..errors.clone()
+            })
+            .collect();
+        self.record.lay_over(runs, errors);
+        self.record.filtered.extend(&moved(&old.filtered, moves));
+        self.filter_known &= old.elig_id == then.elig_id;
+    }
+
+    /// Says that some rows were selected by the filter on other values than they have now.
+    pub fn forget_filter(&mut self) {
+        self.filter_known = false;
+    }
+
+    /// Lays runs over what was carried, such as values that somebody supplied.
+    pub fn lay_over(&mut self, runs: Vec<Run>) {
+        self.record.lay_over(runs, vec![]);
+    }
+
+    /// Takes what is known of some rows back: they are unassigned.
+    pub fn forget(&mut self, rows: &RowSet) {
+        for run in &mut self.record.runs {
+            run.rows.remove(rows);
+        }
+        for errors in &mut self.record.errors {
+            errors.rows.remove(rows);
+        }
+        self.record.runs.retain(|run| !run.rows.is_empty());
+        self.record.errors.retain(|errors| !errors.rows.is_empty());
+    }
+
+    /// The record of the new fragment; its `elig_id` is none when the filter must be asked again.
+    pub fn into_record(mut self) -> CoverageRecord {
+        if !self.filter_known {
+            self.record.elig_id = None;
+            self.record.filtered = RowSet::new();
+        }
+        self.record
+    }
+}
+
+/// Rows whose value was ordered by different ledger entries in two records of one fragment.
+pub fn rows_that_differ(
+    before: Option<&CoverageRecord>,
+    after: Option<&CoverageRecord>,
+    physical_rows: u32,
+) -> RowSet {
+    let mut same = RowSet::new();
+    let (Some(before), Some(after)) = (before, after) else {
+        return RowSet::full(physical_rows);
+    };
+    for run in &before.runs {
+        for other in &after.runs {
+            if run.ledger == other.ledger
+                && run.outcome == other.outcome
+                && run.generation == other.generation
+            {
+                same.extend(&run.rows.intersection(&other.rows));
+            }
+        }
+    }
+    // Rows of which neither record speaks were not touched between the two.
+    let silent =
+        RowSet::full(physical_rows).difference(&before.assigned().union(&after.assigned()));
+    RowSet::full(physical_rows).difference(&same.union(&silent))
+}
+
+/// The whole fragment as one stretch that stays in place.
+pub fn in_place(physical_rows: u32) -> Vec<Move> {
+    let Range { start, end } = 0..physical_rows;
+    vec![Move {
+        old: start,
+        new: start,
+        rows: end,
+    }]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn concatenation_places_each_live_row_once_and_in_order(
+            old in prop::collection::vec(prop::collection::vec(0_u32..200, 0..60), 1..5),
+            cut in prop::collection::vec(1_u32..50, 0..4),
+        ) {
+            let old: Vec<(FragmentId, RowSet)> =
+                (0..).zip(old.into_iter().map(|rows| rows.into_iter().collect())).collect();
+            let mut left = u32::try_from(old.iter().map(|(_, rows): &(_, RowSet)| rows.len()).sum::<u64>()).expect("few");
+            let mut new = vec![];
+            for (id, size) in (100..).zip(cut) {
+                let size = size.min(left);
+                new.push((id, size));
+                left -= size;
+            }
+            new.push((999, left));
+            let moves = concatenation(&old, &new).expect("adds up");
+            let mut expected = old.iter().flat_map(|(id, rows)| rows.iter().map(move |offset| (*id, offset)));
+            for (id, rows) in &new {
+                for offset in 0..*rows {
+                    let (old_id, old_offset) = expected.next().expect("one for each");
+                    let stretches = moves.get(&(old_id, *id)).expect("moved there");
+                    let back = stretches.iter().find(|stretch| (stretch.new..stretch.new + stretch.rows).contains(&offset));
+                    prop_assert_eq!(back.map(|stretch| offset - stretch.new + stretch.old), Some(old_offset));
+                }
+            }
+        }
+
+        #[test]
+        fn row_ids_find_each_row_that_is_still_there(
+            old in prop::collection::btree_set(0_u64..300, 0..80),
+            keep in prop::collection::vec(any::<bool>(), 80),
+            shift in 0_usize..5,
+        ) {
+            let old: Vec<u64> = old.into_iter().collect();
+            let mut new: Vec<u64> = old.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(id, _)| *id).collect();
+            new.splice(0..0, (0..shift as u64).map(|extra| 1_000 + extra));
+            let moves = by_row_ids(&old, &new);
+            let all: RowSet = (0..u32::try_from(old.len()).expect("few")).collect();
+            let moved_rows = moved(&all, &moves);
+            let expected: RowSet = (0_u32..).zip(&new).filter(|(_, id)| **id < 1_000).map(|(offset, _)| offset).collect();
+            prop_assert_eq!(moved_rows, expected);
+        }
+    }
+
+    #[test]
+    fn rows_that_do_not_add_up_are_not_mapped() {
+        assert_eq!(concatenation(&[(1, RowSet::full(3))], &[(2, 4)]), None);
+    }
+}
