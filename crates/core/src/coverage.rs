@@ -127,22 +127,11 @@ impl CoverageRecord {
             return;
         }
         let same_origin = |other: &&mut Run| {
-            let Run {
-                rows: _,
-                outcome,
-                generation,
-                in_id,
-                ledger,
-                job,
-            } = other;
-            (*outcome, &*generation, *in_id, *ledger, &*job)
-                == (
-                    run.outcome,
-                    &run.generation,
-                    run.in_id,
-                    run.ledger,
-                    &run.job,
-                )
+            other.outcome == run.outcome
+                && other.generation == run.generation
+                && other.in_id == run.in_id
+                && other.ledger == run.ledger
+                && other.job == run.job
         };
         match self.runs.iter_mut().find(same_origin) {
             Some(other) => other.rows.extend(&run.rows),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lance::Dataset;
 use lance_backfill_core::table::{DeletionView, FieldView, FileView, FragmentView, TableView};
-use lance_backfill_core::types::type_name;
+use lance_backfill_core::types::column_type_name;
 use lance_core::datatypes::Field as LanceField;
 use lance_table::feature_flags::FLAG_FRAGMENT_REUSE_INDEX;
 use lance_table::format::{DataFile, Fragment};
@@ -38,7 +38,7 @@ fn field(field: &LanceField) -> FieldView {
     FieldView {
         id: field.id,
         name: field.name.clone(),
-        data_type: type_name(&field.data_type()),
+        data_type: column_type_name(&field.data_type()),
         nullable: field.nullable,
         metadata: sorted(&field.metadata),
         tree_ids,

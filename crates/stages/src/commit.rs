@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use lance_backfill_core::checkpoint::StagedColumnFile;
 use lance_backfill_core::commit::{Decision, DropReason, Finished, decide};
 use lance_backfill_core::coverage::CoverageRecord;
@@ -15,6 +16,9 @@ use crate::survey::Survey;
 
 /// Transaction property that names the column whose work a version published.
 pub const BINDING_PROPERTY: &str = "backfill.binding";
+
+/// Records written at once.
+const RECORDS_AT_ONCE: usize = 16;
 
 /// What a commit did.
 #[derive(Debug, Default)]
@@ -72,9 +76,13 @@ pub async fn commit(
             }
         }
     }
-    for record in records {
-        column.store.create_record(record).await?;
-    }
+    let written = records
+        .into_iter()
+        .map(|record| column.store.create_record(record));
+    stream::iter(written)
+        .buffer_unordered(RECORDS_AT_ONCE)
+        .try_collect::<Vec<()>>()
+        .await?;
     if files.is_empty() {
         return Ok(report);
     }

@@ -13,6 +13,10 @@ use datafusion::physical_expr::PhysicalExpr;
 ///
 /// DataFusion's `map` panics when its keys are constant and its values are not; as arrays they may
 /// differ.
+#[expect(
+    clippy::derived_hash_with_manual_eq,
+    reason = "the equality below is the one that a derive would give"
+)]
 #[derive(Debug, Eq, Hash)]
 pub(super) struct AsArray {
     operand: Arc<dyn PhysicalExpr>,

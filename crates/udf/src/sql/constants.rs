@@ -13,8 +13,10 @@ use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, ColumnarValue, Expr, Operator};
 
 use super::checked::{COALESCE, physical_expression};
-use super::error::{EvaluateError, SqlError};
+use super::error::SqlError;
+use super::evaluate_error::EvaluateError;
 use super::guard::evaluate_guarded;
+use super::wording::one_line;
 
 /// `expression` with every constant part that can be computed replaced by its value.
 pub(super) fn fold_constants(expression: Expr) -> Result<Expr, SqlError> {
@@ -69,7 +71,7 @@ fn check_eager_constants(node: &Expr) -> Result<(), SqlError> {
         return match constant_value(node) {
             Ok(_) => Ok(()),
             Err(error) => Err(SqlError::ConstantFails {
-                part: super::error::one_line(&node.human_display().to_string()),
+                part: one_line(&node.human_display().to_string()),
                 message: EvaluateError::from(&error).message,
             }),
         };

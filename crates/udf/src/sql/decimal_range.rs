@@ -13,6 +13,10 @@ use datafusion::physical_expr::PhysicalExpr;
 
 /// The value of its operand, or an overflow if a value has more digits than the type's precision:
 /// the arithmetic of Arrow only fails when the integer that holds the digits overflows.
+#[expect(
+    clippy::derived_hash_with_manual_eq,
+    reason = "the equality below is the one that a derive would give"
+)]
 #[derive(Debug, Eq, Hash)]
 pub(super) struct DecimalRange {
     operand: Arc<dyn PhysicalExpr>,

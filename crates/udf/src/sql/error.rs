@@ -1,14 +1,11 @@
-//! What goes wrong when an expression is compiled or evaluated.
+//! What goes wrong when an expression is compiled.
 //!
 //! Every message is one line that says what is wrong and what to do about it.
 
-use std::fmt::Write as _;
-
-use arrow_schema::{ArrowError, DataType};
+use arrow_schema::DataType;
 use datafusion::common::{DataFusionError, SchemaError};
 
-/// The most characters of a foreign message that one of ours repeats.
-const MESSAGE_CHARACTERS: usize = 300;
+use super::wording::{listed, mentions_types, message_of, names};
 
 /// Why an expression was refused when it was compiled.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -253,132 +250,5 @@ impl SqlError {
                 advice: other.to_string(),
             },
         }
-    }
-}
-
-/// Why a compiled expression has no value for some row of a batch.
-///
-/// The batch as a whole has no result then; evaluate its halves to find the rows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct EvaluateError {
-    /// One stable word: `overflow`, `divide_by_zero`, `cast`, `parse`, `compute`, `execution` or
-    /// `internal` for values, `missing_input` or `input_type` for a batch that does
-    /// not fit the compiled expression.
-    pub kind: String,
-    /// What happened, in one line of at most about 300 characters. It holds no data of the row but
-    /// the operands that Arrow names.
-    pub message: String,
-}
-
-impl EvaluateError {
-    /// An error of one kind.
-    pub(super) fn new(kind: &str, message: &str) -> Self {
-        Self {
-            kind: kind.to_owned(),
-            message: one_line(message),
-        }
-    }
-}
-
-impl From<&DataFusionError> for EvaluateError {
-    fn from(error: &DataFusionError) -> Self {
-        let root = error.find_root();
-        match root {
-            DataFusionError::ArrowError(arrow, _) => Self::from(arrow.as_ref()),
-            DataFusionError::Execution(message) => Self::new("execution", message),
-            DataFusionError::Internal(_) => Self::new("internal", &message_of(root)),
-            _ => Self::new("execution", &message_of(root)),
-        }
-    }
-}
-
-impl From<&ArrowError> for EvaluateError {
-    fn from(error: &ArrowError) -> Self {
-        match error {
-            ArrowError::ArithmeticOverflow(message) => Self::new("overflow", message),
-            ArrowError::DivideByZero => Self::new("divide_by_zero", "division by zero"),
-            ArrowError::CastError(message) => Self::new("cast", message),
-            ArrowError::ParseError(message) => Self::new("parse", message),
-            ArrowError::ComputeError(message) => Self::new("compute", message),
-            // The kernels report digits that do not fit a decimal, and bytes that are no text, as
-            // invalid arguments.
-            ArrowError::InvalidArgumentError(message) if message.contains("Decimal") => {
-                Self::new("overflow", message)
-            }
-            ArrowError::InvalidArgumentError(message) if message.contains("UTF-8") => {
-                Self::new("cast", message)
-            }
-            ArrowError::InvalidArgumentError(message) => Self::new("compute", message),
-            ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
-                Some(inner) => Self::from(inner),
-                None => Self::new("execution", &inner.to_string()),
-            },
-            other => Self::new("execution", &other.to_string()),
-        }
-    }
-}
-
-/// The message of a planner's error without its prefix, in one line.
-fn message_of(error: &DataFusionError) -> String {
-    let message = match error {
-        DataFusionError::Plan(message)
-        | DataFusionError::Execution(message)
-        | DataFusionError::NotImplemented(message) => message.clone(),
-        DataFusionError::Internal(message) => {
-            // The rest of the internal message asks to report a bug of DataFusion.
-            message.lines().next().unwrap_or_default().to_owned()
-        }
-        other => other.strip_backtrace(),
-    };
-    // Some messages end with a dump of the syntax tree, spans and all.
-    let readable = match message.split_once('{') {
-        Some((start, dump)) if dump.contains("Span(") => start.trim_end(),
-        _ => &message,
-    };
-    one_line(readable)
-}
-
-/// Whether a planner's message is about the types of arguments.
-fn mentions_types(message: &str) -> bool {
-    let message = message.to_lowercase();
-    ["coerc", "type", "argument", "signature", "cast", "expects"]
-        .iter()
-        .any(|word| message.contains(word))
-}
-
-/// `text` in one line of bounded length.
-pub(super) fn one_line(text: &str) -> String {
-    let mut line = String::new();
-    for (index, word) in text.split_whitespace().enumerate() {
-        let separator = if index == 0 { "" } else { " " };
-        // Writing to a string does not fail.
-        let _ = write!(line, "{separator}{word}");
-        if line.len() > 8 * MESSAGE_CHARACTERS {
-            break;
-        }
-    }
-    if line.chars().count() > MESSAGE_CHARACTERS {
-        line = line.chars().take(MESSAGE_CHARACTERS - 1).collect();
-        line.push('…');
-    }
-    line
-}
-
-/// `names` for a message, each in backquotes.
-fn names(names: &[String]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-/// The end of a message that names candidates, empty without one.
-fn listed(introduction: &str, candidates: &[String]) -> String {
-    if candidates.is_empty() {
-        String::new()
-    } else {
-        format!("; {introduction} {}", names(candidates))
     }
 }

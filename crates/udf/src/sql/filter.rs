@@ -8,7 +8,8 @@ use arrow_schema::Schema;
 use arrow_select::filter::prep_null_mask_filter;
 
 use super::compile::{Purpose, compile};
-use super::error::{EvaluateError, SqlError};
+use super::error::SqlError;
+use super::evaluate_error::EvaluateError;
 use super::program::Program;
 
 /// A compiled boolean SQL expression over the columns of one row.

@@ -6,7 +6,8 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
 
 use super::compile::{Purpose, compile};
-use super::error::{EvaluateError, SqlError};
+use super::error::SqlError;
+use super::evaluate_error::EvaluateError;
 use super::program::Program;
 
 /// A compiled SQL expression over the columns of one row.

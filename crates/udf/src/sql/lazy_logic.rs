@@ -20,6 +20,10 @@ pub(super) enum Logic {
 
 /// `left AND right` or `left OR right` in three-valued logic. The right side is evaluated for no row
 /// that the left side decides, so that it cannot fail for one.
+#[expect(
+    clippy::derived_hash_with_manual_eq,
+    reason = "the equality below is the one that a derive would give"
+)]
 #[derive(Debug, Eq, Hash)]
 pub(super) struct LazyLogic {
     left: Arc<dyn PhysicalExpr>,

@@ -13,7 +13,7 @@ use super::error::SqlError;
 /// The most bytes an expression may have.
 pub(super) const LENGTH: usize = 64 * 1024;
 /// The most levels an expression may nest, where each operator of a chain is a level.
-pub(super) const DEPTH: usize = 400;
+pub(super) const DEPTH: usize = 300;
 /// The most levels that constructs may nest in each other whose operands DataFusion plans or
 /// evaluates more than once: BETWEEN, maps and functions of lambdas, each a level, and ANY and ALL,
 /// each four.

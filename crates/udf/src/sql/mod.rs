@@ -6,6 +6,7 @@
 //! depend on a row, `checked` makes arithmetic fail instead of wrapping, and `program` runs it.
 
 mod as_array;
+mod calls;
 mod canonical;
 mod checked;
 mod compile;
@@ -13,6 +14,7 @@ mod constants;
 mod decimal_range;
 mod dialect;
 mod error;
+mod evaluate_error;
 mod filter;
 mod function;
 mod guard;
@@ -28,8 +30,10 @@ mod resolve;
 mod session;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 pub(crate) use compile::type_of_cast;
-pub use error::{EvaluateError, SqlError};
+pub use error::SqlError;
+pub use evaluate_error::EvaluateError;
 pub use filter::SqlFilter;
 pub use function::SqlFunction;

@@ -5,8 +5,9 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::dialect::ExpressionDialect;
-use super::error::{SqlError, one_line};
+use super::error::SqlError;
 use super::limits;
+use super::wording::one_line;
 
 /// The one expression that `text` holds, in bounded time and depth.
 pub(super) fn parse_expression(text: &str) -> Result<Expr, SqlError> {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::cast::AsArray;
+use arrow_array::{
+    Array, ArrayRef, GenericBinaryArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
+};
 use arrow_cast::CastOptions;
 use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::error::EvaluateError;
+use super::evaluate_error::EvaluateError;
 use super::guard::evaluate_guarded;
 
 /// What a [`super::SqlFunction`] and a [`super::SqlFilter`] share.
@@ -74,7 +77,7 @@ impl Program {
         };
         let column = batch.column(found);
         if column.data_type() == field.data_type() {
-            return Ok(Arc::clone(column));
+            return Ok(without_neighbours(column));
         }
         if loosened(column.data_type()) != *field.data_type() {
             return Err(EvaluateError::new(
@@ -90,6 +93,32 @@ impl Program {
         }
         // Only the nullability or the metadata of nested fields differs.
         converted(column, field.data_type())
+    }
+}
+
+/// `column` without the bytes of the rows around it, if it is a slice of binary values.
+///
+/// Arrow checks those too when it casts binary values to text, and would fail for a row because of
+/// its neighbour.
+fn without_neighbours(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Binary => compacted::<i32>(column),
+        DataType::LargeBinary => compacted::<i64>(column),
+        _ => Arc::clone(column),
+    }
+}
+
+fn compacted<O: OffsetSizeTrait>(column: &ArrayRef) -> ArrayRef {
+    let values = column.as_binary::<O>();
+    let offsets = values.value_offsets();
+    let used = match (offsets.first(), offsets.last()) {
+        (Some(first), Some(last)) => last.as_usize() - first.as_usize(),
+        _ => 0,
+    };
+    if used == values.value_data().len() {
+        Arc::clone(column)
+    } else {
+        Arc::new(values.iter().collect::<GenericBinaryArray<O>>())
     }
 }
 

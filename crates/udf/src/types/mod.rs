@@ -2,6 +2,7 @@
 
 mod name;
 mod parse;
+mod reader;
 mod storable;
 #[cfg(test)]
 mod tests;

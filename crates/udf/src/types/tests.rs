@@ -93,6 +93,7 @@ fn sql_lance_and_arrow_names_are_read() {
 fn what_is_no_type_is_refused_with_its_text() {
     let deep = "list<".repeat(10_000);
     let long = "x".repeat(1 << 20);
+    let dimensions = format!("FLOAT{}", "[]".repeat(100));
     for text in [
         "",
         "  ",
@@ -115,6 +116,7 @@ fn what_is_no_type_is_refused_with_its_text() {
         "struct<\"a: int32>",
         "\0",
         &deep,
+        &dimensions,
         &long,
     ] {
         let error = parse_type(text).expect_err(text);

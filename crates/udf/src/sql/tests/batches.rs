@@ -81,6 +81,15 @@ fn nullability_may_differ_from_the_compiled_schema() {
 }
 
 #[test]
+fn a_row_does_not_fail_because_of_its_neighbours() {
+    // Row 3 holds bytes that are no text.
+    let function = compiled("CAST(bytes AS VARCHAR)");
+    assert_eq!(super::values_of(&function, 0..3), ["ab", "", ""]);
+    assert_eq!(super::values_of(&function, 2..3), [""]);
+    assert_eq!(super::row_error("CAST(bytes AS VARCHAR)", 3).kind, "cast");
+}
+
+#[test]
 fn a_batch_without_rows_gives_no_values() {
     let empty = table().slice(0, 0);
     for expression in [

@@ -3,7 +3,7 @@
 mod arithmetic;
 mod batches;
 mod canonical;
-mod hunt;
+mod functions;
 mod language;
 mod laziness;
 mod limits;

@@ -1,5 +1,7 @@
 //! What a batch costs beyond its arithmetic.
 
+#![expect(clippy::disallowed_methods, reason = "these tests measure real time")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
