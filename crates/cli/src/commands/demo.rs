@@ -1,26 +1,19 @@
 //! `demo`: the whole way on real data, through the same calls as the other commands.
 
 mod flights;
+mod place;
 mod show;
+mod step;
 
-use std::path::{Path, PathBuf};
-use std::time::Instant;
-
-use lance_backfill_embedded::Engine;
-use lance_backfill_embedded::catalog::Catalog;
-use lance_backfill_embedded::declare::Request;
 use lance_backfill_lance::{LanceTable, OpenOptions};
-use lance_backfill_ports::{Error, ErrorKind, Result};
+use lance_backfill_ports::{Error, Result};
 use serde::Serialize;
-use tempfile::TempDir;
 
-use super::column::{self, Altered};
+use self::place::Place;
+use self::step::{Step, Told, alter, declare, duration, now, refresh, since_ms};
+use super::column::Altered;
 use super::failures::{self, Failures};
-use super::refresh::{self, Refreshed};
-use crate::args::{
-    AlterArguments, ColumnArguments, DemoArguments, OnChangeArgument, PolicyArguments,
-    ProcessArguments,
-};
+use crate::args::{DemoArguments, OnChangeArgument, ProcessArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
 
@@ -81,16 +74,6 @@ struct Demo {
     failures: Failures,
     altered: Vec<Altered>,
     elapsed_ms: u64,
-}
-
-/// A change of the table or of a definition, and the refresh after it.
-#[derive(Serialize)]
-struct Step {
-    step: String,
-    rows_appended: u64,
-    rows_deleted: u64,
-    refresh_ms: u64,
-    refresh: Refreshed,
 }
 
 pub(super) async fn run(
@@ -223,81 +206,6 @@ async fn tell(uri: &str, process: &ProcessArguments, told: &mut Told) -> Result<
     })
 }
 
-async fn declare(
-    engine: &Engine,
-    column: &str,
-    expression: &str,
-    filter: Option<&str>,
-    told: &Told,
-) -> Result<()> {
-    let request = Request {
-        column: column.to_owned(),
-        sql: expression.to_owned(),
-        filter: filter.map(str::to_owned),
-        ..Request::default()
-    };
-    engine.declare(&request).await?;
-    let mut options = vec![("--sql", expression)];
-    options.extend(filter.map(|filter| ("--where", filter)));
-    told.line(&show::command(&["column add", TABLE, column], &options));
-    Ok(())
-}
-
-async fn refresh(
-    engine: &Engine,
-    step: &str,
-    rows_appended: u64,
-    rows_deleted: u64,
-    told: &Told,
-) -> Result<Step> {
-    let started = now();
-    let catalog = Catalog::read(engine.latest().await?.view())?;
-    let refreshed = refresh::refresh(engine, &refresh::unattended(&catalog)).await?;
-    let refresh_ms = since_ms(started);
-    let command = show::command(&["refresh", TABLE], &[]);
-    told.line(&format!("{command}    # took {}", duration(refresh_ms)));
-    told.line(&show::refreshed(&refreshed));
-    Ok(Step {
-        step: step.to_owned(),
-        rows_appended,
-        rows_deleted,
-        refresh_ms,
-        refresh: refreshed,
-    })
-}
-
-async fn alter(
-    engine: &Engine,
-    column: &str,
-    expression: &str,
-    on_change: OnChangeArgument,
-    told: &Told,
-) -> Result<Altered> {
-    let arguments = AlterArguments {
-        target: ColumnArguments {
-            table: engine.uri().to_owned(),
-            column: column.to_owned(),
-        },
-        sql: Some(expression.to_owned()),
-        filter: None,
-        no_filter: false,
-        on_change,
-        policy: PolicyArguments {
-            on_error: None,
-            max_failed_rows: None,
-            max_failed_fraction: None,
-        },
-    };
-    let mut options = vec![("--sql", expression)];
-    if on_change == OnChangeArgument::RecomputeAll {
-        options.push(("--on-change", "recompute_all"));
-    }
-    told.line(&show::command(&["column alter", TABLE, column], &options));
-    let altered = column::change(engine, &arguments).await?;
-    told.line(&column::altered_text(&altered));
-    Ok(altered)
-}
-
 fn ending(uri: &str, demo: &Demo) -> String {
     let kept = if demo.kept {
         format!(
@@ -319,76 +227,4 @@ fn ending(uri: &str, demo: &Demo) -> String {
         demo.steps.len(),
         duration(demo.elapsed_ms),
     )
-}
-
-/// The folder of the table: removed at the end, or the user's.
-enum Place {
-    Temporary(TempDir),
-    Kept(PathBuf),
-}
-
-impl Place {
-    fn new(keep: Option<&Path>) -> Result<Self> {
-        match keep {
-            None => TempDir::with_prefix("lance-backfill-demo-")
-                .map(Self::Temporary)
-                .map_err(|error| {
-                    Error::new(ErrorKind::Invalid, "cannot create a temporary folder: set TMPDIR to one that you can write, or give --keep FOLDER")
-                        .with_source(error)
-                }),
-            Some(folder) => match std::fs::create_dir(folder) {
-                Ok(()) => Ok(Self::Kept(folder.to_owned())),
-                Err(error) => Err(Error::invalid(format!(
-                    "cannot create folder '{}': --keep needs a new folder in one that exists",
-                    folder.display()
-                ))
-                .with_source(error)),
-            },
-        }
-    }
-
-    fn table(&self) -> PathBuf {
-        match self {
-            Self::Temporary(folder) => folder.path().join(TABLE),
-            Self::Kept(folder) => folder.join(TABLE),
-        }
-    }
-}
-
-/// What a person reads while the demo runs; nothing with `--json`.
-struct Told {
-    json: bool,
-    chapters: u32,
-}
-
-impl Told {
-    fn line(&self, text: &str) {
-        if !self.json {
-            output::part(text);
-        }
-    }
-
-    fn chapter(&mut self, title: &str) {
-        self.chapters += 1;
-        self.line(&format!("\n{}. {title}\n", self.chapters));
-    }
-}
-
-fn duration(elapsed_ms: u64) -> String {
-    match elapsed_ms {
-        0..1_000 => format!("{elapsed_ms} ms"),
-        _ => format!("{}.{} s", elapsed_ms / 1_000, elapsed_ms % 1_000 / 100),
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a demo reports how long its steps took; nothing is decided by it"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
-
-fn since_ms(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
