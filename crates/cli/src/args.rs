@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Status(TableArguments),
     /// List the rows that could not be computed, with their errors.
     Failures(ColumnArguments),
+    /// Show all of it on real data, in a table of its own.
+    Demo(DemoArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -207,6 +209,13 @@ pub(crate) struct RefreshArguments {
     /// Most rows of one batch: smaller batches lose less when the process is killed.
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) batch_rows: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Keep the table, in this new folder; without, it is removed at the end.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) keep: Option<PathBuf>,
 }
 
 impl ProcessArguments {

@@ -1,6 +1,7 @@
 //! One module per command.
 
 mod column;
+mod demo;
 mod failures;
 mod plan;
 mod refresh;
@@ -40,6 +41,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Refresh(command) => refresh::run(command, process, *json).await,
         Command::Status(command) => status::run(command, process, *json).await,
         Command::Failures(command) => failures::run(command, process, *json).await,
+        Command::Demo(command) => demo::run(command, process, *json).await,
     }
 }
 

@@ -28,6 +28,11 @@ pub(crate) fn result(json: bool, document: &impl Serialize, text: impl FnOnce() 
     }
 }
 
+/// Prints a part of a result that a person reads as it comes.
+pub(crate) fn part(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// Prints an error: a line on stderr and, for programs, a document on stdout.
 pub(crate) fn error(json: bool, line: &str) {
     if json {

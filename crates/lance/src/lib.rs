@@ -8,6 +8,7 @@ mod stage;
 mod state_store;
 mod table;
 mod view;
+mod write;
 
 pub use state_store::ObjectStateStore;
 pub use table::{LanceTable, OpenOptions};

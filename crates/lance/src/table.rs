@@ -99,6 +99,23 @@ impl LanceTable {
     pub async fn state_store(&self) -> Result<ObjectStateStore> {
         ObjectStateStore::beside(&self.newest.get().dataset).await
     }
+
+    /// The newest version, for writing.
+    pub(crate) async fn newest_dataset(&self, doing: &str) -> Result<Arc<Dataset>> {
+        let mut dataset = self.newest.get().dataset.as_ref().clone();
+        dataset
+            .checkout_latest()
+            .await
+            .map_err(|error| from_lance(error, doing))?;
+        Ok(Arc::new(dataset))
+    }
+
+    /// Remembers a version that this process wrote; returns its number.
+    pub(crate) fn remember(&self, dataset: Dataset) -> u64 {
+        let version = dataset.version_id();
+        self.newest.offer(dataset);
+        version
+    }
 }
 
 fn open_error(uri: &str, error: lance::Error) -> Error {

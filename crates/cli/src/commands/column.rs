@@ -149,7 +149,7 @@ async fn show(arguments: &ColumnArguments, process: &ProcessArguments, json: boo
 }
 
 #[derive(Serialize)]
-struct Altered {
+pub(super) struct Altered {
     #[serde(flatten)]
     shown: Shown,
     /// Rows that the next refresh computes under each choice.
@@ -159,6 +159,24 @@ struct Altered {
 }
 
 async fn alter(arguments: &AlterArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+    let engine = super::open(&arguments.target.table, process, None).await?;
+    let document = change(&engine, arguments).await?;
+    Ok(output::result(json, &document, || altered_text(&document)))
+}
+
+/// What a change makes stale, for a person.
+pub(super) fn altered_text(document: &Altered) -> String {
+    format!(
+        "changed '{}'\nrows that become stale: only_new {}, recompute_all {}; chosen: {}",
+        document.shown.column,
+        number(document.rows_stale_if_only_new),
+        number(document.rows_stale_if_recompute_all),
+        document.on_change
+    )
+}
+
+/// Stores a changed definition; nothing is computed.
+pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Result<Altered> {
     let AlterArguments {
         target,
         sql,
@@ -167,7 +185,6 @@ async fn alter(arguments: &AlterArguments, process: &ProcessArguments, json: boo
         on_change,
         policy: policy_arguments,
     } = arguments;
-    let engine = super::open(&target.table, process, None).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     let declared = catalog.expect(&target.column)?;
@@ -196,7 +213,7 @@ async fn alter(arguments: &AlterArguments, process: &ProcessArguments, json: boo
             "nothing to change: give --sql, --where, --no-filter or a policy option",
         ));
     }
-    let current = current_rows(&engine, &catalog, &target.column).await?;
+    let (current, failed) = computed_rows(engine, &catalog, &target.column).await?;
     let old = declared.definition.generation();
     let changed = edited.generation() != old;
     match on_change {
@@ -210,35 +227,27 @@ async fn alter(arguments: &AlterArguments, process: &ProcessArguments, json: boo
     edited.accepted_generations.remove(&own);
     engine.redefine(declared, &edited, version.view()).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
-    let document = Altered {
+    Ok(Altered {
         shown: shown(&target.table, catalog.expect(&target.column)?),
-        rows_stale_if_only_new: 0,
-        rows_stale_if_recompute_all: if changed { current } else { 0 },
+        rows_stale_if_only_new: if changed { failed } else { 0 },
+        rows_stale_if_recompute_all: if changed { current + failed } else { 0 },
         on_change: match on_change {
             OnChangeArgument::OnlyNew => "only_new",
             OnChangeArgument::RecomputeAll => "recompute_all",
         },
-    };
-    Ok(output::result(json, &document, || {
-        format!(
-            "changed '{}'; rows that become stale: only_new 0, recompute_all {}; chosen: {}",
-            document.shown.column,
-            number(document.rows_stale_if_recompute_all),
-            document.on_change
-        )
-    }))
+    })
 }
 
-/// Rows that have a computed value now.
-async fn current_rows(engine: &Engine, catalog: &Catalog, column: &str) -> Result<u64> {
+/// Rows that have a computed value now, and rows that failed: these get another try in any case.
+async fn computed_rows(engine: &Engine, catalog: &Catalog, column: &str) -> Result<(u64, u64)> {
     let version = engine.latest().await?;
     let found = super::status::survey_numbers(engine, &version, catalog, &|bound| {
         bound.output.name == column
     })
     .await?;
-    Ok(found
-        .get(column)
-        .map_or(0, |found| found.generations.values().sum()))
+    Ok(found.get(column).map_or((0, 0), |found| {
+        (found.generations.values().sum(), found.numbers.rows_failed)
+    }))
 }
 
 async fn set_auto(

@@ -1,5 +1,6 @@
 //! `failures`: the rows that could not be computed.
 
+use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
 use serde::Serialize;
@@ -12,20 +13,20 @@ use crate::output::{self, number};
 const MOST_SHOWN: usize = 50;
 
 #[derive(Serialize)]
-struct Failures {
+pub(super) struct Failures {
     table: String,
     column: String,
     version: u64,
     rows_failed: u64,
-    failures: Vec<Failure>,
+    pub(super) failures: Vec<Failure>,
 }
 
 #[derive(Serialize)]
-struct Failure {
-    fragment: u64,
-    offset: u32,
+pub(super) struct Failure {
+    pub(super) fragment: u64,
+    pub(super) offset: u32,
     kind: String,
-    message: String,
+    pub(super) message: String,
     attempts: u32,
 }
 
@@ -35,14 +36,17 @@ pub(super) async fn run(
     json: bool,
 ) -> Result<Exit> {
     let engine = super::open(&arguments.table, process, None).await?;
+    let report = find(&engine, &arguments.column).await?;
+    Ok(output::result(json, &report, || text(&report)))
+}
+
+/// The failed rows of a column at the newest version.
+pub(super) async fn find(engine: &Engine, column: &str) -> Result<Failures> {
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
-    catalog.expect(&arguments.column)?;
+    catalog.expect(column)?;
     let mut failures = vec![];
-    for record in engine
-        .failed_records(&version, &catalog, &arguments.column)
-        .await?
-    {
+    for record in engine.failed_records(&version, &catalog, column).await? {
         for errors in &record.errors {
             failures.extend(errors.rows.iter().map(|offset| Failure {
                 fragment: record.fragment,
@@ -53,14 +57,13 @@ pub(super) async fn run(
             }));
         }
     }
-    let report = Failures {
-        table: arguments.table.clone(),
-        column: arguments.column.clone(),
+    Ok(Failures {
+        table: engine.uri().to_owned(),
+        column: column.to_owned(),
         version: version.view().version,
         rows_failed: failures.len() as u64,
         failures,
-    };
-    Ok(output::result(json, &report, || text(&report)))
+    })
 }
 
 fn text(report: &Failures) -> String {

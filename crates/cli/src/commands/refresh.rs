@@ -1,5 +1,6 @@
 //! `refresh`: bring computed columns up to date once.
 
+use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_embedded::converge::{Converged, Stopped};
 use lance_backfill_ports::Result;
@@ -14,24 +15,25 @@ use crate::progress::Bar;
 /// Passes over all columns before we leave the rest to the next refresh: writers may never rest.
 const MOST_PASSES: usize = 3;
 
+/// What a refresh did, and what the columns hold after it.
 #[derive(Serialize)]
-struct Refreshed {
+pub(super) struct Refreshed {
     table: String,
     source_version: u64,
-    published_version: Option<u64>,
-    columns: Vec<RefreshedColumn>,
+    pub(super) published_version: Option<u64>,
+    pub(super) columns: Vec<RefreshedColumn>,
 }
 
 #[derive(Serialize)]
-struct RefreshedColumn {
-    column: String,
+pub(super) struct RefreshedColumn {
+    pub(super) column: String,
     #[serde(flatten)]
-    numbers: Numbers,
-    rows_assigned: u64,
+    pub(super) numbers: Numbers,
+    pub(super) rows_assigned: u64,
     batches: u64,
     bytes_written: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stopped: Option<String>,
+    pub(super) stopped: Option<String>,
 }
 
 pub(super) async fn run(
@@ -41,17 +43,29 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     let engine = super::open(&arguments.table, process, arguments.batch_rows).await?;
     let version = engine.latest().await?;
-    let source_version = version.view().version;
     let catalog = Catalog::read(version.view())?;
     let wanted: Vec<String> = match &arguments.column {
         Some(column) => vec![acting(&catalog, column)?],
-        None => catalog
-            .acting()
-            .filter(|bound| bound.definition.auto)
-            .map(|bound| bound.output.name.clone())
-            .collect(),
+        None => unattended(&catalog),
     };
     report_left_out(&catalog, arguments);
+    let report = refresh(&engine, &wanted).await?;
+    output::result(json, &report, || text(&report));
+    Ok(exit(&report))
+}
+
+/// The columns that a refresh without `--column` takes, dependencies first.
+pub(super) fn unattended(catalog: &Catalog) -> Vec<String> {
+    catalog
+        .acting()
+        .filter(|bound| bound.definition.auto)
+        .map(|bound| bound.output.name.clone())
+        .collect()
+}
+
+/// Brings columns, given in the order of their dependencies, up to date once.
+pub(super) async fn refresh(engine: &Engine, wanted: &[String]) -> Result<Refreshed> {
+    let source_version = engine.latest().await?.view().version;
     let bar = Bar::new();
     let mut done: Vec<(String, Converged)> = wanted
         .iter()
@@ -79,7 +93,7 @@ pub(super) async fn run(
     bar.finish();
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
-    let numbers = survey_numbers(&engine, &version, &catalog, &|bound| {
+    let numbers = survey_numbers(engine, &version, &catalog, &|bound| {
         wanted.contains(&bound.output.name)
     })
     .await?;
@@ -100,14 +114,12 @@ pub(super) async fn run(
     if columns.iter().all(|column| column.stopped.is_none()) {
         engine.rest();
     }
-    let report = Refreshed {
-        table: arguments.table.clone(),
+    Ok(Refreshed {
+        table: engine.uri().to_owned(),
         source_version,
         published_version: published,
         columns,
-    };
-    output::result(json, &report, || text(&report));
-    Ok(exit(&report))
+    })
 }
 
 fn acting(catalog: &Catalog, column: &str) -> Result<String> {
