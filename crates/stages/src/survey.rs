@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use lance_backfill_core::batch::Work;
-use lance_backfill_core::checkpoint::{CheckpointManifest, SliceOutput, SliceResult};
-use lance_backfill_core::commit::{Contribution, Finished, Present};
+use lance_backfill_core::checkpoint::{CheckpointManifest, StagedColumnFile};
+use lance_backfill_core::commit::{Finished, Present};
 use lance_backfill_core::coverage::{CoverageRecord, Outcome};
-use lance_backfill_core::identity::{Identity, Place, fingerprint};
+use lance_backfill_core::identity::{Place, fingerprint};
 use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
 use lance_backfill_core::invariant;
-use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
 use lance_backfill_core::plan::FragmentNeed;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::snapshot::{CoverageSnapshot, Entry, Head};
@@ -27,8 +26,13 @@ use crate::column::Column;
 use crate::column_store::{LoadedSnapshot, StoredEntry};
 use crate::history::{Historian, Told};
 
+mod happenings;
 pub(crate) mod look;
 
+use happenings::Happenings;
+
+/// Staged files looked for at once.
+const FILES_AT_ONCE: usize = 32;
 /// Fragments looked into at once.
 const FRAGMENTS_AT_ONCE: usize = 8;
 
@@ -191,6 +195,7 @@ pub async fn survey(
     } else {
         column.store.checkpoints(&batches).await?
     };
+    let mut happenings = Happenings::index(&ledger, &checkpoints, column);
     let view = version.view();
     let mut survey = Survey {
         version: view.version,
@@ -199,7 +204,7 @@ pub async fn survey(
         fragments: view.fragments.len() as u64,
         max_fragment: view.fragments.last().map(|fragment| fragment.id),
         unsettled: BTreeMap::new(),
-        open_work: open_work(&ledger, &checkpoints, column),
+        open_work: std::mem::take(&mut happenings.open_work),
         ledger,
         checkpoints,
         snapshot: snapshot.clone(),
@@ -287,7 +292,15 @@ pub async fn survey(
             place,
             record,
         };
-        survey.add(fragment, present, live, print, column, upstream)?;
+        survey.add(
+            fragment,
+            present,
+            live,
+            print,
+            column,
+            upstream,
+            &happenings,
+        )?;
     }
     survey.drop_missing(version.as_ref()).await?;
     invariant::counts_add_up(&survey.counts)
@@ -358,34 +371,6 @@ fn count_generations(
     }
 }
 
-/// Batches without checkpoint manifest whose generation still counts.
-fn open_work(
-    ledger: &[Arc<StoredEntry>],
-    checkpoints: &BTreeMap<BatchId, Arc<CheckpointManifest>>,
-    column: &Column,
-) -> Vec<OpenWork> {
-    ledger
-        .iter()
-        .filter(|stored| generation_counts(&stored.entry, column))
-        .flat_map(|stored| {
-            stored
-                .entry
-                .work()
-                .into_iter()
-                .map(|(batch, work)| (batch, work, stored.clone()))
-        })
-        .filter(|(batch, _, _)| !checkpoints.contains_key(batch))
-        .map(|(batch, work, entry)| OpenWork { batch, work, entry })
-        .collect()
-}
-
-fn generation_counts(entry: &LedgerEntry, column: &Column) -> bool {
-    match &entry.body {
-        EntryBody::Page(page) => page.generation == column.bound.generation,
-        EntryBody::Hold { .. } | EntryBody::Resume | EntryBody::Approval { .. } => false,
-    }
-}
-
 impl Survey {
     fn add(
         &mut self,
@@ -395,6 +380,7 @@ impl Survey {
         print: u64,
         column: &Column,
         upstream: &[(&Column, &Self)],
+        happenings: &Happenings,
     ) -> Result<()> {
         let bound = &column.bound;
         let filtered = present
@@ -438,7 +424,7 @@ impl Survey {
             present,
             state,
         };
-        self.add_finished(fragment.id, &mut unsettled, column);
+        happenings.apply(fragment.id, &mut unsettled);
         if unsettled.state.is_settled() && unsettled.finished.is_empty() {
             if let Some(entry) = entry {
                 self.newly_settled.insert(fragment.id, entry);
@@ -456,187 +442,45 @@ impl Survey {
     ///
     /// Lance's commit checks neither existence nor size, and would leave an unreadable column.
     async fn drop_missing(&mut self, version: &dyn TableVersion) -> Result<()> {
+        let staged: Vec<StagedColumnFile> = self
+            .unsettled
+            .values()
+            .flat_map(|unsettled| &unsettled.finished)
+            .filter_map(|finished| finished.file.clone())
+            .collect();
+        let missing: BTreeSet<String> = stream::iter(staged)
+            .map(|file| async move {
+                let there = version.staged_exists(&file).await?;
+                Ok::<_, Error>((!there).then_some(file.name))
+            })
+            .buffer_unordered(FILES_AT_ONCE)
+            .try_filter_map(|missing| async { Ok(missing) })
+            .try_collect()
+            .await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
         for unsettled in self.unsettled.values_mut() {
-            let mut kept = vec![];
-            for finished in std::mem::take(&mut unsettled.finished) {
-                let there = match &finished.file {
-                    Some(file) => version.staged_exists(file).await?,
-                    None => true,
-                };
-                if there {
-                    kept.push(finished);
-                } else {
+            let is_missing = |finished: &Finished| {
+                finished
+                    .file
+                    .as_ref()
+                    .is_some_and(|file| missing.contains(&file.name))
+            };
+            let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut unsettled.finished)
+                .into_iter()
+                .partition(is_missing);
+            unsettled.finished = kept;
+            for finished in gone {
+                unsettled.fold_open = false;
+                // The values of a fold's parts are still there; those of a straight slice are not.
+                if unsettled.parts.is_empty() {
                     for contribution in &finished.contributions {
                         unsettled.done.remove(&contribution.result.done());
                     }
-                    unsettled.fold_open = false;
                 }
             }
-            unsettled.finished = kept;
         }
         Ok(())
     }
-
-    /// Finds what the ledger's batches did and still do to a fragment.
-    fn add_finished(&self, fragment: FragmentId, unsettled: &mut Unsettled, column: &Column) {
-        let in_id = unsettled.present.identities.in_id;
-        let out = unsettled.present.identities.out;
-        let mut direct = vec![];
-        let mut folds = vec![];
-        for stored in &self.ledger {
-            if !generation_counts(&stored.entry, column) {
-                continue;
-            }
-            for (batch, work) in stored.entry.work() {
-                let checkpoint = self.checkpoints.get(&batch);
-                match (work, checkpoint) {
-                    (Work::Compute(spec), None) => {
-                        let slices = spec
-                            .slices
-                            .iter()
-                            .filter(|slice| slice.fragment == fragment && slice.in_id == in_id);
-                        slices.for_each(|slice| unsettled.open.extend(&slice.rows));
-                    }
-                    (Work::Compute(_), Some(checkpoint)) => {
-                        for result in checkpoint
-                            .slices
-                            .iter()
-                            .filter(|result| result.fragment == fragment)
-                        {
-                            let contribution = contribution(stored.entry.seq, checkpoint, result);
-                            self.sort_result(
-                                unsettled,
-                                &batch,
-                                contribution,
-                                in_id,
-                                out,
-                                &mut direct,
-                            );
-                        }
-                    }
-                    (Work::Fold(spec), checkpoint)
-                        if spec.fragment == fragment && spec.in_id == in_id && spec.out == out =>
-                    {
-                        folds.push((spec, checkpoint.cloned()));
-                    }
-                    (Work::Fold(_), _) => {}
-                }
-            }
-        }
-        for (spec, checkpoint) in folds {
-            let still_useful = spec.parts.iter().any(|part| unsettled.parts.contains(part));
-            match checkpoint {
-                None => unsettled.fold_open |= still_useful,
-                Some(checkpoint) if still_useful => {
-                    if let Some(finished) =
-                        self.finished_fold(fragment, &spec.parts, &checkpoint, in_id, out)
-                    {
-                        unsettled.fold_open = true;
-                        unsettled.finished.push(finished);
-                    }
-                }
-                Some(_) => {}
-            }
-        }
-        unsettled.finished.extend(direct);
-    }
-
-    fn sort_result(
-        &self,
-        unsettled: &mut Unsettled,
-        batch: &BatchId,
-        contribution: Contribution,
-        in_id: Identity,
-        out: Option<Identity>,
-        direct: &mut Vec<Finished>,
-    ) {
-        if contribution.result.in_id != in_id {
-            return;
-        }
-        let rows = contribution.result.done();
-        let useful = match &unsettled.present.record {
-            Some(record) => rows.difference(&published(record, contribution.ledger)),
-            None => rows,
-        };
-        if useful.is_empty() {
-            return;
-        }
-        let fragment = contribution.result.fragment;
-        unsettled.done.extend(&useful);
-        match &contribution.result.output {
-            SliceOutput::ColumnFile(file) if file.over == out => {
-                direct.push(Finished {
-                    fragment,
-                    file: Some(file.clone()),
-                    contributions: vec![contribution],
-                });
-            }
-            SliceOutput::Nothing => direct.push(Finished {
-                fragment,
-                file: None,
-                contributions: vec![contribution],
-            }),
-            SliceOutput::ColumnFile(_) | SliceOutput::Values(_) => {
-                unsettled.parts.push(batch.clone())
-            }
-            SliceOutput::Obsolete => {}
-        }
-    }
-
-    fn finished_fold(
-        &self,
-        fragment: FragmentId,
-        parts: &[BatchId],
-        fold: &CheckpointManifest,
-        in_id: Identity,
-        out: Option<Identity>,
-    ) -> Option<Finished> {
-        let file = fold.slices.iter().find_map(|result| match &result.output {
-            SliceOutput::ColumnFile(file) if file.over == out => Some(Some(file.clone())),
-            SliceOutput::Nothing => Some(None),
-            _ => None,
-        })?;
-        let contributions = parts
-            .iter()
-            .filter_map(|part| Some((part.seq, self.checkpoints.get(part)?)))
-            .flat_map(|(seq, checkpoint)| {
-                let results = checkpoint
-                    .slices
-                    .iter()
-                    .filter(|result| result.fragment == fragment && result.in_id == in_id);
-                results.map(move |result| contribution(seq, checkpoint, result))
-            })
-            .collect();
-        Some(Finished {
-            fragment,
-            file,
-            contributions,
-        })
-    }
-}
-
-fn contribution(
-    ledger: LedgerSeq,
-    checkpoint: &CheckpointManifest,
-    result: &SliceResult,
-) -> Contribution {
-    Contribution {
-        ledger,
-        job: checkpoint.job.clone(),
-        generation: checkpoint.generation.clone(),
-        result: result.clone(),
-    }
-}
-
-/// Rows of a record that were ordered by this ledger entry or a later one.
-fn published(record: &CoverageRecord, ledger: LedgerSeq) -> RowSet {
-    let mut rows = RowSet::new();
-    for run in record
-        .runs
-        .iter()
-        .filter(|run| run.generation.is_some() && run.ledger >= ledger)
-    {
-        rows.extend(&run.rows);
-    }
-    rows
 }

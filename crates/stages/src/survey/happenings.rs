@@ -1,0 +1,263 @@
+//! What the ledger's batches did and still do to each fragment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lance_backfill_core::batch::{FoldSpec, Work};
+use lance_backfill_core::checkpoint::{CheckpointManifest, SliceOutput, SliceResult};
+use lance_backfill_core::commit::{Contribution, Finished};
+use lance_backfill_core::coverage::CoverageRecord;
+use lance_backfill_core::identity::Identity;
+use lance_backfill_core::ids::{BatchId, FragmentId, LedgerSeq};
+use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
+use lance_backfill_core::rows::RowSet;
+
+use super::{OpenWork, Unsettled};
+use crate::column::Column;
+use crate::column_store::StoredEntry;
+
+type Checkpoints = BTreeMap<BatchId, Arc<CheckpointManifest>>;
+
+/// All work of the ledger that still counts, by fragment.
+pub(super) struct Happenings {
+    by_fragment: BTreeMap<FragmentId, Vec<Happening>>,
+    /// Batches and folds without a checkpoint manifest.
+    pub(super) open_work: Vec<OpenWork>,
+}
+
+enum Happening {
+    /// Rows in an open batch.
+    Open { in_id: Identity, rows: RowSet },
+    /// Results of a finished batch.
+    Done {
+        batch: BatchId,
+        contribution: Contribution,
+    },
+    /// A fold, finished or not, and what its parts contribute.
+    Fold {
+        spec: FoldSpec,
+        checkpoint: Option<Arc<CheckpointManifest>>,
+        parts: Vec<Contribution>,
+    },
+}
+
+impl Happenings {
+    /// Sorts the ledger's work by fragment.
+    pub(super) fn index(
+        ledger: &[Arc<StoredEntry>],
+        checkpoints: &Checkpoints,
+        column: &Column,
+    ) -> Self {
+        let mut found = Self {
+            by_fragment: BTreeMap::new(),
+            open_work: vec![],
+        };
+        for stored in ledger.iter().filter(|stored| counts(&stored.entry, column)) {
+            for (batch, work) in stored.entry.work() {
+                let checkpoint = checkpoints.get(&batch);
+                found.add(&batch, &work, checkpoint, checkpoints);
+                if checkpoint.is_none() {
+                    found.open_work.push(OpenWork {
+                        batch,
+                        work,
+                        entry: stored.clone(),
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    fn add(
+        &mut self,
+        batch: &BatchId,
+        work: &Work,
+        checkpoint: Option<&Arc<CheckpointManifest>>,
+        checkpoints: &Checkpoints,
+    ) {
+        match (work, checkpoint) {
+            (Work::Compute(spec), None) => {
+                for slice in &spec.slices {
+                    let happening = Happening::Open {
+                        in_id: slice.in_id,
+                        rows: slice.rows.clone(),
+                    };
+                    self.by_fragment
+                        .entry(slice.fragment)
+                        .or_default()
+                        .push(happening);
+                }
+            }
+            (Work::Compute(_), Some(checkpoint)) => {
+                for result in &checkpoint.slices {
+                    let contribution = contribution(batch.seq, checkpoint, result);
+                    let happening = Happening::Done {
+                        batch: batch.clone(),
+                        contribution,
+                    };
+                    self.by_fragment
+                        .entry(result.fragment)
+                        .or_default()
+                        .push(happening);
+                }
+            }
+            (Work::Fold(spec), checkpoint) => {
+                let parts = part_contributions(spec, checkpoints);
+                let happening = Happening::Fold {
+                    spec: spec.clone(),
+                    checkpoint: checkpoint.cloned(),
+                    parts,
+                };
+                self.by_fragment
+                    .entry(spec.fragment)
+                    .or_default()
+                    .push(happening);
+            }
+        }
+    }
+
+    /// Marks open, done and finished rows of a fragment.
+    pub(super) fn apply(&self, fragment: FragmentId, unsettled: &mut Unsettled) {
+        let Some(happenings) = self.by_fragment.get(&fragment) else {
+            return;
+        };
+        let in_id = unsettled.present.identities.in_id;
+        let out = unsettled.present.identities.out;
+        let mut direct = vec![];
+        for happening in happenings {
+            match happening {
+                Happening::Open { in_id: under, rows } if *under == in_id => {
+                    unsettled.open.extend(rows)
+                }
+                Happening::Done {
+                    batch,
+                    contribution,
+                } if contribution.result.in_id == in_id => {
+                    sort_result(unsettled, batch, contribution, out, &mut direct);
+                }
+                Happening::Open { .. } | Happening::Done { .. } | Happening::Fold { .. } => {}
+            }
+        }
+        for happening in happenings {
+            let Happening::Fold {
+                spec,
+                checkpoint,
+                parts,
+            } = happening
+            else {
+                continue;
+            };
+            let useful = spec.in_id == in_id
+                && spec.out == out
+                && spec.parts.iter().any(|part| unsettled.parts.contains(part));
+            match checkpoint {
+                None => unsettled.fold_open |= useful,
+                Some(checkpoint) if useful => {
+                    if let Some(file) = folded_file(checkpoint, out) {
+                        unsettled.fold_open = true;
+                        unsettled.finished.push(Finished {
+                            fragment,
+                            file,
+                            contributions: parts.clone(),
+                        });
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        unsettled.finished.extend(direct);
+    }
+}
+
+/// Whether an entry's work is of the column's present generation.
+fn counts(entry: &LedgerEntry, column: &Column) -> bool {
+    match &entry.body {
+        EntryBody::Page(page) => page.generation == column.bound.generation,
+        EntryBody::Hold { .. } | EntryBody::Resume | EntryBody::Approval { .. } => false,
+    }
+}
+
+fn sort_result(
+    unsettled: &mut Unsettled,
+    batch: &BatchId,
+    contribution: &Contribution,
+    out: Option<Identity>,
+    direct: &mut Vec<Finished>,
+) {
+    let rows = contribution.result.done();
+    let useful = match &unsettled.present.record {
+        Some(record) => rows.difference(&published(record, contribution.ledger)),
+        None => rows,
+    };
+    if useful.is_empty() {
+        return;
+    }
+    let fragment = contribution.result.fragment;
+    let finished = |file| Finished {
+        fragment,
+        file,
+        contributions: vec![contribution.clone()],
+    };
+    match &contribution.result.output {
+        SliceOutput::ColumnFile(file) if file.over == out => {
+            direct.push(finished(Some(file.clone())))
+        }
+        SliceOutput::Nothing => direct.push(finished(None)),
+        SliceOutput::ColumnFile(_) | SliceOutput::Values(_) => unsettled.parts.push(batch.clone()),
+        SliceOutput::Obsolete => return,
+    }
+    unsettled.done.extend(&useful);
+}
+
+/// Rows of a record that were ordered by this ledger entry or a later one.
+fn published(record: &CoverageRecord, ledger: LedgerSeq) -> RowSet {
+    let mut rows = RowSet::new();
+    for run in record
+        .runs
+        .iter()
+        .filter(|run| run.generation.is_some() && run.ledger >= ledger)
+    {
+        rows.extend(&run.rows);
+    }
+    rows
+}
+
+/// The file of a finished fold, if it was laid over what stands in the column now.
+fn folded_file(
+    fold: &CheckpointManifest,
+    out: Option<Identity>,
+) -> Option<Option<lance_backfill_core::checkpoint::StagedColumnFile>> {
+    fold.slices.iter().find_map(|result| match &result.output {
+        SliceOutput::ColumnFile(file) if file.over == out => Some(Some(file.clone())),
+        SliceOutput::Nothing => Some(None),
+        SliceOutput::ColumnFile(_) | SliceOutput::Values(_) | SliceOutput::Obsolete => None,
+    })
+}
+
+fn part_contributions(spec: &FoldSpec, checkpoints: &Checkpoints) -> Vec<Contribution> {
+    let mut contributions = vec![];
+    for part in &spec.parts {
+        let Some(checkpoint) = checkpoints.get(part) else {
+            continue;
+        };
+        for result in &checkpoint.slices {
+            if result.fragment == spec.fragment && result.in_id == spec.in_id {
+                contributions.push(contribution(part.seq, checkpoint, result));
+            }
+        }
+    }
+    contributions
+}
+
+fn contribution(
+    ledger: LedgerSeq,
+    checkpoint: &CheckpointManifest,
+    result: &SliceResult,
+) -> Contribution {
+    Contribution {
+        ledger,
+        job: checkpoint.job.clone(),
+        generation: checkpoint.generation.clone(),
+        result: result.clone(),
+    }
+}
