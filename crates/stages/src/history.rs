@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use lance_backfill_core::coverage::{CoverageRecord, Outcome, Run};
 use lance_backfill_core::history::{
-    Carried, Change, ChangeKind, Move, Update, by_row_ids, concatenation, in_place,
-    rows_that_differ,
+    Carried, Change, ChangeKind, Update, in_place, rows_that_differ,
 };
 use lance_backfill_core::ids::{BindingId, FieldId, FragmentId, LedgerSeq};
 use lance_backfill_core::rows::RowSet;
@@ -23,6 +22,8 @@ use crate::column::Column;
 use crate::survey::look;
 
 mod compare;
+mod rewrite;
+mod update;
 
 /// What history tells of a fragment.
 #[derive(Debug, Default)]
@@ -202,89 +203,6 @@ impl Historian<'_> {
         Ok((record, identities))
     }
 
-    /// A compaction: rows keep their order, or their stable ids.
-    async fn rewrite(
-        &self,
-        walk: &mut Walk,
-        step: &Step,
-        old: &[FragmentId],
-        new: &[FragmentId],
-    ) -> Result<()> {
-        let old_views: Vec<&FragmentView> = old
-            .iter()
-            .filter_map(|id| step.before.view().fragment(*id))
-            .collect();
-        let new_views: Vec<&FragmentView> = new
-            .iter()
-            .filter_map(|id| step.after.view().fragment(*id))
-            .collect();
-        if old_views.len() != old.len() || new_views.len() != new.len() {
-            return Ok(());
-        }
-        let Some(moves) = self.rewrite_moves(step, &old_views, &new_views).await? else {
-            return Ok(());
-        };
-        if !compare::samples_agree(step, self.column, &moves).await? {
-            return Ok(());
-        }
-        let mut states = vec![];
-        for view in &old_views {
-            states.push((*view, self.state_before(walk, step, view).await?));
-        }
-        for view in new_views {
-            let now = self.column.identify(view).0;
-            let mut carried =
-                Carried::new(&self.column.bound.binding, view.id, view.physical_rows, now);
-            for (old_view, (record, then)) in &states {
-                let Some(moves) = moves.get(&(old_view.id, view.id)) else {
-                    continue;
-                };
-                match record {
-                    Some(record) => carried.add(record, then, moves, &RowSet::new()),
-                    None if self.column.filter.is_some() => carried.forget_filter(),
-                    None => {}
-                }
-            }
-            walk.states.insert(view.id, carried.into_record());
-        }
-        Ok(())
-    }
-
-    async fn rewrite_moves(
-        &self,
-        step: &Step,
-        old: &[&FragmentView],
-        new: &[&FragmentView],
-    ) -> Result<Option<BTreeMap<(FragmentId, FragmentId), Vec<Move>>>> {
-        let mut moves = BTreeMap::new();
-        if step.before.view().stable_row_ids {
-            for old_view in old {
-                let Some(old_ids) = live_row_ids(step.before.as_ref(), old_view).await? else {
-                    return Ok(None);
-                };
-                for new_view in new {
-                    let Some(new_ids) = step.after.row_ids(new_view.id).await? else {
-                        return Ok(None);
-                    };
-                    moves.insert((old_view.id, new_view.id), by_row_ids(&old_ids, &new_ids));
-                }
-            }
-            return Ok(Some(moves));
-        }
-        if step.after.view().rewrites_redistribute {
-            return Ok(None);
-        }
-        let mut live = vec![];
-        for view in old {
-            live.push((view.id, live_rows(step.before.as_ref(), view).await?));
-        }
-        let new: Vec<_> = new
-            .iter()
-            .map(|view| (view.id, view.physical_rows))
-            .collect();
-        Ok(concatenation(&live, &new))
-    }
-
     /// Rows of a replaced input file that have other values: all, unless one of ours says better.
     async fn replaced_rows(
         &self,
@@ -388,188 +306,6 @@ impl Historian<'_> {
         walk.states.insert(fragment, carried.into_record());
         Ok(())
     }
-
-    /// Rows that moved into new fragments with other values.
-    async fn update_rows(
-        &self,
-        walk: &mut Walk,
-        step: &Step,
-        update: &Update,
-        touches: Touches,
-    ) -> Result<()> {
-        let before: BTreeSet<FragmentId> = step
-            .before
-            .view()
-            .fragments
-            .iter()
-            .map(|view| view.id)
-            .collect();
-        let new: Vec<&FragmentView> = step
-            .after
-            .view()
-            .fragments
-            .iter()
-            .filter(|view| !before.contains(&view.id))
-            .collect();
-        walk.moved_into.extend(new.iter().map(|view| view.id));
-        let sources: Vec<&FragmentView> = update
-            .touched
-            .iter()
-            .chain(&update.removed)
-            .filter_map(|id| step.before.view().fragment(*id))
-            .collect();
-        let moves = match step.before.view().stable_row_ids {
-            true => self.moves_by_row_ids(step, &sources, &new).await?,
-            false => self.moves_in_order(step, &sources, &new).await?,
-        };
-        let Some(Moves { pairs, certain }) = moves else {
-            return self.update_unmapped(walk, step, &new, touches).await;
-        };
-        for view in &new {
-            let now = self.column.identify(view).0;
-            let mut carried =
-                Carried::new(&self.column.bound.binding, view.id, view.physical_rows, now);
-            let mut known = RowSet::new();
-            for source in &sources {
-                let pair = (source.id, view.id);
-                let Some(moves) = pairs.get(&pair).filter(|moves| !moves.is_empty()) else {
-                    continue;
-                };
-                let there: RowSet = moves
-                    .iter()
-                    .flat_map(|stretch| stretch.new..stretch.new + stretch.rows)
-                    .collect();
-                known.extend(&there);
-                let changed = match touches.inputs || !certain {
-                    true => compare::rows_with_other_inputs(step, self.column, pair, moves).await?,
-                    false => RowSet::new(),
-                };
-                let (record, then) = self.state_before(walk, step, source).await?;
-                if let Some(record) = &record {
-                    carried.add(record, &then, moves, &changed);
-                }
-                if touches.output || !certain {
-                    let written =
-                        compare::written_values(step, self.column, pair, moves, &there).await?;
-                    if certain || (touches.output && !touches.inputs) {
-                        supply(&mut carried, written, now);
-                    } else {
-                        // Another value where the order is only assumed: nothing is known of the row.
-                        carried.forget(&written.values.union(&written.nulls));
-                    }
-                }
-            }
-            let inserted = RowSet::full(view.physical_rows).difference(&known);
-            if !inserted.is_empty() && now.out.is_some() {
-                let values = look::rows_with_values(step.after.as_ref(), self.column, view).await?;
-                let written = compare::Written {
-                    values: values.intersection(&inserted),
-                    nulls: RowSet::new(),
-                };
-                supply(&mut carried, written, now);
-            }
-            // The new fragment is small: asking the filter again costs less than proving that it need not.
-            if self.column.filter.is_some() {
-                carried.forget_filter();
-            }
-            walk.states.insert(view.id, carried.into_record());
-        }
-        Ok(())
-    }
-
-    async fn moves_by_row_ids(
-        &self,
-        step: &Step,
-        sources: &[&FragmentView],
-        new: &[&FragmentView],
-    ) -> Result<Option<Moves>> {
-        let mut pairs = BTreeMap::new();
-        for source in sources {
-            let Some(old_ids) = live_row_ids(step.before.as_ref(), source).await? else {
-                return Ok(None);
-            };
-            for view in new {
-                let Some(new_ids) = step.after.row_ids(view.id).await? else {
-                    return Ok(None);
-                };
-                pairs.insert((source.id, view.id), by_row_ids(&old_ids, &new_ids));
-            }
-        }
-        Ok(Some(Moves {
-            pairs,
-            certain: true,
-        }))
-    }
-
-    /// Without stable ids the moved rows are taken to have kept their order, and every row is compared.
-    ///
-    /// SUBTLE: this need not be how Lance moved them. State depends on a row's inputs and on what stands
-    /// in the column, nothing else: where both are equal, the state of the one row holds for the other,
-    /// whichever moved where; where they differ, the row counts as changed and is computed again.
-    async fn moves_in_order(
-        &self,
-        step: &Step,
-        sources: &[&FragmentView],
-        new: &[&FragmentView],
-    ) -> Result<Option<Moves>> {
-        let mut gone = vec![];
-        for source in sources {
-            let was = live_rows(step.before.as_ref(), source).await?;
-            let is = match step.after.view().fragment(source.id) {
-                Some(view) => live_rows(step.after.as_ref(), view).await?,
-                None => RowSet::new(),
-            };
-            gone.push((source.id, was.difference(&is)));
-        }
-        gone.sort_unstable_by_key(|(fragment, _)| *fragment);
-        let new: Vec<_> = new
-            .iter()
-            .map(|view| (view.id, view.physical_rows))
-            .collect();
-        Ok(concatenation(&gone, &new).map(|pairs| Moves {
-            pairs,
-            certain: false,
-        }))
-    }
-
-    /// Rows were updated and inserted together, and nothing tells them apart: they are computed again,
-    /// unless the write set the column itself and none of its inputs.
-    async fn update_unmapped(
-        &self,
-        walk: &mut Walk,
-        step: &Step,
-        new: &[&FragmentView],
-        touches: Touches,
-    ) -> Result<()> {
-        for view in new {
-            let now = self.column.identify(view).0;
-            let mut carried =
-                Carried::new(&self.column.bound.binding, view.id, view.physical_rows, now);
-            if touches.output && !touches.inputs && now.out.is_some() {
-                let values = look::rows_with_values(step.after.as_ref(), self.column, view).await?;
-                supply(
-                    &mut carried,
-                    compare::Written {
-                        values,
-                        nulls: RowSet::new(),
-                    },
-                    now,
-                );
-            }
-            if self.column.filter.is_some() {
-                carried.forget_filter();
-            }
-            walk.states.insert(view.id, carried.into_record());
-        }
-        Ok(())
-    }
-}
-
-/// How rows moved between fragments.
-struct Moves {
-    pairs: BTreeMap<(FragmentId, FragmentId), Vec<Move>>,
-    /// Whether ids prove it; otherwise each row must be compared.
-    certain: bool,
 }
 
 /// Which of a column's fields a write set.

@@ -293,10 +293,12 @@ pub async fn survey(
             record,
         };
         survey.add(
-            fragment,
-            present,
-            live,
-            print,
+            Looked {
+                fragment,
+                present,
+                live,
+                print,
+            },
             column,
             upstream,
             &happenings,
@@ -306,6 +308,15 @@ pub async fn survey(
     invariant::counts_add_up(&survey.counts)
         .map_err(|violation| Error::internal(violation.to_string()))?;
     Ok(survey)
+}
+
+/// A fragment that was looked into.
+struct Looked<'a> {
+    fragment: &'a FragmentView,
+    present: Present,
+    live: RowSet,
+    /// Fingerprint of its identities.
+    print: u64,
 }
 
 type Fragmentary<'a> = (&'a FragmentView, Identities, Option<Place>, u64);
@@ -374,14 +385,17 @@ fn count_generations(
 impl Survey {
     fn add(
         &mut self,
-        fragment: &FragmentView,
-        present: Present,
-        live: RowSet,
-        print: u64,
+        looked: Looked<'_>,
         column: &Column,
         upstream: &[(&Column, &Self)],
         happenings: &Happenings,
     ) -> Result<()> {
+        let Looked {
+            fragment,
+            present,
+            live,
+            print,
+        } = looked;
         let bound = &column.bound;
         let filtered = present
             .record
