@@ -295,6 +295,23 @@ pub struct BoundColumn {
     pub filter_inputs: Vec<FieldView>,
 }
 
+impl BoundColumn {
+    /// A column that it reads and that has another name than at declaration, with both names.
+    ///
+    /// Field ids are reused, so it may be a renamed column or quite another one.
+    pub fn renamed_input(&self) -> Option<(&str, &str)> {
+        let inputs = self.inputs.iter().zip(&self.definition.inputs);
+        let filter_inputs = self
+            .filter_inputs
+            .iter()
+            .zip(&self.definition.filter_inputs);
+        inputs
+            .chain(filter_inputs)
+            .find(|(field, input)| field.name != input.name)
+            .map(|(field, input)| (input.name.as_str(), field.name.as_str()))
+    }
+}
+
 /// Why a definition does not act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]

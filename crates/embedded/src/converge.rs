@@ -9,6 +9,7 @@ use futures::{FutureExt, StreamExt};
 use lance_backfill_core::batch::{Lane, Work};
 use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind};
 use lance_backfill_core::coverage::Outcome;
+use lance_backfill_core::definition::OnError;
 use lance_backfill_core::ids::{BatchId, FragmentId, LedgerSeq};
 use lance_backfill_core::ledger::{HoldReason, standing_hold};
 use lance_backfill_core::plan::Limits;
@@ -37,6 +38,8 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(2);
 const COMMIT_SHARE: u32 = 50;
 /// How often an open batch of another live session is looked at.
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
+/// Age at which objects that no ledger entry names are collected: above any batch's deadline.
+const COLLECT_GRACE_MS: u64 = 3_600_000;
 /// Rounds without progress before we say so instead of trying on.
 const MOST_FRUITLESS_ROUNDS: usize = 50;
 
@@ -103,7 +106,7 @@ impl Engine {
                 Step::Progress => fruitless = 0,
                 Step::Again => fruitless += 1,
                 Step::Done => {
-                    collect(&column, &survey).await?;
+                    collect(&column, &survey, self.world.now_ms(), COLLECT_GRACE_MS).await?;
                     return Ok(run.converged);
                 }
                 Step::Stop(stopped) => {
@@ -396,6 +399,12 @@ impl Run<'_> {
         if let Some(most) = policy.max_failed_rows.filter(|most| self.failed > *most) {
             return Some(Stopped::Budget(format!(
                 "{} rows failed, {most} are tolerated",
+                self.failed
+            )));
+        }
+        if policy.on_error == OnError::Fail && self.failed > 0 {
+            return Some(Stopped::Budget(format!(
+                "{} rows failed, none is tolerated",
                 self.failed
             )));
         }

@@ -418,12 +418,23 @@ fn inputs(names: &[String], table: &TableView) -> Result<Vec<Input>> {
             let field = table
                 .field(name)
                 .ok_or_else(|| Error::internal(format!("input '{name}' has no field")))?;
+            if is_blob(field) {
+                return Err(Error::invalid(format!(
+                    "column '{name}' holds blobs, which expressions cannot read yet"
+                )));
+            }
             Ok(Input {
                 id: field.id,
                 name: name.clone(),
             })
         })
         .collect()
+}
+
+/// Whether a column is stored as blobs: a scan gives their descriptors, not their bytes.
+fn is_blob(field: &FieldView) -> bool {
+    let has = |key: &str| field.metadata.get(key).map(String::as_str);
+    has("lance-encoding:blob").is_some() || has("ARROW:extension:name") == Some("lance.blob.v2")
 }
 
 fn refused(error: impl std::fmt::Display) -> Error {

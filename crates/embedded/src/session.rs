@@ -8,6 +8,9 @@ use std::path::PathBuf;
 
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
+/// Age of a free lock that nobody needs any more: far above a batch's deadline.
+const SWEEP_AFTER: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3_600);
+
 /// The lock of one process.
 pub(crate) struct Session {
     /// Random id, written into ledger entries.
@@ -35,6 +38,7 @@ impl Session {
                 .with_source(error)
         };
         std::fs::create_dir_all(&folder).map_err(failed)?;
+        sweep(&folder);
         let lock = File::create(folder.join(lock_name(&id))).map_err(failed)?;
         lock.lock().map_err(failed)?;
         Ok(Self {
@@ -63,6 +67,24 @@ impl Session {
     pub(crate) fn forget(&self) {
         // A file that stays behind is free, which says the same.
         let _ = std::fs::remove_file(self.folder.join(lock_name(&self.id)));
+    }
+}
+
+/// Removes locks of sessions that died long ago: their batches are past every deadline.
+fn sweep(folder: &std::path::Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let old = entry
+            .metadata()
+            .and_then(|found| found.modified())
+            .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > SWEEP_AFTER));
+        let free = old && File::open(entry.path()).is_ok_and(|lock| lock.try_lock().is_ok());
+        if free {
+            // Somebody else may have swept it already.
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

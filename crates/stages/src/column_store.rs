@@ -519,9 +519,12 @@ impl ColumnStore {
         })
     }
 
-    /// All objects of the column, for collecting what nothing needs.
-    pub async fn objects(&self) -> Result<Vec<lance_backfill_ports::state_store::Listed>> {
-        self.store.list("").await
+    /// Objects of one folder, for collecting what nothing needs.
+    pub async fn list(
+        &self,
+        folder: &str,
+    ) -> Result<Vec<lance_backfill_ports::state_store::Listed>> {
+        self.store.list(folder).await
     }
 
     /// Deletes an object that nothing needs.
@@ -559,6 +562,39 @@ fn ledger_seq(path: &str) -> Option<LedgerSeq> {
 /// Path of a batch's checkpoint manifest.
 pub fn checkpoint_path(batch: &BatchId) -> String {
     format!("checkpoints/{batch}.json")
+}
+
+/// The batch that a checkpoint manifest's path names.
+pub(crate) fn checkpoint_batch(path: &str) -> Option<BatchId> {
+    path.strip_prefix("checkpoints/")?
+        .strip_suffix(".json")?
+        .parse()
+        .ok()
+}
+
+/// The batch that a values file's path names.
+pub(crate) fn values_batch(path: &str) -> Option<BatchId> {
+    let (batch, _) = path.strip_prefix("values/")?.split_once('/')?;
+    batch.parse().ok()
+}
+
+/// Snapshot files that a newer one replaces.
+pub(crate) fn superseded_snapshots(
+    listed: &[lance_backfill_ports::state_store::Listed],
+) -> BTreeSet<String> {
+    let all = || {
+        listed
+            .iter()
+            .filter_map(|object| SnapshotFile::parse(&object.path))
+    };
+    let needed: BTreeSet<String> = snapshot_chain(all())
+        .iter()
+        .map(SnapshotFile::path)
+        .collect();
+    all()
+        .map(|file| file.path())
+        .filter(|path| !needed.contains(path))
+        .collect()
 }
 
 fn identity_record(path: &str) -> Option<(String, u64)> {

@@ -211,6 +211,7 @@ pub async fn survey(
         newly_settled: BTreeMap::new(),
     };
     let mut unknown = vec![];
+    let mut inputs_hold = false;
     for fragment in &view.fragments {
         let (identities, place) = column.identify(fragment);
         let print = fingerprint(
@@ -227,6 +228,7 @@ pub async fn survey(
             // Dependents ask which rows failed, and only the record knows.
             .filter(|entry| !(column.has_dependents && entry.has_failures()))
             .and_then(|entry| Some((entry, settled_counts(&snapshot, entry, column)?)));
+        inputs_hold |= settled.is_some();
         match settled {
             Some((entry, counts)) => {
                 survey.counts.add(&counts);
@@ -248,6 +250,17 @@ pub async fn survey(
     } else {
         column.store.records(&keys).await?
     };
+    inputs_hold |= keys.iter().any(|(fragment, now, _)| {
+        records
+            .get(fragment)
+            .is_some_and(|record| record.in_id == now.in_id)
+    });
+    if let (Some((declared, now)), false) = (column.bound.renamed_input(), inputs_hold) {
+        return Err(Error::invalid(format!(
+            "column '{}' reads '{declared}', and its field is now called '{now}': if that is the same column under a new name, say so with 'column alter --sql' and 'column alter --where' in new names",
+            column.name()
+        )));
+    }
     let mut told = ask_history(
         table, version, column, upstream, &snapshot, &unknown, &records,
     )
