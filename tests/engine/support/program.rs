@@ -45,7 +45,10 @@ impl Outcome {
         assert!(codes.contains(&self.code), "exit code of {self:#?}");
         let lines: Vec<&str> = self.stderr.lines().collect();
         assert_eq!(lines.len(), 1, "one line of explanation in {self:#?}");
-        assert!(lines[0].starts_with("error: "), "an error line in {self:#?}");
+        assert!(
+            lines[0].starts_with("error: "),
+            "an error line in {self:#?}"
+        );
         assert!(
             self.stderr.to_lowercase().contains(&about.to_lowercase()),
             "'{about}' in {self:#?}"
@@ -100,7 +103,10 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
 )]
 pub(crate) fn setting(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number")),
+    )
 }
 
 /// A case that this machine cannot run: said aloud, and an error where nobody reads along.

@@ -194,7 +194,11 @@ impl Scenario {
             assert_eq!(column.rows_remaining, 0, "nothing remains: {column:#?}");
         }
         assert_eq!(report.published_version, None);
-        assert_eq!(self.table.version().await, version, "the table is untouched");
+        assert_eq!(
+            self.table.version().await,
+            version,
+            "the table is untouched"
+        );
         assert_eq!(self.table.state_files(), files, "no file was written");
         report
     }

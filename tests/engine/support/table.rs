@@ -180,6 +180,12 @@ impl Table {
         .expect("appends");
     }
 
+    /// All rows with all columns, as another writer would read them to write them back.
+    pub(crate) async fn full_batch(&self) -> RecordBatch {
+        let rows = self.open().await.scan().try_into_batch().await;
+        rows.expect("scans")
+    }
+
     pub(crate) async fn overwrite(&self, rows: RecordBatch) {
         let schema = rows.schema();
         Dataset::write(
