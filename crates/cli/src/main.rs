@@ -18,6 +18,9 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are answers, everything else is bad input; clap exits 0 or 2.
+            if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+                output::error_document(&first_line(&error.to_string()));
+            }
             error.exit();
         }
     };
@@ -47,6 +50,12 @@ fn main() -> ExitCode {
     // Work that is still running is dropped: nothing counts before its checkpoint manifest is there.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     exit.into()
+}
+
+/// What clap says, without its usage lines.
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 /// Logs go to stderr, warnings only unless asked for more.

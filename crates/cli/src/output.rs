@@ -31,10 +31,15 @@ pub(crate) fn result(json: bool, document: &impl Serialize, text: impl FnOnce() 
 /// Prints an error: a line on stderr and, for programs, a document on stdout.
 pub(crate) fn error(json: bool, line: &str) {
     if json {
-        let document = serde_json::json!({ "error": line });
-        let _ = writeln!(std::io::stdout(), "{document:#}");
+        error_document(line);
     }
     note(&format!("error: {line}"));
+}
+
+/// Prints the document that programs get instead of a result.
+pub(crate) fn error_document(line: &str) {
+    let document = serde_json::json!({ "error": line });
+    let _ = writeln!(std::io::stdout(), "{document:#}");
 }
 
 /// Prints an error and gives the exit code.
