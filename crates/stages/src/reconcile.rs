@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lance_backfill_core::checkpoint::SliceOutput;
 use lance_backfill_core::ids::{BatchId, LedgerSeq};
 use lance_backfill_ports::Result;
 
@@ -40,6 +41,12 @@ pub async fn collect(column: &Column, survey: &Survey) -> Result<usize> {
     {
         for (batch, _) in stored.entry.work() {
             column.store.delete(&checkpoint_path(&batch)).await?;
+            let checkpoint = survey.checkpoints.get(&batch);
+            for result in checkpoint.iter().flat_map(|checkpoint| &checkpoint.slices) {
+                if let SliceOutput::Values(file) = &result.output {
+                    column.store.delete(&file.path).await?;
+                }
+            }
         }
         column
             .store
