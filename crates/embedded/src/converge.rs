@@ -8,7 +8,8 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use lance_backfill_core::batch::{Lane, Work};
 use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind};
-use lance_backfill_core::ids::{BatchId, LedgerSeq};
+use lance_backfill_core::coverage::Outcome;
+use lance_backfill_core::ids::{BatchId, FragmentId, LedgerSeq};
 use lance_backfill_core::ledger::{HoldReason, standing_hold};
 use lance_backfill_core::plan::Limits;
 use lance_backfill_ports::table::TableVersion;
@@ -83,7 +84,7 @@ impl Engine {
     ) -> Result<Converged> {
         let mut run = Run {
             engine: self,
-            own: BTreeSet::new(),
+            own: BTreeMap::new(),
             converged: Converged::default(),
             last_commit: None,
             total: 0,
@@ -95,6 +96,9 @@ impl Engine {
             let version = self.latest().await?;
             let (column, survey) = run.survey(&version, catalog, column).await?;
             let step = Box::pin(run.step(&version, &column, &survey, progress)).await?;
+            if matches!(step, Step::Done | Step::Stop(_)) {
+                run.count_published_by_others(&version, &column).await?;
+            }
             match step {
                 Step::Progress => fruitless = 0,
                 Step::Again => fruitless += 1,
@@ -150,10 +154,21 @@ enum Step {
     Stop(Stopped),
 }
 
+/// What this call did of one ledger entry.
+#[derive(Default)]
+struct OwnWork {
+    /// Fragments that it computed rows of.
+    fragments: BTreeSet<FragmentId>,
+    /// Values and NULLs computed.
+    computed: u64,
+    /// Of those, published by this call.
+    published: u64,
+}
+
 struct Run<'a> {
     engine: &'a Engine,
-    /// Ledger entries whose work this call did.
-    own: BTreeSet<LedgerSeq>,
+    /// Ledger entries whose work this call did, and what became of it.
+    own: BTreeMap<LedgerSeq, OwnWork>,
     converged: Converged,
     /// When the last commit ended, and how long it took.
     last_commit: Option<(u64, u64)>,
@@ -227,7 +242,7 @@ impl Run<'_> {
             PlanOutcome::Dispatched(entry) => {
                 let rows: u64 = survey.needs().iter().map(|need| need.ready.len()).sum();
                 self.total = self.total.max(self.computed + self.failed + rows);
-                self.own.insert(entry.seq);
+                self.own.entry(entry.seq).or_default();
                 self.work(column, entry.work(), progress).await
             }
             PlanOutcome::LostRace => Ok(Step::Again),
@@ -281,7 +296,9 @@ impl Run<'_> {
     ) -> Result<Step> {
         let engine = self.engine;
         let started_ms = engine.world.now_ms();
-        self.own.extend(work.iter().map(|(batch, _)| batch.seq));
+        for (batch, _) in &work {
+            self.own.entry(batch.seq).or_default();
+        }
         let mut running: FuturesUnordered<_> = work
             .iter()
             .map(|(batch, work)| {
@@ -328,7 +345,48 @@ impl Run<'_> {
         if manifest.calls > 0 {
             self.computed += manifest.rows_computed();
             self.failed += manifest.rows_failed();
+            let own = self.own.entry(manifest.batch.seq).or_default();
+            own.computed += manifest.rows_computed();
+            own.fragments
+                .extend(manifest.slices.iter().map(|slice| slice.fragment));
         }
+    }
+
+    /// Adds rows that this call computed and another process published: any process may commit.
+    async fn count_published_by_others(
+        &mut self,
+        version: &Arc<dyn TableVersion>,
+        column: &Column,
+    ) -> Result<()> {
+        let missing = |own: &&mut OwnWork| own.computed > own.published;
+        let wanted: BTreeSet<FragmentId> = (self.own.values_mut())
+            .filter(missing)
+            .flat_map(|own| own.fragments.iter().copied())
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<_> = (version.view().fragments.iter())
+            .filter(|fragment| wanted.contains(&fragment.id))
+            .map(|fragment| {
+                let (identities, place) = column.identify(fragment);
+                (fragment.id, identities, place)
+            })
+            .collect();
+        let records = column.store.records(&keys).await?;
+        for (seq, own) in &mut self.own {
+            let published: u64 = (own.fragments.iter())
+                .filter_map(|fragment| records.get(fragment))
+                .flat_map(|record| &record.runs)
+                .filter(|run| run.ledger == *seq)
+                .filter(|run| matches!(run.outcome, Outcome::Value | Outcome::Null))
+                .map(|run| run.rows.len())
+                .sum();
+            let more = published.min(own.computed).saturating_sub(own.published);
+            own.published += more;
+            self.converged.rows_assigned += more;
+        }
+        Ok(())
     }
 
     /// Whether this call's failed rows exceed the column's policy.
@@ -386,7 +444,8 @@ impl Run<'_> {
         let now_ms = self.engine.world.now_ms();
         self.last_commit = Some((now_ms, now_ms.saturating_sub(started_ms)));
         for (seq, rows) in &report.assigned {
-            if self.own.contains(seq) {
+            if let Some(own) = self.own.get_mut(seq) {
+                own.published += rows;
                 self.converged.rows_assigned += rows;
             }
         }
