@@ -113,7 +113,7 @@ async fn policies_and_texts_of_the_same_meaning_recompute_nothing() {
         &["--max-failed-rows", "5"],
         &["--max-failed-fraction", "0.9"],
         &["--on-error", "fail"],
-        &["--sql", "( a  *  b )", "--on-change", "recompute_all"],
+        &["--sql", "\"a\"  *  B", "--on-change", "recompute_all"],
     ];
     for edit in edits {
         scenario.alter("p", edit);

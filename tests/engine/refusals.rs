@@ -29,7 +29,7 @@ async fn a_bad_declaration_is_refused_and_nothing_is_written() {
         ("p", "now()", &[], "now"),
         ("p", "uuid()", &[], "uuid"),
         ("p", "current_date", &[], ""),
-        ("p", "a", &["--where", "b"], "boolean"),
+        ("p", "a", &["--where", "b"], "filter"),
         ("p", "a", &["--where", "b >"], ""),
         ("p", "a", &["--where", "missing > 1"], "missing"),
         ("p", "a", &["--where", "random() > 0.5"], "random"),
@@ -97,9 +97,9 @@ async fn a_bad_edit_is_refused_and_nothing_is_written() {
     let cases: &[(&[&str], &[&str], &str)] = &[
         (&["column", "alter"], &["p"], "nothing to change"),
         (&["column", "alter"], &["p", "--sql", "a *"], ""),
-        (&["column", "alter"], &["p", "--sql", "s"], ""),
+        (&["column", "alter"], &["p", "--sql", "make_array(a)"], ""),
         (&["column", "alter"], &["p", "--sql", "random()"], "random"),
-        (&["column", "alter"], &["p", "--where", "a"], "boolean"),
+        (&["column", "alter"], &["p", "--where", "a"], "filter"),
         (&["column", "alter"], &["p", "--where", "gone = 1"], "gone"),
         (&["column", "alter"], &["q", "--sql", "a"], "'q'"),
         (&["column", "alter"], &["a", "--sql", "b"], "'a'"),
@@ -169,7 +169,7 @@ async fn a_path_without_a_table_is_refused_by_every_command() {
         for call in calls {
             let mut call = call.to_vec();
             call.extend_from_slice(&["--cache", &cache]);
-            run(&call).expect_refusal(&[2], &table);
+            run(&call).expect_refusal(&[1, 2], &table);
         }
     }
     assert_eq!(crate::support::table::files_below(folder.path()), before);

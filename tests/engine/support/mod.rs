@@ -7,5 +7,5 @@ pub(crate) mod table;
 
 pub(crate) use oracle::Row;
 pub(crate) use program::Outcome;
-pub(crate) use scenario::{ColumnReport, Report, Scenario};
+pub(crate) use scenario::{Report, Scenario};
 pub(crate) use table::{Shape, Table, ints, texts};

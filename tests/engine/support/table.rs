@@ -157,12 +157,6 @@ impl Table {
         (manifest.reader_feature_flags, manifest.writer_feature_flags)
     }
 
-    /// Ids of the fragments.
-    pub(crate) async fn fragments(&self) -> Vec<u64> {
-        let dataset = self.open().await;
-        dataset.iter_fragments().map(|found| found.id).collect()
-    }
-
     /// Appends standard rows with the next ids.
     pub(crate) async fn append(&self, rows: i64) {
         let first = self.next_id.fetch_add(rows, Ordering::Relaxed);
