@@ -140,7 +140,8 @@ async fn an_exceeded_budget_stops_with_a_message_and_keeps_what_is_finished() {
             .filter(|row| row.text("p").is_some())
             .count();
         assert!(done > 0, "{budget:?}");
-        // With a wider budget the rest is computed, and only the rest.
+        // With a wider budget the rest is computed, and nothing twice. What had a checkpoint manifest
+        // when the first refresh stopped is only published, which does not count as assigned.
         scenario.alter(
             "p",
             &[
@@ -154,7 +155,8 @@ async fn an_exceeded_budget_stops_with_a_message_and_keeps_what_is_finished() {
         );
         let report = scenario.refresh();
         assert_eq!(report.column("p").rows_failed, 100, "{budget:?}");
-        assert_eq!(report.assigned("p"), 900 - current, "{budget:?}");
+        assert!(report.assigned("p") <= 900 - current, "{budget:?}");
+        assert_eq!(report.column("p").rows_current, 900, "{budget:?}");
         scenario
             .check_int("p", |row| {
                 row.int("a").filter(|_| !(800..900).contains(&row.id()))

@@ -199,7 +199,13 @@ impl Scenario {
             version,
             "the table is untouched"
         );
-        assert_eq!(self.table.state_files(), files, "no file was written");
+        let now = self.table.state_files();
+        let new: Vec<_> = now
+            .keys()
+            .filter(|path| !files.contains_key(*path))
+            .collect();
+        assert!(new.is_empty(), "no file is written: {new:#?}");
+        assert_eq!(now, files, "no file is changed or deleted");
         report
     }
 }
