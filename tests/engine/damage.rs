@@ -33,8 +33,10 @@ fn state_files(scenario: &Scenario, folder: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// How a file is damaged.
-const DAMAGES: &[(&str, fn(&[u8]) -> Vec<u8>)] = &[
+/// How a file is damaged: a name, and what becomes of its bytes.
+type Damage = (&'static str, fn(&[u8]) -> Vec<u8>);
+
+const DAMAGES: &[Damage] = &[
     ("empty", |_| vec![]),
     ("truncated", |bytes| bytes[..bytes.len() / 2].to_vec()),
     ("garbage", |_| b"\x00\xff not a state file".to_vec()),

@@ -48,7 +48,6 @@ fn refresh_and_kill(scenario: &Scenario, batch_rows: &str, after: Duration) -> b
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "a failing run must be repeatable")]
 async fn a_killed_refresh_loses_nothing() {
     let seed = seed();
     eprintln!("repeat with LANCE_BACKFILL_TEST_SEED={seed}");
