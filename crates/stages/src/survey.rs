@@ -453,7 +453,10 @@ impl Survey {
         };
         happenings.apply(fragment.id, &mut unsettled);
         if unsettled.state.is_settled() && unsettled.finished.is_empty() {
-            if let Some(entry) = entry {
+            let CoverageSnapshot { head, entries } = &self.snapshot.snapshot;
+            let same_head = head.generation.as_ref() == head_generation;
+            let known = entries.get(&fragment.id).filter(|_| same_head);
+            if let Some(entry) = entry.filter(|entry| known != Some(entry)) {
                 self.newly_settled.insert(fragment.id, entry);
             }
             // Dependents must still see the failed rows.

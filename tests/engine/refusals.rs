@@ -1,0 +1,236 @@
+//! Bad input: a one-line cause, the right exit code, and an untouched table.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Field, Schema};
+
+use crate::fill::product;
+use crate::support::program::{binary, finish, run, skip};
+use crate::support::{Scenario, Shape, Table, ints, texts};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_declaration_is_refused_and_nothing_is_written() {
+    // (column, SQL, further options, word of the explanation)
+    let cases: &[(&str, &str, &[&str], &str)] = &[
+        ("p", "nothing + 1", &[], "nothing"),
+        ("p", "a *", &[], "expression"),
+        ("p", "", &[], ""),
+        ("p", "a * b; DROP TABLE x", &[], ""),
+        ("p", "SELECT a", &[], ""),
+        ("p", "sum(a)", &[], ""),
+        ("p", "row_number() OVER ()", &[], ""),
+        ("p", "(SELECT 1)", &[], ""),
+        ("p", "no_such_function(a)", &[], "no_such_function"),
+        ("p", "a AND s", &[], ""),
+        ("p", "random() * a", &[], "random"),
+        ("p", "now()", &[], "now"),
+        ("p", "uuid()", &[], "uuid"),
+        ("p", "current_date", &[], ""),
+        ("p", "a", &["--where", "b"], "filter"),
+        ("p", "a", &["--where", "b >"], ""),
+        ("p", "a", &["--where", "missing > 1"], "missing"),
+        ("p", "a", &["--where", "random() > 0.5"], "random"),
+        (
+            "p",
+            "a",
+            &["--where", "now() > TIMESTAMP '2020-01-01'"],
+            "now",
+        ),
+        ("p", "a", &["--type", "no_such_type"], "no_such_type"),
+        ("p", "make_array(a)", &["--type", "double"], ""),
+        (
+            "p",
+            "arrow_cast(s, 'Dictionary(Int32, Utf8)')",
+            &[],
+            "dictionary",
+        ),
+        ("p", "p + 1", &[], "p"),
+        ("p", "a", &["--adopt"], "adopt"),
+        ("s", "a", &[], "--adopt"),
+        ("id", "a", &["--adopt"], "NULL"),
+        ("", "a", &[], "name"),
+        ("_p", "a", &[], "name"),
+        ("p.q", "a", &[], "name"),
+        ("known", "a + 1", &[], "already"),
+        ("known", "a + 1", &["--adopt"], "already"),
+    ];
+    let scenario = Scenario::on(not_nullable().await);
+    scenario.add("known", "a * b", &[]);
+    let version = scenario.version().await;
+    let files = scenario.state_files();
+    for (column, sql, options, about) in cases {
+        scenario
+            .try_add(column, sql, options)
+            .expect_refusal(&[2], about);
+        assert_eq!(
+            scenario.version().await,
+            version,
+            "{column} = {sql} {options:?}"
+        );
+    }
+    assert_eq!(scenario.state_files(), files);
+}
+
+/// Columns `id` (no NULL allowed), `a`, `b`, `s`.
+async fn not_nullable() -> Table {
+    let schema = Schema::new(vec![
+        Field::new("id", arrow_schema::DataType::Int64, false),
+        Field::new("a", arrow_schema::DataType::Int64, true),
+        Field::new("b", arrow_schema::DataType::Int64, true),
+        Field::new("s", arrow_schema::DataType::Utf8, true),
+    ]);
+    let numbers = || ints((0..10).map(Some));
+    let words = texts((0..10).map(|id| Some(format!("s{id}"))));
+    let columns = vec![numbers(), numbers(), numbers(), words];
+    let rows = RecordBatch::try_new(Arc::new(schema), columns).expect("rows");
+    Table::of(Shape::default(), rows).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_edit_is_refused_and_nothing_is_written() {
+    let scenario = Scenario::filled(Shape::default(), 20).await;
+    let version = scenario.version().await;
+    let cases: &[(&[&str], &[&str], &str)] = &[
+        (&["column", "alter"], &["p"], "nothing to change"),
+        (&["column", "alter"], &["p", "--sql", "a *"], ""),
+        (&["column", "alter"], &["p", "--sql", "random()"], "random"),
+        (&["column", "alter"], &["p", "--where", "a"], "filter"),
+        (&["column", "alter"], &["p", "--where", "gone = 1"], "gone"),
+        (&["column", "alter"], &["q", "--sql", "a"], "'q'"),
+        (&["column", "alter"], &["a", "--sql", "b"], "'a'"),
+        (&["column", "show"], &["q"], "'q'"),
+        (&["column", "pause"], &["q"], "'q'"),
+        (&["column", "resume"], &["q"], "'q'"),
+        (&["column", "drop"], &["q"], "'q'"),
+        (&["column", "drop"], &["a", "--drop-values"], "'a'"),
+        (&["refresh"], &["--column", "q"], "'q'"),
+        (&["plan"], &["--column", "q"], "'q'"),
+        (&["failures"], &["q"], "'q'"),
+    ];
+    for (words, options, about) in cases {
+        scenario.run(words, options).expect_refusal(&[2], about);
+        assert_eq!(scenario.version().await, version, "{words:?} {options:?}");
+    }
+    scenario.check_int("p", product).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "compile.rs casts whatever Arrow can cast to the column's type, also text to numbers"]
+async fn an_expression_of_another_type_than_its_column_is_refused() {
+    let scenario = Scenario::filled(Shape::default(), 20).await;
+    let adopted = |sql| scenario.try_add("s", sql, &["--adopt"]);
+    adopted("make_array(a)").expect_refusal(&[2], "type");
+    adopted("a").expect_refusal(&[2], "type");
+    for sql in ["s", "make_array(a)", "a / 2.5", "a > 1"] {
+        let outcome = scenario.run(&["column", "alter"], &["p", "--sql", sql]);
+        outcome.expect_refusal(&[2], "type");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_options_are_refused_with_one_document_and_exit_code_2() {
+    let scenario = Scenario::filled(Shape::default(), 20).await;
+    let version = scenario.version().await;
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["refresh"], &["--batch-rows", "0"]),
+        (&["refresh"], &["--workers", "0"]),
+        (&["refresh"], &["--no-such-option"]),
+        (&["refresh"], &["--storage-option", "novalue"]),
+        (&["column", "alter"], &["p", "--max-failed-fraction", "2"]),
+        (
+            &["column", "alter"],
+            &["p", "--where", "true", "--no-filter"],
+        ),
+        (&["column", "alter"], &["p", "--on-change", "maybe"]),
+        (&["column", "add"], &["q"]),
+        (&["no-such-command"], &[]),
+    ];
+    for (words, options) in cases {
+        let outcome = scenario.run(words, options).expect_code(2);
+        assert!(outcome.json()["error"].is_string(), "{outcome:#?}");
+        assert!(outcome.stderr.starts_with("error: "), "{outcome:#?}");
+    }
+    assert_eq!(scenario.version().await, version);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_without_a_table_is_refused_by_every_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir(path("empty")).expect("creates");
+    std::fs::create_dir(path("other")).expect("creates");
+    std::fs::write(path("other/file.txt"), "not a table").expect("writes");
+    std::fs::write(path("file"), "not a table").expect("writes");
+    let before = crate::support::table::files_below(folder.path());
+    let cache = path("cache");
+    for table in ["missing", "empty", "other", "file", "missing/deep/er"] {
+        let table = path(table);
+        let calls: &[&[&str]] = &[
+            &["column", "add", &table, "p", "--sql", "a"],
+            &["column", "list", &table],
+            &["column", "drop", &table, "p"],
+            &["refresh", &table],
+            &["plan", &table],
+            &["status", &table],
+            &["failures", &table, "p"],
+        ];
+        for call in calls {
+            let mut call = call.to_vec();
+            call.extend_from_slice(&["--cache", &cache]);
+            run(&call).expect_refusal(&[1, 2], &table);
+        }
+    }
+    assert_eq!(crate::support::table::files_below(folder.path()), before);
+    run(&["status", "nosuchscheme://bucket/table"]).expect_refusal(&[1, 2], "nosuchscheme");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_may_only_be_read_is_reported_and_left_alone() {
+    let scenario = Scenario::filled(Shape::default().fragments_of(50), 100).await;
+    scenario.append(10).await;
+    let version = scenario.version().await;
+    // Others may read everything and write nothing.
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    open(scenario.folder.path(), 0o755);
+    let cache = tempfile::tempdir().expect("a folder");
+    open(cache.path(), 0o777);
+    let cache = cache.path().display().to_string();
+    let as_nobody = |arguments: &[&str]| {
+        let mut call = Command::new("setpriv");
+        call.args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(binary())
+            .args(arguments)
+            .args(["--json", "--cache", &cache]);
+        finish(call)
+    };
+    let able = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(binary())
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !able {
+        skip(
+            "a table without write permission: needs root, setpriv and a binary that all may read",
+        );
+        return;
+    }
+    let table = scenario.uri.as_str();
+    let status = as_nobody(&["status", table]).expect_code(0);
+    assert_eq!(status.json()["columns"][0]["rows_remaining"], 10);
+    as_nobody(&["plan", table]).expect_code(0);
+    as_nobody(&["refresh", table]).expect_refusal(&[1, 2], "permission");
+    as_nobody(&["column", "add", table, "q", "--sql", "a"]).expect_refusal(&[1, 2], "permission");
+    as_nobody(&["column", "drop", table, "p"]).expect_refusal(&[1, 2], "permission");
+    assert_eq!(scenario.version().await, version);
+    open(scenario.folder.path(), 0o700);
+    as_nobody(&["status", table]).expect_refusal(&[1, 2], "");
+    as_nobody(&["refresh", table]).expect_refusal(&[1, 2], "");
+    scenario.refresh();
+    scenario.check_int("p", product).await;
+}

@@ -1,0 +1,11 @@
+//! What the tests stand on: a table that others write to, the real binary, and the oracle.
+
+pub(crate) mod oracle;
+pub(crate) mod program;
+pub(crate) mod scenario;
+pub(crate) mod table;
+
+pub(crate) use oracle::Row;
+pub(crate) use program::Outcome;
+pub(crate) use scenario::{Report, Scenario};
+pub(crate) use table::{Shape, Table, ints, texts};
