@@ -99,7 +99,7 @@ async fn failed_rows_are_computed_again_when_their_inputs_change() {
     scenario.add("p", "100 / b", &["--max-failed-fraction", "0.5"]);
     assert_eq!(scenario.refresh().column("p").rows_failed, 20);
     scenario
-        .replace(0, "b", ints((0..70).map(|_| Some(4))))
+        .replace(0, "b", ints((0..70).map(|_| Some(40))))
         .await;
     let report = scenario.refresh();
     assert_eq!(report.column("p").rows_failed, 10);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use lance_backfill_core::coverage::{CoverageRecord, Outcome, Run};
 use lance_backfill_core::history::{
-    Carried, Change, ChangeKind, Update, in_place, rows_that_differ,
+    Carried, Change, ChangeKind, Move, Update, in_place, rows_that_differ,
 };
 use lance_backfill_core::ids::{BindingId, FieldId, FragmentId, LedgerSeq};
 use lance_backfill_core::rows::RowSet;
@@ -284,10 +284,14 @@ impl Historian<'_> {
             now,
         );
         let moves = in_place(after.physical_rows);
-        let stale = if touches.inputs {
-            changed.clone()
-        } else {
-            RowSet::new()
+        // Rows that were written need not have changed: an equal value is no reason to compute again.
+        let stale = match touches.inputs {
+            true => {
+                let written: Vec<Move> = stay(changed);
+                let pair = (fragment, fragment);
+                compare::rows_with_other_inputs(step, self.column, pair, &written).await?
+            }
+            false => RowSet::new(),
         };
         match &record {
             Some(record) => carried.add(record, &then, &moves, &stale),
@@ -335,6 +339,17 @@ impl Touches {
     const fn any(self) -> bool {
         self.inputs || self.filter || self.output
     }
+}
+
+/// Rows that stay where they are.
+fn stay(rows: &RowSet) -> Vec<Move> {
+    rows.ranges()
+        .map(|range| Move {
+            old: range.start,
+            new: range.start,
+            rows: range.end - range.start,
+        })
+        .collect()
 }
 
 /// Values that somebody wrote stand; NULLs that somebody wrote are unassigned.

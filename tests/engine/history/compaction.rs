@@ -8,7 +8,6 @@ use crate::support::program::run;
 use crate::support::{Report, Row, Scenario, Shape};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn compaction_recomputes_nothing() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -23,7 +22,6 @@ async fn compaction_recomputes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn compaction_keeps_null_results_and_failed_rows() {
     for shape in Shape::both() {
         let scenario = Scenario::standard(shape.fragments_of(100), 350).await;
@@ -57,7 +55,6 @@ async fn compaction_keeps_null_results_and_failed_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn compaction_of_a_filtered_column_recomputes_nothing() {
     for shape in Shape::both() {
         let scenario = Scenario::standard(shape.fragments_of(100), 400).await;
@@ -75,7 +72,6 @@ async fn compaction_of_a_filtered_column_recomputes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn compaction_of_a_half_filled_table_leaves_only_the_rest() {
     let scenario = settled(Shape::stable()).await;
     scenario.append(50).await;
@@ -104,7 +100,6 @@ async fn compaction_after_cleanup_of_old_versions_trusts_the_values() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn an_update_and_then_a_compaction_recompute_exactly_the_updated_rows() {
     let scenario = settled(Shape::stable()).await;
     scenario.update("b", "b + 1", "id < 5").await;
@@ -116,7 +111,6 @@ async fn an_update_and_then_a_compaction_recompute_exactly_the_updated_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn compaction_during_a_fill_loses_nothing_and_with_stable_row_ids_recomputes_nothing() {
     for shape in Shape::both() {
         let scenario = Scenario::standard(shape.fragments_of(50), 2_000).await;

@@ -6,7 +6,6 @@ use crate::support::table::{batch, standard};
 use crate::support::{Row, Scenario, Shape, ints, texts};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn an_update_of_an_unrelated_column_recomputes_nothing() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -22,7 +21,6 @@ async fn an_update_of_an_unrelated_column_recomputes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn an_update_of_an_input_recomputes_exactly_the_updated_rows() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -58,7 +56,6 @@ async fn an_update_of_a_filter_column_recomputes_only_newly_selected_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn an_upsert_of_equal_values_recomputes_nothing() {
     let scenario = settled(Shape::stable()).await;
     let all = scenario.full_batch().await;
@@ -67,7 +64,6 @@ async fn an_upsert_of_equal_values_recomputes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn a_partial_upsert_in_place_recomputes_exactly_its_rows() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -107,7 +103,6 @@ fn supplied() -> arrow_array::RecordBatch {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn values_supplied_by_an_append_stand_and_missing_ones_are_computed() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -129,7 +124,6 @@ async fn values_supplied_by_an_append_stand_and_missing_ones_are_computed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until history lands"]
 async fn a_value_written_by_hand_survives_refresh_and_compaction() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
@@ -159,7 +153,7 @@ async fn an_input_replaced_in_one_fragment_recomputes_that_fragment() {
     for shape in Shape::both() {
         let scenario = settled(shape).await;
         scenario
-            .replace(2, "b", ints((0..100).map(|_| Some(3))))
+            .replace(2, "b", ints((0..100).map(|_| Some(1_000))))
             .await;
         let status = scenario.status();
         assert_eq!(status.column("p").rows_current, 300);
