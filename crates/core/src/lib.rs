@@ -21,3 +21,6 @@ pub mod snapshot;
 pub mod state;
 pub mod table;
 pub mod types;
+
+#[cfg(test)]
+mod testing;
