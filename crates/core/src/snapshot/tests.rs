@@ -30,6 +30,7 @@ fn snapshot() -> CoverageSnapshot {
 fn stored_form_reads_back() {
     let mut snapshot = snapshot();
     if let Some(entry) = snapshot.entries.get_mut(&7) {
+        entry.live += 4;
         entry.others = vec![OtherGeneration {
             generation: generation('b'),
             outcome: Outcome::Failed,
