@@ -234,7 +234,7 @@ impl Definition {
             &self.output_types.iter().map(String::as_str).collect(),
         ] {
             for text in part {
-                digest.update(text.len().to_le_bytes());
+                digest.update((text.len() as u64).to_le_bytes());
                 digest.update(text.as_bytes());
             }
             digest.update(u64::MAX.to_le_bytes());
