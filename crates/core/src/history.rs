@@ -294,3 +294,6 @@ pub fn in_place(physical_rows: u32) -> Vec<Move> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod model;

@@ -117,7 +117,9 @@ pub fn cut(needs: &[FragmentNeed], limits: &Limits) -> PlannedPage {
                 }
             }
         } else {
-            while !ready.is_empty() && page.batches.len() < limits.most_batches {
+            // The shared batch that is being packed counts: it joins the page in the end.
+            let packing = usize::from(!packed.slices.is_empty());
+            while !ready.is_empty() && page.batches.len() + packing < limits.most_batches {
                 let part = ready.first(batch_rows);
                 ready.remove(&part);
                 budget -= part.len();
@@ -180,3 +182,6 @@ fn due_fold(need: &FragmentNeed, limits: &Limits) -> Option<FoldSpec> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod model;

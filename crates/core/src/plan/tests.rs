@@ -16,7 +16,7 @@ fn some_identity() -> Identity {
     of_fields(&view, [])
 }
 
-fn need(fragment: FragmentId, ready: RowSet) -> FragmentNeed {
+pub(super) fn need(fragment: FragmentId, ready: RowSet) -> FragmentNeed {
     FragmentNeed {
         fragment,
         in_id: some_identity(),
@@ -28,7 +28,7 @@ fn need(fragment: FragmentId, ready: RowSet) -> FragmentNeed {
     }
 }
 
-fn limits(rows_per_s: f64) -> Limits {
+pub(super) fn limits(rows_per_s: f64) -> Limits {
     Limits {
         rows_per_s,
         measured: true,
