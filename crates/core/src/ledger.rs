@@ -45,7 +45,8 @@ pub enum EntryBody {
         message: String,
     },
     /// Ends the hold before it.
-    Resume,
+    // With braces: serde lets unknown fields pass in a variant without.
+    Resume {},
     /// Ends a hold for approval; rows beyond `up_to` hold again.
     Approval {
         /// Rows approved; all without.
@@ -110,7 +111,7 @@ pub fn standing_hold(entries: &[LedgerEntry]) -> Option<(HoldReason, &str)> {
     for entry in entries {
         match &entry.body {
             EntryBody::Hold { reason, message } => hold = Some((*reason, message.as_str())),
-            EntryBody::Resume | EntryBody::Approval { .. } => hold = None,
+            EntryBody::Resume {} | EntryBody::Approval { .. } => hold = None,
             EntryBody::Page(_) => {}
         }
     }

@@ -23,4 +23,6 @@ pub mod table;
 pub mod types;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod testing;

@@ -172,7 +172,7 @@ impl Happenings {
 fn counts(entry: &LedgerEntry, column: &Column) -> bool {
     match &entry.body {
         EntryBody::Page(page) => page.generation == column.bound.generation,
-        EntryBody::Hold { .. } | EntryBody::Resume | EntryBody::Approval { .. } => false,
+        EntryBody::Hold { .. } | EntryBody::Resume {} | EntryBody::Approval { .. } => false,
     }
 }
 
