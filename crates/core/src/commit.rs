@@ -226,4 +226,6 @@ pub fn identity_record_path(key: Identity, number: u64) -> String {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

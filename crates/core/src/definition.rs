@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::format::Stored;
-use crate::ids::{BindingId, FieldId, GenerationId};
-use crate::table::{FieldView, TableView};
+use crate::ids::{FieldId, GenerationId};
+
+mod bound;
+
+pub use bound::{BoundColumn, Detached, bind};
 
 /// Field metadata key that carries the binding.
 pub const BINDING_KEY: &str = "backfill.binding";
@@ -276,104 +279,6 @@ impl Default for ErrorPolicy {
             row_timeout_s: None,
         }
     }
-}
-
-/// A definition found in a table, bound to the fields of one version.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BoundColumn {
-    /// Ties definition and field.
-    pub binding: BindingId,
-    /// What was declared.
-    pub definition: Definition,
-    /// Digest of what decides a value.
-    pub generation: GenerationId,
-    /// The output's field in this version.
-    pub output: FieldView,
-    /// The input fields in this version, in the definition's order.
-    pub inputs: Vec<FieldView>,
-    /// The filter's fields in this version, in the definition's order.
-    pub filter_inputs: Vec<FieldView>,
-}
-
-/// Why a definition does not act.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "reason", rename_all = "snake_case")]
-pub enum Detached {
-    /// No field carries its binding: dropped, cast or overwritten.
-    OutputGone,
-    /// The field's type is not the declared one.
-    OutputType {
-        /// What was declared.
-        declared: String,
-        /// What the field has.
-        found: String,
-    },
-    /// A column that it reads is gone or became another one.
-    InputGone {
-        /// Name at declaration.
-        column: String,
-    },
-}
-
-impl std::fmt::Display for Detached {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::OutputGone => formatter.write_str("its column was dropped, cast or overwritten"),
-            Self::OutputType { declared, found } => {
-                write!(
-                    formatter,
-                    "its column has type {found}, declared was {declared}"
-                )
-            }
-            Self::InputGone { column } => {
-                write!(
-                    formatter,
-                    "column '{column}' that it reads was dropped or replaced; redefine it with 'column alter'"
-                )
-            }
-        }
-    }
-}
-
-/// Ties a stored definition to the fields of a table version.
-pub fn bind(
-    binding: &BindingId,
-    definition: Definition,
-    table: &TableView,
-) -> Result<BoundColumn, Detached> {
-    let output = table
-        .fields
-        .iter()
-        .find(|field| field.metadata.get(BINDING_KEY).map(String::as_str) == Some(binding.as_str()))
-        .ok_or(Detached::OutputGone)?;
-    let declared = definition.output_types.first().cloned().unwrap_or_default();
-    if output.data_type != declared {
-        return Err(Detached::OutputType {
-            declared,
-            found: output.data_type.clone(),
-        });
-    }
-    let find = |inputs: &[Input]| -> Result<Vec<FieldView>, Detached> {
-        inputs
-            .iter()
-            .map(|input| {
-                table
-                    .field_by_id(input.id)
-                    .cloned()
-                    .ok_or_else(|| Detached::InputGone {
-                        column: input.name.clone(),
-                    })
-            })
-            .collect()
-    };
-    Ok(BoundColumn {
-        binding: binding.clone(),
-        generation: definition.generation(),
-        output: output.clone(),
-        inputs: find(&definition.inputs)?,
-        filter_inputs: find(&definition.filter_inputs)?,
-        definition,
-    })
 }
 
 #[cfg(test)]

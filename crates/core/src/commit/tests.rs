@@ -1,18 +1,13 @@
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::definition::Definition;
 use crate::table::FieldView;
-use crate::testing::{
-    Origin, Row, binding, errors_of, fragment_rows, generation, identity, job, offsets, record_of,
-    rows_of, some_rows,
-};
+use crate::testing::{Row, binding, errors_of, generation, identity, job, offsets};
 
-const PHYSICAL_ROWS: u32 = 48;
+pub(super) const PHYSICAL_ROWS: u32 = 48;
 
-fn column() -> BoundColumn {
+pub(super) fn column() -> BoundColumn {
     let mut definition = Definition::sql("p", "double", "a", "a", vec![]);
     definition.accepted_generations = [generation(0)].into();
     let output = FieldView {
@@ -33,7 +28,7 @@ fn column() -> BoundColumn {
     }
 }
 
-fn present(record: Option<CoverageRecord>) -> Present {
+pub(super) fn present(record: Option<CoverageRecord>) -> Present {
     Present {
         physical_rows: PHYSICAL_ROWS,
         identities: Identities {
@@ -49,7 +44,7 @@ fn present(record: Option<CoverageRecord>) -> Present {
     }
 }
 
-fn file() -> StagedColumnFile {
+pub(super) fn file() -> StagedColumnFile {
     StagedColumnFile {
         name: "new.lance".to_owned(),
         size_bytes: 1,
@@ -60,7 +55,7 @@ fn file() -> StagedColumnFile {
 }
 
 /// A result with these rows; those of other outcomes than a computation has are left out.
-fn contribution(ledger: u64, rows: &[Row]) -> Contribution {
+pub(super) fn contribution(ledger: u64, rows: &[Row]) -> Contribution {
     let of = |outcome| {
         offsets(rows, |row| {
             row.origin
@@ -83,7 +78,10 @@ fn contribution(ledger: u64, rows: &[Row]) -> Contribution {
     }
 }
 
-fn finished(file: Option<StagedColumnFile>, contributions: Vec<Contribution>) -> Finished {
+pub(super) fn finished(
+    file: Option<StagedColumnFile>,
+    contributions: Vec<Contribution>,
+) -> Finished {
     Finished {
         fragment: 7,
         file,
@@ -222,106 +220,4 @@ fn a_file_that_the_manifest_names_has_landed_whatever_else_changed() {
     now.identities.in_id = identity(1);
     let decision = decide(&finished(Some(file()), one_value()), Some(&now), &column());
     assert_eq!(decision, Decision::Landed);
-}
-
-/// A record row as the result of one contribution would have it.
-fn result_row(row: &Row, ledger: u64) -> Option<Row> {
-    let origin = row.origin.as_ref()?;
-    if matches!(origin.outcome, Outcome::Supplied | Outcome::Unknown) {
-        return None;
-    }
-    Some(Row {
-        origin: Some(Origin {
-            outcome: origin.outcome,
-            generation: Some(generation(0)),
-            in_id: identity(0),
-            ledger: LedgerSeq(ledger),
-            job: Some(job(1)),
-        }),
-        error: row.error.clone(),
-        filtered: false,
-    })
-}
-
-/// Whether the record has a result of this very function and inputs that was ordered as late or later.
-fn is_provided_for(row: &Row, ledger: u64) -> bool {
-    row.origin.as_ref().is_some_and(|origin| {
-        origin.generation == Some(generation(0))
-            && origin.in_id == identity(0)
-            && origin.ledger >= LedgerSeq(ledger)
-    })
-}
-
-fn is_somebody_elses(row: &Row) -> bool {
-    let outcome = row.origin.as_ref().map(|origin| origin.outcome);
-    matches!(outcome, Some(Outcome::Supplied | Outcome::Unknown))
-}
-
-fn padded(mut rows: Vec<Row>) -> Vec<Row> {
-    rows.resize(PHYSICAL_ROWS as usize, Row::default());
-    rows
-}
-
-proptest! {
-    #[test]
-    fn what_is_published_carries_the_record_and_over_it_each_rows_latest_result(
-        before in prop::option::of(fragment_rows()),
-        results in prop::collection::vec(fragment_rows(), 0..4),
-        with_file in any::<bool>(),
-    ) {
-        let contributions: Vec<Contribution> = (1..).zip(&results).map(|(ledger, rows)| contribution(ledger, rows)).collect();
-        let before = before.map(padded);
-        let now = present(before.as_ref().map(|rows| record_of(rows)));
-        let decision = decide(&finished(with_file.then(file), contributions), Some(&now), &column());
-        let (record, file_name) = match decision {
-            Decision::Publish { file, record } => (record, Some(file.name)),
-            Decision::Record(record) => (record, None),
-            other => panic!("{other:?}"),
-        };
-        let before = before.unwrap_or_else(|| padded(vec![]));
-        let mut model = before.clone();
-        for (ledger, rows) in (1..).zip(&results) {
-            for ((row, was), result) in model.iter_mut().zip(&before).zip(rows) {
-                let Some(result) = result_row(result, ledger) else { continue };
-                let failed = result.error.is_some();
-                // The file holds its values, whatever the record said; all else needs to be news.
-                let in_file = with_file && !failed;
-                let old_news = is_provided_for(was, ledger) || (!failed && is_somebody_elses(was));
-                if in_file || !old_news {
-                    *row = Row { filtered: row.filtered, ..result };
-                }
-            }
-        }
-        prop_assert_eq!(rows_of(&record), model);
-        prop_assert_eq!(record.in_id, identity(0));
-        prop_assert_eq!(record.out, (!with_file).then(|| identity(8)));
-        prop_assert_eq!(&record.file, &with_file.then(|| "new.lance".to_owned()));
-        prop_assert_eq!(file_name, record.file);
-        prop_assert_eq!(record.physical_rows, PHYSICAL_ROWS);
-    }
-
-    #[test]
-    fn what_was_published_is_no_news_any_more(
-        before in fragment_rows(),
-        result in fragment_rows(),
-        with_file in any::<bool>(),
-        extra in some_rows(40),
-    ) {
-        let mut result = contribution(2, &padded(result));
-        // Results of one batch for a row are one: what is both, is a value.
-        result.result.values.extend(&extra);
-        result.result.nulls.remove(&extra);
-        for errors in &mut result.result.failed {
-            errors.rows.remove(&extra);
-        }
-        if with_file {
-            result.result.output = SliceOutput::ColumnFile(file());
-        }
-        let before = record_of(&padded(before));
-        let decision = decide(&finished(with_file.then(file), vec![result.clone()]), Some(&present(Some(before))), &column());
-        let (Decision::Publish { record, .. } | Decision::Record(record)) = decision else {
-            panic!("{decision:?}");
-        };
-        prop_assert_eq!(result.news(Some(&record)), RowSet::new());
-    }
 }
