@@ -5,14 +5,15 @@ use crate::batch::{BatchMessage, BatchSpec, FoldSpec, Lane, Slice, Target, Work}
 use crate::checkpoint::{
     CheckpointManifest, Fault, FaultKind, SliceOutput, SliceResult, StagedColumnFile, ValuesFile,
 };
-use crate::coverage::{CoverageRecord, Outcome, RowErrors, Run};
+use crate::coverage::RowErrors;
 use crate::definition::{Definition, Function, Input, OnError, OnUnknown, Pool};
 use crate::format::Stored;
 use crate::ids::LedgerSeq;
 use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page};
 use crate::rows::RowSet;
-use crate::snapshot::{CoverageSnapshot, Entry, Head, OtherGeneration, Rate};
 use crate::testing::{batch, binding, generation, identity, job};
+
+mod coverage;
 
 pub(super) fn all() -> Vec<Form> {
     let compute = Work::Compute(compute_spec());
@@ -44,9 +45,9 @@ pub(super) fn all() -> Vec<Form> {
         ),
         Form::json("message-fold.json", message(None, Lane::Bulk, fold)),
         Form::json("checkpoint.json", checkpoint()),
-        Form::json("coverage-file.json", record_of_a_file()),
-        Form::json("coverage-identity.json", record_by_identity()),
-        Form::snapshot("snapshot.arrow", snapshot()),
+        Form::json("coverage-file.json", coverage::record_of_a_file()),
+        Form::json("coverage-identity.json", coverage::record_by_identity()),
+        Form::snapshot("snapshot.arrow", coverage::snapshot()),
     ]
 }
 
@@ -154,13 +155,6 @@ fn some_rows() -> RowSet {
     [0, 1, 2, 9, 4_294_967_294].into_iter().collect()
 }
 
-/// So many ranges that they are stored as a bitmap, with a long run in it.
-fn scattered_rows() -> RowSet {
-    let mut rows: RowSet = (0..400).map(|place| place * 7).collect();
-    rows.extend(&RowSet::range(100_000..180_000));
-    rows
-}
-
 fn errors(rows: RowSet, kind: &str, attempts: u32) -> RowErrors {
     RowErrors {
         rows,
@@ -227,81 +221,5 @@ fn checkpoint() -> CheckpointManifest {
         calls: 17,
         elapsed_ms: 1_250,
         bytes_written: 4_608,
-    }
-}
-
-fn record_of_a_file() -> CoverageRecord {
-    let run = |rows, outcome, ledger| Run {
-        rows,
-        outcome,
-        generation: (ledger > 0).then(|| generation(1)),
-        in_id: identity(3),
-        ledger: LedgerSeq(ledger),
-        job: (ledger > 5).then(|| job(1)),
-    };
-    CoverageRecord {
-        version: CoverageRecord::VERSION,
-        binding: binding(),
-        fragment: 6,
-        physical_rows: 200_000,
-        file: Some("0f.lance".to_owned()),
-        in_id: identity(3),
-        elig_id: Some(identity(5)),
-        out: None,
-        runs: vec![
-            run(scattered_rows(), Outcome::Value, 7),
-            run(RowSet::range(3_000..4_000), Outcome::Null, 7),
-            run(RowSet::range(4_000..4_002), Outcome::Failed, 5),
-            run(RowSet::range(5_000..5_010), Outcome::Supplied, 0),
-            run(RowSet::range(6_000..6_010), Outcome::Unknown, 0),
-        ],
-        filtered: RowSet::range(190_000..200_000),
-        errors: vec![errors(RowSet::range(4_000..4_002), "overflow", 1)],
-    }
-}
-
-fn record_by_identity() -> CoverageRecord {
-    CoverageRecord {
-        file: None,
-        elig_id: None,
-        out: Some(identity(4)),
-        runs: vec![],
-        filtered: scattered_rows(),
-        errors: vec![],
-        ..record_of_a_file()
-    }
-}
-
-fn snapshot() -> CoverageSnapshot {
-    let other = |outcome, rows| OtherGeneration {
-        generation: generation(2),
-        outcome,
-        rows,
-    };
-    let plain = Entry {
-        fingerprint: u64::MAX,
-        live: 1_000,
-        filtered: 90,
-        rows: [800, 50, 10, 20, 30],
-        others: vec![],
-    };
-    let mixed = Entry {
-        fingerprint: 1,
-        live: 9,
-        filtered: 0,
-        rows: [4, 0, 0, 0, 0],
-        others: vec![other(Outcome::Value, 3), other(Outcome::Null, 2)],
-    };
-    CoverageSnapshot {
-        head: Head {
-            table_version: 12,
-            max_fragment: Some(9),
-            generation: Some(generation(1)),
-            rate: Some(Rate {
-                rows: 1_000,
-                elapsed_ms: 250,
-            }),
-        },
-        entries: [(4, plain), (9, mixed)].into(),
     }
 }
