@@ -13,7 +13,7 @@ use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page};
 use crate::rows::RowSet;
 use crate::testing::{batch, binding, generation, identity, job};
 
-mod coverage;
+pub(super) mod coverage;
 
 pub(super) fn all() -> Vec<Form> {
     let compute = Work::Compute(compute_spec());
@@ -58,7 +58,7 @@ fn input(id: i32, name: &str) -> Input {
     }
 }
 
-fn sql() -> Definition {
+pub(super) fn sql() -> Definition {
     let inputs = vec![input(5, "dep_delay"), input(8, "arr_delay")];
     let canonical = "dep_delay - arr_delay";
     let mut definition = Definition::sql("recovered", "float64", canonical, canonical, inputs);
@@ -69,7 +69,7 @@ fn sql() -> Definition {
     definition
 }
 
-fn python() -> Definition {
+pub(super) fn python() -> Definition {
     let mut definition = sql();
     definition.function = Function::Python {
         entrypoint: "captions:caption".to_owned(),

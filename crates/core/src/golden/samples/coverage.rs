@@ -15,7 +15,7 @@ fn scattered_rows() -> RowSet {
     rows
 }
 
-pub(super) fn record_of_a_file() -> CoverageRecord {
+pub(in crate::golden) fn record_of_a_file() -> CoverageRecord {
     let run = |rows, outcome, ledger| Run {
         rows,
         outcome,
@@ -45,7 +45,7 @@ pub(super) fn record_of_a_file() -> CoverageRecord {
     }
 }
 
-pub(super) fn record_by_identity() -> CoverageRecord {
+pub(in crate::golden) fn record_by_identity() -> CoverageRecord {
     CoverageRecord {
         file: None,
         elig_id: None,
