@@ -1,6 +1,6 @@
 //! What a committer may publish: decided per fragment against the newest version of the table.
 
-use crate::checkpoint::{SliceResult, StagedColumnFile};
+use crate::checkpoint::{SliceOutput, SliceResult, StagedColumnFile};
 use crate::coverage::{CoverageRecord, Outcome, RowErrors, Run};
 use crate::definition::BoundColumn;
 use crate::format::Stored;
@@ -103,7 +103,7 @@ pub fn decide(finished: &Finished, present: Option<&Present>, column: &BoundColu
         .clone()
         .unwrap_or_else(|| empty_record(finished.fragment, present, column));
     for contribution in &finished.contributions {
-        let (runs, errors) = runs_of(contribution);
+        let (runs, errors) = runs_of(contribution, &finished.file, present.record.as_ref());
         record.lay_over(runs, errors);
     }
     record.in_id = present.identities.in_id;
@@ -143,13 +143,47 @@ fn empty_record(fragment: FragmentId, present: &Present, column: &BoundColumn) -
     }
 }
 
-fn runs_of(contribution: &Contribution) -> (Vec<Run>, Vec<RowErrors>) {
+impl Contribution {
+    /// Rows of which it has something to say that the record does not know.
+    ///
+    /// Not those whose result from the same function and inputs was ordered as late or later. Nor
+    /// those that hold somebody else's value where the result needed no file: it was NULL, and stood
+    /// in an empty column; somebody filled the column since.
+    pub fn news(&self, record: Option<&CoverageRecord>) -> RowSet {
+        let result = &self.result;
+        let mut rows = result.done();
+        let needs_no_file = matches!(result.output, SliceOutput::Nothing);
+        for run in record.map_or(&[][..], |record| &record.runs) {
+            if self.is_provided_by(run) {
+                rows.remove(&run.rows);
+            }
+            if needs_no_file && run.generation.is_none() {
+                rows.remove(&run.rows.difference(&result.failed_rows()));
+            }
+        }
+        rows
+    }
+
+    fn is_provided_by(&self, run: &Run) -> bool {
+        run.generation.as_ref() == Some(&self.generation)
+            && run.in_id == self.result.in_id
+            && run.ledger >= self.ledger
+    }
+}
+
+/// What a contribution lays over the record: the values of its file, and of the rest what is news.
+fn runs_of(
+    contribution: &Contribution,
+    file: &Option<StagedColumnFile>,
+    record: Option<&CoverageRecord>,
+) -> (Vec<Run>, Vec<RowErrors>) {
     let Contribution {
         ledger,
         job,
         generation,
         result,
     } = contribution;
+    let news = contribution.news(record);
     let run = |rows: RowSet, outcome| Run {
         rows,
         outcome,
@@ -158,17 +192,16 @@ fn runs_of(contribution: &Contribution) -> (Vec<Run>, Vec<RowErrors>) {
         ledger: *ledger,
         job: job.clone(),
     };
+    let computed = |rows: &RowSet| match file {
+        Some(_) => rows.clone(),
+        None => rows.intersection(&news),
+    };
     let runs = vec![
-        run(result.values.clone(), Outcome::Value),
-        run(result.nulls.clone(), Outcome::Null),
-        run(result.failed_rows(), Outcome::Failed),
+        run(computed(&result.values), Outcome::Value),
+        run(computed(&result.nulls), Outcome::Null),
+        run(result.failed_rows().intersection(&news), Outcome::Failed),
     ];
-    (
-        runs.into_iter()
-            .filter(|run| !run.rows.is_empty())
-            .collect(),
-        result.failed.clone(),
-    )
+    (runs, result.failed.clone())
 }
 
 /// Folder and file names of records under a column's state.
@@ -191,3 +224,8 @@ pub fn record_path(record: &CoverageRecord, number: u64) -> String {
 pub fn identity_record_path(key: Identity, number: u64) -> String {
     format!("coverage/id/{key}/{number:06}.json")
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

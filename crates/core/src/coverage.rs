@@ -101,25 +101,43 @@ impl CoverageRecord {
     }
 
     /// Lays new runs over this record: each row belongs to the newest run that has it.
+    ///
+    /// Of the new runs the later is the newer. Errors stay with failed rows and with no others.
     pub fn lay_over(&mut self, runs: Vec<Run>, errors: Vec<RowErrors>) {
         let mut replaced = RowSet::new();
         for run in &runs {
             replaced.extend(&run.rows);
         }
+        self.forget(&replaced);
+        let mut laid = RowSet::new();
+        let mut failed = RowSet::new();
+        for run in runs {
+            if !laid.is_disjoint(&run.rows) {
+                self.forget(&run.rows);
+            }
+            laid.extend(&run.rows);
+            match run.outcome {
+                Outcome::Failed => failed.extend(&run.rows),
+                _ => failed.remove(&run.rows),
+            }
+            self.add_run(run);
+        }
+        for mut error in errors {
+            error.rows = error.rows.intersection(&failed);
+            self.add_error(error);
+        }
+    }
+
+    /// Takes what is known of some rows back: they are unassigned.
+    pub fn forget(&mut self, rows: &RowSet) {
         for run in &mut self.runs {
-            run.rows.remove(&replaced);
+            run.rows.remove(rows);
         }
         for error in &mut self.errors {
-            error.rows.remove(&replaced);
+            error.rows.remove(rows);
         }
         self.runs.retain(|run| !run.rows.is_empty());
         self.errors.retain(|error| !error.rows.is_empty());
-        for run in runs {
-            self.add_run(run);
-        }
-        for error in errors.into_iter().filter(|error| !error.rows.is_empty()) {
-            self.add_error(error);
-        }
     }
 
     fn add_run(&mut self, run: Run) {
@@ -140,6 +158,9 @@ impl CoverageRecord {
     }
 
     fn add_error(&mut self, error: RowErrors) {
+        if error.rows.is_empty() {
+            return;
+        }
         let same = |other: &&mut RowErrors| {
             (&other.kind, &other.message, other.attempts)
                 == (&error.kind, &error.message, error.attempts)
@@ -150,3 +171,6 @@ impl CoverageRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

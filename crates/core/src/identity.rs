@@ -38,12 +38,11 @@ impl FromStr for Identity {
     type Err = InvalidIdentity;
 
     fn from_str(text: &str) -> Result<Self, InvalidIdentity> {
-        if text.len() != 32 {
-            return Err(InvalidIdentity(text.to_owned()));
+        // Only the digits that are printed: a sign or capitals would make two names for one identity.
+        match u128::from_str_radix(text, 16).map(Self) {
+            Ok(identity) if identity.to_string() == text => Ok(identity),
+            _ => Err(InvalidIdentity(text.to_owned())),
         }
-        u128::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| InvalidIdentity(text.to_owned()))
     }
 }
 
@@ -173,7 +172,7 @@ fn describe_field(text: &mut Vec<u8>, fragment: &FragmentView, tree_ids: &[Field
                 };
                 text.push(kind);
                 text.extend_from_slice(file.name.as_bytes());
-                text.extend_from_slice(&leaf.to_le_bytes());
+                text.extend_from_slice(&(leaf as u64).to_le_bytes());
                 text.extend_from_slice(&column.to_le_bytes());
             }
         }
@@ -269,5 +268,15 @@ mod tests {
         let identity = of_fields(&fragment(vec![file("a", &[0])]), [&field(0)]);
         assert_eq!(identity.to_string().parse(), Ok(identity));
         assert!("xyz".parse::<Identity>().is_err());
+        assert!(
+            "+0000000000000000000000000000001"
+                .parse::<Identity>()
+                .is_err()
+        );
+        assert!(
+            "0000000000000000000000000000000A"
+                .parse::<Identity>()
+                .is_err()
+        );
     }
 }

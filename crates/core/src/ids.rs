@@ -158,14 +158,19 @@ impl FromStr for BatchId {
         else {
             return Err(invalid());
         };
-        if seq.len() != 20 || !is_token(token) {
+        if !is_token(token) {
             return Err(invalid());
         }
-        Ok(Self {
+        let id = Self {
             seq: LedgerSeq(seq.parse().map_err(|_| invalid())?),
             token: token.to_owned(),
             index: index.parse().map_err(|_| invalid())?,
-        })
+        };
+        // Numbers can be written in several ways; only one of them is the object's name.
+        if id.to_string() != text {
+            return Err(invalid());
+        }
+        Ok(id)
     }
 }
 
@@ -205,5 +210,17 @@ mod tests {
         assert!("A".parse::<JobId>().is_err());
         assert!("7-ab-3".parse::<BatchId>().is_err());
         assert!("00000000000000000007-ab-3-4".parse::<BatchId>().is_err());
+    }
+
+    #[test]
+    fn a_batch_id_is_written_in_one_way_only() {
+        for text in [
+            "00000000000000000007-ab-+3",
+            "00000000000000000007-ab-03",
+            "+0000000000000000007-ab-3",
+            "000000000000000000007-ab-3",
+        ] {
+            assert!(text.parse::<BatchId>().is_err(), "{text}");
+        }
     }
 }

@@ -44,9 +44,10 @@ pub enum EntryBody {
         /// One line for a person.
         message: String,
     },
-    /// Ends the hold before it.
-    Resume,
-    /// Ends a hold for approval; rows beyond `up_to` hold again.
+    /// Ends the holds before it.
+    // With braces: serde lets unknown fields pass in a variant without.
+    Resume {},
+    /// Ends the holds for approval before it; rows beyond `up_to` hold again.
     Approval {
         /// Rows approved; all without.
         up_to: Option<u64>,
@@ -104,15 +105,23 @@ impl LedgerEntry {
     }
 }
 
-/// The hold that is in force after the given entries, if one is.
+/// The newest hold that is in force after the given entries, if one is.
+///
+/// An approval ends a hold for approval only: too many failures still wait for a resume.
 pub fn standing_hold(entries: &[LedgerEntry]) -> Option<(HoldReason, &str)> {
-    let mut hold = None;
+    let mut holds: Vec<(HoldReason, &str)> = vec![];
     for entry in entries {
         match &entry.body {
-            EntryBody::Hold { reason, message } => hold = Some((*reason, message.as_str())),
-            EntryBody::Resume | EntryBody::Approval { .. } => hold = None,
+            EntryBody::Hold { reason, message } => holds.push((*reason, message)),
+            EntryBody::Resume {} => holds.clear(),
+            EntryBody::Approval { .. } => {
+                holds.retain(|(reason, _)| *reason != HoldReason::Approval)
+            }
             EntryBody::Page(_) => {}
         }
     }
-    hold
+    holds.pop()
 }
+
+#[cfg(test)]
+mod tests;

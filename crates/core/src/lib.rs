@@ -21,3 +21,8 @@ pub mod snapshot;
 pub mod state;
 pub mod table;
 pub mod types;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod testing;

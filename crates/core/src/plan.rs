@@ -117,7 +117,9 @@ pub fn cut(needs: &[FragmentNeed], limits: &Limits) -> PlannedPage {
                 }
             }
         } else {
-            while !ready.is_empty() && page.batches.len() < limits.most_batches {
+            // The shared batch that is being packed counts: it joins the page in the end.
+            let packing = usize::from(!packed.slices.is_empty());
+            while !ready.is_empty() && page.batches.len() + packing < limits.most_batches {
                 let part = ready.first(batch_rows);
                 ready.remove(&part);
                 budget -= part.len();
@@ -179,133 +181,7 @@ fn due_fold(need: &FragmentNeed, limits: &Limits) -> Option<FoldSpec> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+mod tests;
 
-    use super::*;
-    use crate::identity::of_fields;
-    use crate::invariant;
-    use crate::table::FragmentView;
-
-    fn some_identity() -> Identity {
-        let view = FragmentView {
-            id: 0,
-            physical_rows: 0,
-            deletion: None,
-            files: vec![],
-            overlays: vec![],
-        };
-        of_fields(&view, [])
-    }
-
-    fn need(fragment: FragmentId, ready: RowSet) -> FragmentNeed {
-        FragmentNeed {
-            fragment,
-            in_id: some_identity(),
-            out: None,
-            ready,
-            open: RowSet::new(),
-            parts: vec![],
-            fold_open: false,
-        }
-    }
-
-    fn limits(rows_per_s: f64) -> Limits {
-        Limits {
-            rows_per_s,
-            measured: true,
-            target_s: 30.0,
-            workers: 2,
-            most_rows_per_batch: u64::MAX,
-            most_batches: 64,
-            most_slices: 16,
-            deadline_s: 60,
-            most_rows: u64::MAX,
-        }
-    }
-
-    #[test]
-    fn small_fragments_share_a_batch() {
-        let needs: Vec<_> = (0..10).map(|id| need(id, RowSet::full(100))).collect();
-        let page = cut(&needs, &limits(1e6));
-        assert_eq!(page.batches.len(), 1);
-        assert_eq!(page.rows(), 1_000);
-        assert!(
-            page.batches[0]
-                .slices
-                .iter()
-                .all(|slice| slice.target == Target::ColumnFile)
-        );
-    }
-
-    #[test]
-    fn slow_functions_split_a_fragment_into_parts() {
-        let page = cut(&[need(1, RowSet::full(100))], &limits(1.0));
-        assert_eq!(page.batches.len(), 4);
-        assert!(
-            page.batches
-                .iter()
-                .all(|batch| batch.slices[0].target == Target::Values)
-        );
-        assert_eq!(page.rows(), 100);
-    }
-
-    #[test]
-    fn a_fragment_with_open_work_is_never_written_straight() {
-        let mut busy = need(1, RowSet::range(0..10));
-        busy.open = RowSet::range(10..20);
-        let page = cut(&[busy], &limits(1e6));
-        assert_eq!(page.batches[0].slices[0].target, Target::Values);
-    }
-
-    #[test]
-    fn a_fold_waits_for_the_last_part() {
-        let part: BatchId = "00000000000000000001-ab-0".parse().expect("valid");
-        let mut waiting = need(1, RowSet::new());
-        waiting.parts = vec![part];
-        waiting.open = RowSet::range(0..5);
-        assert!(
-            cut(std::slice::from_ref(&waiting), &limits(1e6))
-                .folds
-                .is_empty()
-        );
-        waiting.open = RowSet::new();
-        assert_eq!(
-            cut(std::slice::from_ref(&waiting), &limits(1e6))
-                .folds
-                .len(),
-            1
-        );
-        waiting.fold_open = true;
-        assert!(cut(&[waiting], &limits(1e6)).folds.is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn every_ready_row_is_planned_once_or_left(
-            fragments in prop::collection::vec(prop::collection::vec(0_u32..3_000, 0..300), 0..12),
-            rate in 0.1_f64..10_000.0,
-            most_rows in prop_oneof![Just(u64::MAX), 0_u64..2_000],
-            most_batches in 1_usize..20,
-        ) {
-            let needs: Vec<_> = fragments
-                .into_iter()
-                .zip(0..)
-                .map(|(rows, id)| need(id, rows.into_iter().collect()))
-                .collect();
-            let limits = Limits { most_rows, most_batches, ..limits(rate) };
-            let page = cut(&needs, &limits);
-            let ready = |id| needs.iter().find(|need| need.fragment == id).map(|need| (need.ready.clone(), need.in_id));
-            prop_assert_eq!(invariant::one_owner(&page, ready), Ok(()));
-            let total: u64 = needs.iter().map(|need| need.ready.len()).sum();
-            prop_assert_eq!(page.rows() + page.rows_left, total);
-            prop_assert!(page.rows() <= most_rows);
-            // A straight slice owns its fragment: all ready rows, nobody else.
-            for slice in page.batches.iter().flat_map(|batch| &batch.slices) {
-                if slice.target == Target::ColumnFile {
-                    prop_assert_eq!(Some(&slice.rows), needs.iter().find(|need| need.fragment == slice.fragment).map(|need| &need.ready));
-                }
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod model;

@@ -4,26 +4,14 @@
 //! what it says can always be found again in the coverage records.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use arrow_ipc::CompressionType;
-use arrow_ipc::reader::FileReader;
-use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
-use arrow_schema::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::coverage::{CoverageRecord, Outcome};
 use crate::definition::{Definition, OnUnknown};
-use crate::format::FormatError;
 use crate::ids::{FragmentId, GenerationId};
 use crate::rows::RowSet;
 use crate::state::Counts;
-
-const WHAT: &str = "a coverage snapshot";
-const VERSION: u32 = 1;
 
 /// Entries of settled fragments, and what the last planner saw.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -69,12 +57,12 @@ pub struct Entry {
     pub filtered: u32,
     /// Rows by outcome under the head's generation, in the order of [`OUTCOMES`].
     pub rows: [u32; 5],
-    /// Rows of other generations.
+    /// Rows of other generations, in order, one number for each generation and outcome.
     pub others: Vec<OtherGeneration>,
 }
 
 /// Rows of a generation that is not the head's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OtherGeneration {
     /// What computed them.
@@ -107,28 +95,71 @@ impl Entry {
             live: small(live.len())?,
             ..Self::default()
         };
-        let eligible = live.difference(&record.filtered);
-        entry.filtered = small(live.len() - eligible.len())?;
-        let mut counted = 0;
+        let mut rest = live.difference(&record.filtered);
+        entry.filtered = small(live.len() - rest.len())?;
         for run in &record.runs {
-            let rows = small(eligible.intersection(&run.rows).len())?;
-            if rows == 0 {
+            let rows = rest.intersection(&run.rows);
+            if rows.is_empty() {
                 continue;
             }
-            counted += rows;
-            match &run.generation {
-                Some(_) if run.in_id != record.in_id => return None,
-                Some(generation) if Some(generation) != head_generation => {
-                    entry.others.push(OtherGeneration {
-                        generation: generation.clone(),
-                        outcome: run.outcome,
-                        rows,
-                    });
+            rest.remove(&rows);
+            let rows = small(rows.len())?;
+            match run.outcome {
+                Outcome::Supplied | Outcome::Unknown => *entry.slot(run.outcome) += rows,
+                Outcome::Value | Outcome::Null | Outcome::Failed => {
+                    let made_by = run.generation.as_ref()?;
+                    if run.in_id != record.in_id {
+                        return None;
+                    }
+                    entry.add_computed(made_by, run.outcome, rows, head_generation);
                 }
-                _ => *entry.slot(run.outcome) += rows,
             }
         }
-        (u64::from(counted) == eligible.len()).then_some(entry)
+        entry.others.sort_unstable();
+        rest.is_empty().then_some(entry)
+    }
+
+    /// Counts computed rows; each generation and outcome has one number.
+    fn add_computed(
+        &mut self,
+        made_by: &GenerationId,
+        outcome: Outcome,
+        rows: u32,
+        head_generation: Option<&GenerationId>,
+    ) {
+        if Some(made_by) == head_generation {
+            *self.slot(outcome) += rows;
+            return;
+        }
+        let same =
+            |other: &&mut OtherGeneration| other.generation == *made_by && other.outcome == outcome;
+        match self.others.iter_mut().find(same) {
+            Some(other) => other.rows += rows,
+            None => self.others.push(OtherGeneration {
+                generation: made_by.clone(),
+                outcome,
+                rows,
+            }),
+        }
+    }
+
+    /// Tells the same under another head.
+    fn rebase(&mut self, before: Option<&GenerationId>, now: Option<&GenerationId>) {
+        let mut computed = std::mem::take(&mut self.others);
+        for outcome in [Outcome::Value, Outcome::Null, Outcome::Failed] {
+            let Some(generation) = before.cloned() else {
+                break;
+            };
+            computed.push(OtherGeneration {
+                generation,
+                outcome,
+                rows: std::mem::take(self.slot(outcome)),
+            });
+        }
+        for other in computed.into_iter().filter(|other| other.rows > 0) {
+            self.add_computed(&other.generation, other.outcome, other.rows, now);
+        }
+        self.others.sort_unstable();
     }
 
     fn slot(&mut self, outcome: Outcome) -> &mut u32 {
@@ -200,280 +231,20 @@ impl CoverageSnapshot {
     pub fn apply(&mut self, newer: Self) {
         if newer.head.generation != self.head.generation {
             // The numbers of older entries speak of the older head's generation.
-            self.rebase(newer.head.generation.as_ref());
+            let (before, now) = (&self.head.generation, &newer.head.generation);
+            for entry in self.entries.values_mut() {
+                entry.rebase(before.as_ref(), now.as_ref());
+            }
         }
         self.head = newer.head;
         self.entries.extend(newer.entries);
     }
-
-    fn rebase(&mut self, generation: Option<&GenerationId>) {
-        let Some(old) = self.head.generation.clone() else {
-            return;
-        };
-        for entry in self.entries.values_mut() {
-            for (outcome, rows) in OUTCOMES.into_iter().zip(&mut entry.rows).take(3) {
-                let rows = std::mem::take(rows);
-                if rows > 0 {
-                    entry.others.push(OtherGeneration {
-                        generation: old.clone(),
-                        outcome,
-                        rows,
-                    });
-                }
-            }
-            let (own, others) = std::mem::take(&mut entry.others)
-                .into_iter()
-                .partition(|other| Some(&other.generation) == generation);
-            entry.others = others;
-            let own: Vec<OtherGeneration> = own;
-            for other in own {
-                *entry.slot(other.outcome) += other.rows;
-            }
-        }
-    }
-
-    /// Writes the stored form: an Arrow IPC file, compressed.
-    pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        let damaged = |error: &dyn std::fmt::Display| FormatError::Damaged {
-            what: WHAT,
-            reason: error.to_string(),
-        };
-        let column = |pick: &dyn Fn(&Entry) -> u32| -> ArrayRef {
-            Arc::new(UInt32Array::from_iter_values(
-                self.entries.values().map(pick),
-            ))
-        };
-        let others = self
-            .entries
-            .values()
-            .map(|entry| match entry.others.is_empty() {
-                true => Ok(None),
-                false => serde_json::to_string(&entry.others).map(Some),
-            })
-            .collect::<Result<StringArray, _>>()
-            .map_err(|error| damaged(&error))?;
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(UInt64Array::from_iter_values(self.entries.keys().copied())),
-            Arc::new(UInt64Array::from_iter_values(
-                self.entries.values().map(|entry| entry.fingerprint),
-            )),
-            column(&|entry| entry.live),
-            column(&|entry| entry.filtered),
-        ];
-        for outcome in 0..OUTCOMES.len() {
-            columns.push(column(&|entry| entry.rows[outcome]));
-        }
-        columns.push(Arc::new(others));
-        let head = serde_json::to_string(&self.head).map_err(|error| damaged(&error))?;
-        let schema = Schema::new_with_metadata(
-            fields(),
-            [
-                ("version".to_owned(), VERSION.to_string()),
-                ("head".to_owned(), head),
-            ]
-            .into(),
-        );
-        let batch =
-            RecordBatch::try_new(Arc::new(schema), columns).map_err(|error| damaged(&error))?;
-        let options = IpcWriteOptions::default()
-            .try_with_compression(Some(CompressionType::ZSTD))
-            .map_err(|error| damaged(&error))?;
-        let mut bytes = Vec::new();
-        let mut writer = FileWriter::try_new_with_options(&mut bytes, &batch.schema(), options)
-            .map_err(|error| damaged(&error))?;
-        writer.write(&batch).map_err(|error| damaged(&error))?;
-        writer.finish().map_err(|error| damaged(&error))?;
-        drop(writer);
-        Ok(bytes)
-    }
-
-    /// Reads the stored form.
-    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let damaged = |reason: String| FormatError::Damaged { what: WHAT, reason };
-        let reader = FileReader::try_new(std::io::Cursor::new(bytes), None)
-            .map_err(|error| damaged(error.to_string()))?;
-        let schema = reader.schema();
-        let found: u32 = schema
-            .metadata()
-            .get("version")
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| damaged("it has no version".to_owned()))?;
-        if found > VERSION {
-            return Err(FormatError::Newer {
-                what: WHAT,
-                found,
-                known: VERSION,
-            });
-        }
-        if *schema.fields() != fields().into() {
-            return Err(damaged(
-                "its columns are not those of a snapshot".to_owned(),
-            ));
-        }
-        let head = schema
-            .metadata()
-            .get("head")
-            .ok_or_else(|| damaged("it has no head".to_owned()))?;
-        let head = serde_json::from_str(head).map_err(|error| damaged(error.to_string()))?;
-        let mut snapshot = Self {
-            head,
-            entries: BTreeMap::new(),
-        };
-        for batch in reader {
-            let batch = batch.map_err(|error| damaged(error.to_string()))?;
-            read_batch(&batch, &mut snapshot.entries).map_err(damaged)?;
-        }
-        Ok(snapshot)
-    }
 }
 
-fn read_batch(
-    batch: &RecordBatch,
-    entries: &mut BTreeMap<FragmentId, Entry>,
-) -> Result<(), String> {
-    let [fragment, fingerprint, numbers @ .., others] = batch.columns() else {
-        return Err("it has too few columns".to_owned());
-    };
-    let fragment = fragment.as_primitive::<UInt64Type>();
-    let fingerprint = fingerprint.as_primitive::<UInt64Type>();
-    let numbers: Vec<&UInt32Array> = numbers
-        .iter()
-        .map(|column| column.as_primitive::<UInt32Type>())
-        .collect();
-    let others = others.as_string::<i32>();
-    let mut read = Vec::with_capacity(batch.num_rows());
-    for row in 0..batch.num_rows() {
-        let mut entry = Entry {
-            fingerprint: fingerprint.value(row),
-            ..Entry::default()
-        };
-        for (place, column) in numbers.iter().enumerate() {
-            let slot = match place {
-                0 => &mut entry.live,
-                1 => &mut entry.filtered,
-                _ => entry
-                    .rows
-                    .get_mut(place - 2)
-                    .ok_or("it has too many columns")?,
-            };
-            *slot = column.value(row);
-        }
-        if others.is_valid(row) {
-            entry.others =
-                serde_json::from_str(others.value(row)).map_err(|error| error.to_string())?;
-        }
-        read.push((fragment.value(row), entry));
-    }
-    entries.extend(read);
-    Ok(())
-}
-
-fn fields() -> Vec<Field> {
-    let number = |name: &str| Field::new(name, DataType::UInt32, false);
-    vec![
-        Field::new("fragment", DataType::UInt64, false),
-        Field::new("fingerprint", DataType::UInt64, false),
-        number("live"),
-        number("filtered"),
-        number("value"),
-        number("null"),
-        number("failed"),
-        number("supplied"),
-        number("unknown"),
-        Field::new("others", DataType::Utf8, true),
-    ]
-}
+mod stored;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod model;
 
-    fn generation(digit: char) -> GenerationId {
-        digit.to_string().repeat(32).parse().expect("valid")
-    }
-
-    fn entry(value: u32) -> Entry {
-        Entry {
-            fingerprint: 9,
-            live: value,
-            filtered: 0,
-            rows: [value, 0, 0, 0, 0],
-            others: vec![],
-        }
-    }
-
-    fn snapshot() -> CoverageSnapshot {
-        CoverageSnapshot {
-            head: Head {
-                max_fragment: Some(7),
-                table_version: 3,
-                generation: Some(generation('a')),
-                rate: None,
-            },
-            entries: [(1, entry(10)), (7, entry(20))].into(),
-        }
-    }
-
-    #[test]
-    fn stored_form_reads_back() {
-        let mut snapshot = snapshot();
-        if let Some(entry) = snapshot.entries.get_mut(&7) {
-            entry.others = vec![OtherGeneration {
-                generation: generation('b'),
-                outcome: Outcome::Failed,
-                rows: 4,
-            }];
-        }
-        let bytes = snapshot.encode().expect("encodes");
-        assert_eq!(CoverageSnapshot::decode(&bytes), Ok(snapshot));
-        assert!(CoverageSnapshot::decode(&bytes[..bytes.len() / 2]).is_err());
-        assert!(CoverageSnapshot::decode(b"").is_err());
-    }
-
-    #[test]
-    fn a_hundred_thousand_fragments_fit_into_two_megabytes() {
-        let entries = (0..100_000_u64)
-            .map(|id| {
-                (
-                    id,
-                    Entry {
-                        fingerprint: id.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-                        ..entry(1_000)
-                    },
-                )
-            })
-            .collect();
-        let bytes = CoverageSnapshot {
-            entries,
-            ..snapshot()
-        }
-        .encode()
-        .expect("encodes");
-        assert!(bytes.len() <= 2_000_000, "{} bytes", bytes.len());
-    }
-
-    #[test]
-    fn numbers_survive_a_change_of_generation() {
-        let mut all = snapshot();
-        let newer = CoverageSnapshot {
-            head: Head {
-                generation: Some(generation('b')),
-                ..all.head.clone()
-            },
-            entries: [(7, entry(5))].into(),
-        };
-        all.apply(newer);
-        let mut definition = Definition::sql("p", "double", "a", "a", vec![]);
-        let head = Some(generation('b'));
-        let old = &all.entries[&1];
-        assert_eq!(
-            old.settled_counts(head.as_ref(), &definition, &generation('b')),
-            None
-        );
-        definition.accepted_generations.insert(generation('a'));
-        let counts = old.settled_counts(head.as_ref(), &definition, &generation('b'));
-        assert_eq!(counts.map(|counts| counts.current), Some(10));
-        let new = all.entries[&7].settled_counts(head.as_ref(), &definition, &generation('b'));
-        assert_eq!(new.map(|counts| counts.current), Some(5));
-    }
-}
+#[cfg(test)]
+mod tests;

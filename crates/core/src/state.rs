@@ -213,3 +213,6 @@ impl FragmentState {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

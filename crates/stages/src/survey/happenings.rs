@@ -6,7 +6,6 @@ use std::sync::Arc;
 use lance_backfill_core::batch::{FoldSpec, Work};
 use lance_backfill_core::checkpoint::{CheckpointManifest, SliceOutput, SliceResult};
 use lance_backfill_core::commit::{Contribution, Finished};
-use lance_backfill_core::coverage::CoverageRecord;
 use lance_backfill_core::identity::Identity;
 use lance_backfill_core::ids::{BatchId, FragmentId, LedgerSeq};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
@@ -173,7 +172,7 @@ impl Happenings {
 fn counts(entry: &LedgerEntry, column: &Column) -> bool {
     match &entry.body {
         EntryBody::Page(page) => page.generation == column.bound.generation,
-        EntryBody::Hold { .. } | EntryBody::Resume | EntryBody::Approval { .. } => false,
+        EntryBody::Hold { .. } | EntryBody::Resume {} | EntryBody::Approval { .. } => false,
     }
 }
 
@@ -184,11 +183,7 @@ fn sort_result(
     out: Option<Identity>,
     direct: &mut Vec<Finished>,
 ) {
-    let rows = contribution.result.done();
-    let useful = match &unsettled.present.record {
-        Some(record) => rows.difference(&published(record, contribution.ledger)),
-        None => rows,
-    };
+    let useful = contribution.news(unsettled.present.record.as_ref());
     if useful.is_empty() {
         return;
     }
@@ -207,19 +202,6 @@ fn sort_result(
         SliceOutput::Obsolete => return,
     }
     unsettled.done.extend(&useful);
-}
-
-/// Rows of a record that were ordered by this ledger entry or a later one.
-fn published(record: &CoverageRecord, ledger: LedgerSeq) -> RowSet {
-    let mut rows = RowSet::new();
-    for run in record
-        .runs
-        .iter()
-        .filter(|run| run.generation.is_some() && run.ledger >= ledger)
-    {
-        rows.extend(&run.rows);
-    }
-    rows
 }
 
 /// The file of a finished fold, if it was laid over what stands in the column now.

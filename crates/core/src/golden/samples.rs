@@ -1,0 +1,225 @@
+//! One value of each stored form that uses all of it.
+
+use super::Form;
+use crate::batch::{BatchMessage, BatchSpec, FoldSpec, Lane, Slice, Target, Work};
+use crate::checkpoint::{
+    CheckpointManifest, Fault, FaultKind, SliceOutput, SliceResult, StagedColumnFile, ValuesFile,
+};
+use crate::coverage::RowErrors;
+use crate::definition::{Definition, Function, Input, OnError, OnUnknown, Pool};
+use crate::format::Stored;
+use crate::ids::LedgerSeq;
+use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page};
+use crate::rows::RowSet;
+use crate::testing::{batch, binding, generation, identity, job};
+
+pub(super) mod coverage;
+
+pub(super) fn all() -> Vec<Form> {
+    let compute = Work::Compute(compute_spec());
+    let fold = Work::Fold(fold_spec());
+    let page = EntryBody::Page(Page {
+        generation: generation(1),
+        job: Some(job(1)),
+        lane: Lane::Bulk,
+        batches: vec![compute_spec()],
+        folds: vec![fold_spec()],
+    });
+    let hold = EntryBody::Hold {
+        reason: HoldReason::Budget,
+        message: "7 of 100 rows failed".to_owned(),
+    };
+    let approval = EntryBody::Approval {
+        up_to: Some(1_000_000),
+    };
+    vec![
+        Form::json("definition-sql.json", sql()),
+        Form::json("definition-python.json", python()),
+        Form::json("ledger-page.json", entry(7, page)),
+        Form::json("ledger-hold.json", entry(8, hold)),
+        Form::json("ledger-resume.json", entry(9, EntryBody::Resume {})),
+        Form::json("ledger-approval.json", entry(10, approval)),
+        Form::json(
+            "message-compute.json",
+            message(Some(1), Lane::Fresh, compute),
+        ),
+        Form::json("message-fold.json", message(None, Lane::Bulk, fold)),
+        Form::json("checkpoint.json", checkpoint()),
+        Form::json("coverage-file.json", coverage::record_of_a_file()),
+        Form::json("coverage-identity.json", coverage::record_by_identity()),
+        Form::snapshot("snapshot.arrow", coverage::snapshot()),
+    ]
+}
+
+fn input(id: i32, name: &str) -> Input {
+    Input {
+        id,
+        name: name.to_owned(),
+    }
+}
+
+pub(super) fn sql() -> Definition {
+    let inputs = vec![input(5, "dep_delay"), input(8, "arr_delay")];
+    let canonical = "dep_delay - arr_delay";
+    let mut definition = Definition::sql("recovered", "float64", canonical, canonical, inputs);
+    definition.filter = Some("arr_delay IS NOT NULL".to_owned());
+    definition.filter_inputs = vec![input(8, "arr_delay")];
+    definition.accepted_generations = [generation(1), generation(2)].into();
+    definition.declared_max_fragment = Some(41);
+    definition
+}
+
+pub(super) fn python() -> Definition {
+    let mut definition = sql();
+    definition.function = Function::Python {
+        entrypoint: "captions:caption".to_owned(),
+        artifact: "a1".to_owned(),
+        environment: "e1".to_owned(),
+        version: Some("3".to_owned()),
+    };
+    definition.outputs = vec!["caption".to_owned()];
+    definition.output_types = vec!["string".to_owned()];
+    definition.filter = None;
+    definition.filter_inputs = vec![];
+    definition.auto = false;
+    definition.pool = Pool::RayCpu;
+    definition.resources.gpus = 0.5;
+    definition.secrets = vec!["api-key".to_owned()];
+    definition.error_policy.on_error = OnError::Fail;
+    definition.error_policy.max_failed_rows = Some(10);
+    definition.error_policy.max_failed_fraction = None;
+    definition.error_policy.row_timeout_s = Some(2.5);
+    definition.on_unknown = OnUnknown::Recompute;
+    definition.approve_above_rows = Some(-1);
+    definition.call.batch_size = Some(64);
+    definition.call.init_timeout_s = Some(120.0);
+    definition.call.retry_on = vec!["TimeoutError".to_owned()];
+    definition.call.env = [("MODE".to_owned(), "fast \"é\"".to_owned())].into();
+    definition
+}
+
+fn entry(seq: u64, body: EntryBody) -> LedgerEntry {
+    LedgerEntry {
+        version: LedgerEntry::VERSION,
+        binding: binding(),
+        seq: LedgerSeq(seq),
+        token: "ab12".to_owned(),
+        table_version: 12,
+        session: (seq == 7).then(|| "s1".to_owned()),
+        body,
+    }
+}
+
+fn compute_spec() -> BatchSpec {
+    let slice = |fragment, rows, target, out| Slice {
+        fragment,
+        in_id: identity(3),
+        out,
+        rows,
+        target,
+    };
+    BatchSpec {
+        slices: vec![
+            slice(4, RowSet::full(1_000), Target::ColumnFile, None),
+            slice(6, some_rows(), Target::Values, Some(identity(4))),
+        ],
+        deadline_s: 300,
+    }
+}
+
+fn fold_spec() -> FoldSpec {
+    FoldSpec {
+        fragment: 6,
+        in_id: identity(3),
+        out: Some(identity(4)),
+        parts: vec![batch(5, 0), batch(6, 11)],
+        deadline_s: 300,
+    }
+}
+
+fn message(job_number: Option<u8>, lane: Lane, work: Work) -> BatchMessage {
+    BatchMessage {
+        version: BatchMessage::VERSION,
+        batch: batch(7, 2),
+        table: "s3://bucket/flights.lance".to_owned(),
+        binding: binding(),
+        generation: generation(1),
+        job: job_number.map(job),
+        lane,
+        work,
+    }
+}
+
+/// Few ranges; each end is exclusive.
+fn some_rows() -> RowSet {
+    [0, 1, 2, 9, 4_294_967_294].into_iter().collect()
+}
+
+fn errors(rows: RowSet, kind: &str, attempts: u32) -> RowErrors {
+    RowErrors {
+        rows,
+        kind: kind.to_owned(),
+        message: "the value does not fit".to_owned(),
+        attempts,
+    }
+}
+
+fn checkpoint() -> CheckpointManifest {
+    let slice = |fragment, output| SliceResult {
+        fragment,
+        in_id: identity(3),
+        values: RowSet::new(),
+        nulls: RowSet::new(),
+        failed: vec![],
+        output,
+    };
+    let file = SliceOutput::ColumnFile(StagedColumnFile {
+        name: "0f.lance".to_owned(),
+        size_bytes: 4_096,
+        physical_rows: 1_000,
+        over: Some(identity(4)),
+        descriptor: "{\"path\":\"0f.lance\"}".to_owned(),
+    });
+    let values = SliceOutput::Values(ValuesFile {
+        path: "values/7-ab12-2/0c-1.arrow".to_owned(),
+        rows: some_rows(),
+        size_bytes: 512,
+    });
+    CheckpointManifest {
+        version: CheckpointManifest::VERSION,
+        batch: batch(7, 2),
+        binding: binding(),
+        generation: generation(1),
+        job: Some(job(1)),
+        attempt: "0c".to_owned(),
+        read_version: 12,
+        slices: vec![
+            SliceResult {
+                values: RowSet::range(0..900),
+                nulls: RowSet::range(900..950),
+                ..slice(4, file)
+            },
+            SliceResult {
+                values: [0, 1].into_iter().collect(),
+                nulls: [2].into_iter().collect(),
+                failed: vec![
+                    errors([9].into_iter().collect(), "overflow", 1),
+                    errors(RowSet::range(4_294_967_294..4_294_967_295), "timeout", 3),
+                ],
+                ..slice(6, values)
+            },
+            SliceResult {
+                nulls: RowSet::full(10),
+                ..slice(7, SliceOutput::Nothing)
+            },
+            slice(8, SliceOutput::Obsolete),
+        ],
+        fault: Some(Fault {
+            kind: FaultKind::Environment,
+            message: "no such package".to_owned(),
+        }),
+        calls: 17,
+        elapsed_ms: 1_250,
+        bytes_written: 4_608,
+    }
+}

@@ -1,0 +1,88 @@
+use super::*;
+use crate::testing::{batch, binding, generation, identity};
+
+fn entry(body: EntryBody) -> LedgerEntry {
+    LedgerEntry {
+        version: LedgerEntry::VERSION,
+        binding: binding(),
+        seq: LedgerSeq(3),
+        token: "ab12".to_owned(),
+        table_version: 1,
+        session: None,
+        body,
+    }
+}
+
+fn hold(reason: HoldReason) -> EntryBody {
+    let message = format!("{reason:?}");
+    EntryBody::Hold { reason, message }
+}
+
+fn page() -> Page {
+    Page {
+        generation: generation(0),
+        job: None,
+        lane: Lane::Fresh,
+        batches: vec![],
+        folds: vec![],
+    }
+}
+
+fn check(bodies: Vec<EntryBody>, expected: Option<HoldReason>) {
+    let entries: Vec<LedgerEntry> = bodies.into_iter().map(entry).collect();
+    let standing = standing_hold(&entries).map(|(reason, _)| reason);
+    assert_eq!(standing, expected, "{entries:?}");
+}
+
+#[test]
+fn a_hold_stands_until_what_ends_its_kind() {
+    use HoldReason::{Approval, Budget};
+    let approved = || EntryBody::Approval { up_to: None };
+    check(vec![], None);
+    check(vec![hold(Budget)], Some(Budget));
+    check(vec![hold(Budget), EntryBody::Page(page())], Some(Budget));
+    check(vec![hold(Budget), EntryBody::Resume {}], None);
+    check(vec![hold(Approval), EntryBody::Resume {}], None);
+    check(vec![hold(Approval), approved()], None);
+    check(vec![EntryBody::Resume {}, hold(Budget)], Some(Budget));
+}
+
+#[test]
+fn an_approval_of_rows_does_not_forgive_failures() {
+    use HoldReason::{Approval, Budget};
+    let approved = || EntryBody::Approval { up_to: Some(10) };
+    check(vec![hold(Budget), approved()], Some(Budget));
+    check(vec![hold(Budget), hold(Approval), approved()], Some(Budget));
+    check(vec![hold(Approval), hold(Budget), approved()], Some(Budget));
+}
+
+#[test]
+fn each_batch_and_fold_of_a_page_has_an_id_by_its_place() {
+    let spec = |deadline_s| BatchSpec {
+        slices: vec![],
+        deadline_s,
+    };
+    let fold = FoldSpec {
+        fragment: 1,
+        in_id: identity(1),
+        out: None,
+        parts: vec![],
+        deadline_s: 9,
+    };
+    let page = Page {
+        batches: vec![spec(1), spec(2)],
+        folds: vec![fold.clone()],
+        ..page()
+    };
+    let work = entry(EntryBody::Page(page)).work();
+    let expected = vec![
+        (batch(3, 0), Work::Compute(spec(1))),
+        (batch(3, 1), Work::Compute(spec(2))),
+        (batch(3, 2), Work::Fold(fold)),
+    ];
+    assert_eq!(work, expected);
+    for (id, _) in work {
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+    assert_eq!(entry(EntryBody::Resume {}).work(), vec![]);
+}
