@@ -163,11 +163,17 @@ impl Survey {
         {
             return None;
         }
+        let seen = &self.snapshot.snapshot.head;
+        // A survey of an older version must not take back what was accounted for.
+        let (table_version, max_fragment) = match self.version >= seen.table_version {
+            true => (self.version, self.max_fragment),
+            false => (seen.table_version, seen.max_fragment),
+        };
         let head = Head {
-            table_version: self.version.max(self.snapshot.snapshot.head.table_version),
-            max_fragment: self.max_fragment,
+            table_version,
+            max_fragment,
             generation: Some(generation.clone()),
-            rate: self.snapshot.snapshot.head.rate,
+            rate: seen.rate,
         };
         Some(CoverageSnapshot {
             head,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use lance_backfill_core::batch::{FoldSpec, Work};
 use lance_backfill_core::checkpoint::{CheckpointManifest, SliceOutput, SliceResult};
 use lance_backfill_core::commit::{Contribution, Finished};
+use lance_backfill_core::coverage::{CoverageRecord, Outcome};
 use lance_backfill_core::identity::Identity;
-use lance_backfill_core::ids::{BatchId, FragmentId, LedgerSeq};
+use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
 use lance_backfill_core::rows::RowSet;
 
@@ -51,9 +52,15 @@ impl Happenings {
             by_fragment: BTreeMap::new(),
             open_work: vec![],
         };
-        for stored in ledger.iter().filter(|stored| counts(&stored.entry, column)) {
+        for stored in ledger {
+            let own = is_own(&stored.entry, column);
             for (batch, work) in stored.entry.work() {
                 let checkpoint = checkpoints.get(&batch);
+                // Results count by what made them, which an edit may have changed since they were ordered.
+                let counts = checkpoint.map_or(own, |done| accepts(column, &done.generation));
+                if !counts {
+                    continue;
+                }
                 found.add(&batch, &work, checkpoint, checkpoints);
                 if checkpoint.is_none() {
                     found.open_work.push(OpenWork {
@@ -168,12 +175,28 @@ impl Happenings {
     }
 }
 
-/// Whether an entry's work is of the column's present generation.
-fn counts(entry: &LedgerEntry, column: &Column) -> bool {
+/// Whether an entry orders work of the column's present generation.
+fn is_own(entry: &LedgerEntry, column: &Column) -> bool {
     match &entry.body {
         EntryBody::Page(page) => page.generation == column.bound.generation,
         EntryBody::Hold { .. } | EntryBody::Resume {} | EntryBody::Approval { .. } => false,
     }
+}
+
+fn accepts(column: &Column, generation: &GenerationId) -> bool {
+    let bound = &column.bound;
+    *generation == bound.generation || bound.definition.accepted_generations.contains(generation)
+}
+
+/// Whether somebody wrote a row meanwhile that the result speaks of: a correction stands.
+fn overtaken(record: Option<&CoverageRecord>, result: &SliceResult) -> bool {
+    let done = result.done();
+    let runs = record
+        .map(|record| record.runs.as_slice())
+        .unwrap_or_default();
+    (runs.iter())
+        .filter(|run| run.outcome == Outcome::Supplied)
+        .any(|run| !run.rows.is_disjoint(&done))
 }
 
 fn sort_result(
@@ -183,8 +206,10 @@ fn sort_result(
     out: Option<Identity>,
     direct: &mut Vec<Finished>,
 ) {
-    let useful = contribution.news(unsettled.present.record.as_ref());
-    if useful.is_empty() {
+    let record = unsettled.present.record.as_ref();
+    let useful = contribution.news(record);
+    // The rows that nobody wrote are ready again.
+    if useful.is_empty() || overtaken(record, &contribution.result) {
         return;
     }
     let fragment = contribution.result.fragment;
