@@ -105,6 +105,7 @@ impl Entry {
             rest.remove(&rows);
             let rows = small(rows.len())?;
             match run.outcome {
+                Outcome::Unknown if run.in_id != record.in_id => return None,
                 Outcome::Supplied | Outcome::Unknown => *entry.slot(run.outcome) += rows,
                 Outcome::Value | Outcome::Null | Outcome::Failed => {
                     let made_by = run.generation.as_ref()?;

@@ -137,11 +137,12 @@ pub fn classify(
         let same_input = run.in_id == identities.in_id;
         let set = match run.outcome {
             Outcome::Supplied => &mut state.current,
-            Outcome::Unknown if definition.on_unknown == OnUnknown::Trust => &mut state.unknown,
-            Outcome::Unknown => &mut state.distrusted,
-            Outcome::Value | Outcome::Null | Outcome::Failed if !same_input => {
+            // A value of lost origin was of the inputs that stood there when it was first seen.
+            Outcome::Value | Outcome::Null | Outcome::Failed | Outcome::Unknown if !same_input => {
                 &mut state.stale_input
             }
+            Outcome::Unknown if definition.on_unknown == OnUnknown::Trust => &mut state.unknown,
+            Outcome::Unknown => &mut state.distrusted,
             Outcome::Value | Outcome::Null if accepted => &mut state.current,
             Outcome::Failed if own => &mut state.failed,
             Outcome::Value | Outcome::Null | Outcome::Failed => &mut state.stale_definition,

@@ -65,9 +65,9 @@ fn state_of(
             .is_some_and(|made_by| definition.accepted_generations.contains(made_by));
     match (origin.outcome, definition.on_unknown) {
         (Outcome::Supplied, _) => "current",
+        _ if origin.in_id != identity(0) => "stale_input",
         (Outcome::Unknown, OnUnknown::Trust) => "unknown",
         (Outcome::Unknown, OnUnknown::Recompute) => "distrusted",
-        _ if origin.in_id != identity(0) => "stale_input",
         (Outcome::Failed, _) if own_generation => "failed",
         (Outcome::Value | Outcome::Null, _) if accepted => "current",
         _ => "stale_definition",

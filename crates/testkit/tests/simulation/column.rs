@@ -1,0 +1,98 @@
+//! The column that the simulation keeps: `p = a * b`, with a filter on some seeds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context;
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use async_trait::async_trait;
+use lance_backfill_core::definition::{Definition, Input, bind};
+use lance_backfill_core::table::TableView;
+use lance_backfill_ports::compute::{CallError, Compute, RowFilter};
+use lance_backfill_ports::state_store::StateStore;
+use lance_backfill_stages::column::Column;
+use lance_backfill_stages::column_store::ColumnStore;
+
+/// What the field says of its definition.
+pub(crate) const BINDING: &str = "b-1";
+
+/// Multiplies, and counts the rows that it was called with.
+#[derive(Default)]
+pub(crate) struct Product {
+    rows: AtomicU64,
+}
+
+impl Product {
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) fn ints(batch: &RecordBatch, name: &str) -> Option<Int64Array> {
+    let column = batch.column_by_name(name)?;
+    column.as_any().downcast_ref::<Int64Array>().cloned()
+}
+
+fn fault(message: &str) -> CallError {
+    CallError::Fault {
+        message: message.to_owned(),
+    }
+}
+
+#[async_trait]
+impl Compute for Product {
+    async fn call(&self, batch: &RecordBatch) -> Result<ArrayRef, CallError> {
+        let left = ints(batch, "a").ok_or_else(|| fault("no a"))?;
+        let right = ints(batch, "b").ok_or_else(|| fault("no b"))?;
+        self.rows
+            .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        let pairs = left.iter().zip(right.iter());
+        let product: Int64Array = pairs.map(|(left, right)| Some(left? * right?)).collect();
+        Ok(Arc::new(product))
+    }
+}
+
+/// Selects rows whose `b` is odd.
+struct Odd;
+
+impl RowFilter for Odd {
+    fn select(&self, batch: &RecordBatch) -> Result<BooleanArray, CallError> {
+        let column = ints(batch, "b").ok_or_else(|| fault("no b"))?;
+        Ok(column.iter().map(|b| Some(b? % 2 != 0)).collect())
+    }
+}
+
+/// The column as it is bound in a version.
+pub(crate) fn bound(
+    view: &TableView,
+    filtered: bool,
+    function: &Arc<Product>,
+    store: &Arc<dyn StateStore>,
+    cached: Option<&Arc<ColumnStore>>,
+) -> anyhow::Result<Column> {
+    let input = |name: &str| {
+        let field = view.field(name).context("an input is gone")?;
+        anyhow::Ok(Input {
+            id: field.id,
+            name: name.to_owned(),
+        })
+    };
+    let inputs = vec![input("a")?, input("b")?];
+    let mut definition = Definition::sql("p", "int64", "a * b", "a * b", inputs);
+    if filtered {
+        definition.filter = Some("b % 2 <> 0".to_owned());
+        definition.filter_inputs = vec![input("b")?];
+    }
+    let bound = bind(&BINDING.parse()?, definition, view)
+        .map_err(|detached| anyhow::anyhow!("{detached:?}"))?;
+    let filter = filtered.then(|| -> Arc<dyn RowFilter> { Arc::new(Odd) });
+    Ok(Column {
+        bound,
+        store: cached
+            .cloned()
+            .unwrap_or_else(|| Arc::new(ColumnStore::new(store.clone()))),
+        function: function.clone(),
+        has_dependents: false,
+        filter,
+    })
+}

@@ -1,0 +1,198 @@
+//! A process of ours: surveys, then commits, executes or plans, and starts anew after a fault.
+
+use std::sync::Arc;
+
+use anyhow::ensure;
+use lance_backfill_core::batch::Lane;
+use lance_backfill_core::invariant;
+use lance_backfill_core::plan::Limits;
+use lance_backfill_ports::state_store::StateStore;
+use lance_backfill_ports::table::Table;
+use lance_backfill_stages::column_store::ColumnStore;
+use lance_backfill_stages::commit::commit;
+use lance_backfill_stages::execute::{Workers, execute};
+use lance_backfill_stages::plan::{PlanOutcome, dispatch};
+use lance_backfill_stages::reconcile::collect;
+use lance_backfill_stages::survey::{Survey, survey};
+use lance_backfill_testkit::{
+    Fault, Faults, Faulty, ManualClock, MemStateStore, MemTable, Random, SeededWorld,
+};
+
+use crate::column::{Product, bound};
+use crate::trace::Trace;
+
+/// Steps of our own after which a column must be converged.
+const MOST_STEPS: usize = 300;
+
+/// What one step did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Committed,
+    Executed,
+    Planned,
+    LostRace,
+    Idle,
+}
+
+pub(crate) struct Process {
+    name: &'static str,
+    table: Faulty<MemTable>,
+    state: Arc<dyn StateStore>,
+    pub(crate) faults: Faults,
+    cached: Arc<ColumnStore>,
+    world: SeededWorld,
+    clock: ManualClock,
+    random: Random,
+    filtered: bool,
+    function: Arc<Product>,
+    trace: Trace,
+}
+
+impl Process {
+    pub(crate) fn new(
+        name: &'static str,
+        seed: u64,
+        (table, state, clock): (&MemTable, &MemStateStore, &ManualClock),
+        filtered: bool,
+        function: &Arc<Product>,
+        trace: &Trace,
+    ) -> Self {
+        let faults = Faults::with_yields(seed);
+        let state: Arc<dyn StateStore> = Arc::new(Faulty::new(state.clone(), faults.clone()));
+        Self {
+            name,
+            table: Faulty::new(table.clone(), faults.clone()),
+            cached: Arc::new(ColumnStore::new(state.clone())),
+            state,
+            faults,
+            world: SeededWorld::new(clock.clone(), seed ^ 0xabcd),
+            clock: clock.clone(),
+            random: Random::new(seed),
+            filtered,
+            function: function.clone(),
+            trace: trace.clone(),
+        }
+    }
+
+    /// Takes some steps under planned faults; after each fault a new process goes on.
+    pub(crate) async fn run(&mut self, steps: u64) -> anyhow::Result<()> {
+        for _ in 0..steps {
+            if self.random.below(3) == 0 {
+                let fault = match self.random.below(4) {
+                    0 => Fault::Refuse,
+                    1 => Fault::LoseAnswer,
+                    2 => Fault::CrashBefore,
+                    _ => Fault::CrashAfter,
+                };
+                self.faults.plan(1 + self.random.below(12), fault);
+            }
+            self.clock.advance_ms(self.random.below(400));
+            match Box::pin(self.step()).await {
+                Ok(step) => self.trace.tell(format!("{} {step:?}", self.name)),
+                Err(error) if format!("{error:#}").contains("planned fault") => {
+                    self.trace.tell(format!("{} {error:#}", self.name));
+                    self.restart();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self) {
+        self.faults.revive();
+        self.cached = Arc::new(ColumnStore::new(self.state.clone()));
+    }
+
+    /// Works without faults until nothing is left; returns the last survey.
+    pub(crate) async fn converge(&mut self) -> anyhow::Result<Survey> {
+        self.restart();
+        for _ in 0..MOST_STEPS {
+            let step = Box::pin(self.step()).await?;
+            let idle = step == Step::Idle;
+            self.trace.tell(format!("{} {step:?}", self.name));
+            if idle {
+                let version = self.table.latest().await?;
+                let column = self.column(version.view())?;
+                let found = survey(&self.table, &version, &column, &[]).await?;
+                collect(&column, &found, self.world.now_ms(), 0).await?;
+                return Ok(found);
+            }
+        }
+        anyhow::bail!("no convergence after {MOST_STEPS} steps")
+    }
+
+    fn column(
+        &self,
+        view: &lance_backfill_core::table::TableView,
+    ) -> anyhow::Result<lance_backfill_stages::column::Column> {
+        bound(
+            view,
+            self.filtered,
+            &self.function,
+            &self.state,
+            Some(&self.cached),
+        )
+    }
+
+    async fn step(&mut self) -> anyhow::Result<Step> {
+        let version = self.table.latest().await?;
+        let column = self.column(version.view())?;
+        let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+        invariant::counts_add_up(&found.counts)?;
+        for unsettled in found.unsettled.values() {
+            invariant::no_lost_row(&unsettled.state, &unsettled.live)?;
+        }
+        ensure!(
+            found.counts.total == version.view().live_rows(),
+            "{} of {} live rows are counted",
+            found.counts.total,
+            version.view().live_rows()
+        );
+        if let Some(extension) = found.snapshot_extension(&column.bound.generation) {
+            column
+                .store
+                .extend_snapshot(&found.snapshot, extension)
+                .await?;
+        }
+        if found.has_finished() {
+            commit(&version, &column, &found).await?;
+            return Ok(Step::Committed);
+        }
+        let many = found.open_work.len() as u64;
+        if many > 0 {
+            let nth = usize::try_from(self.random.below(many))?;
+            if let Some(open) = found.open_work.get(nth) {
+                let workers = Workers::new(2);
+                let batch = execute(
+                    &self.table,
+                    &column,
+                    &open.batch,
+                    None,
+                    &open.work,
+                    &workers,
+                    &self.world,
+                );
+                Box::pin(batch).await?;
+                return Ok(Step::Executed);
+            }
+        }
+        let limits = Limits {
+            rows_per_s: 100.0,
+            measured: true,
+            target_s: 1.0,
+            workers: 2,
+            most_rows_per_batch: 3 + self.random.below(12),
+            most_batches: 4,
+            most_slices: 3,
+            deadline_s: 10,
+            most_rows: u64::MAX,
+        };
+        let outcome = dispatch(&found, &column, &limits, Lane::Bulk, None, &self.world).await?;
+        Ok(match outcome {
+            PlanOutcome::Dispatched(_) => Step::Planned,
+            PlanOutcome::LostRace => Step::LostRace,
+            PlanOutcome::Nothing => Step::Idle,
+        })
+    }
+}
