@@ -8,6 +8,7 @@ use lance_backfill_core::invariant;
 use lance_backfill_core::plan::Limits;
 use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_ports::table::Table;
+use lance_backfill_ports::world::World;
 use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::commit::commit;
 use lance_backfill_stages::execute::{Workers, execute};
@@ -115,7 +116,7 @@ impl Process {
                 let version = self.table.latest().await?;
                 let column = self.column(version.view())?;
                 let found = survey(&self.table, &version, &column, &[]).await?;
-                collect(&column, &found, self.world.now_ms(), 0).await?;
+                collect(&column, &found, World::now_ms(&self.world), 0).await?;
                 return Ok(found);
             }
         }
