@@ -72,6 +72,8 @@ pub struct FoldSpec {
     pub out: Option<Identity>,
     /// Batches with finished parts of the fragment, in ledger order: the later wins a row.
     pub parts: Vec<BatchId>,
+    /// Rows that the parts may speak of: the others were corrected or computed again meanwhile.
+    pub rows: RowSet,
     /// Seconds after the ledger entry was stored when somebody else may take the fold over.
     pub deadline_s: u64,
 }

@@ -158,6 +158,16 @@ impl SliceResult {
         rows
     }
 
+    /// Forgets what it says of other rows than these.
+    pub fn keep(&mut self, rows: &RowSet) {
+        self.values = self.values.intersection(rows);
+        self.nulls = self.nulls.intersection(rows);
+        for errors in &mut self.failed {
+            errors.rows = errors.rows.intersection(rows);
+        }
+        self.failed.retain(|errors| !errors.rows.is_empty());
+    }
+
     /// Rows that failed.
     pub fn failed_rows(&self) -> RowSet {
         let mut rows = RowSet::new();

@@ -1,7 +1,7 @@
 //! What a committer may publish: decided per fragment against the newest version of the table.
 
 use crate::checkpoint::{SliceOutput, SliceResult, StagedColumnFile};
-use crate::coverage::{CoverageRecord, Outcome, RowErrors, Run};
+use crate::coverage::{CoverageRecord, Outcome, Run};
 use crate::definition::BoundColumn;
 use crate::format::Stored;
 use crate::identity::{Identity, Place};
@@ -29,7 +29,7 @@ pub struct Finished {
     pub fragment: FragmentId,
     /// The file to publish; `None` when the column need not change.
     pub file: Option<StagedColumnFile>,
-    /// What the file holds beyond the old values, in ledger order.
+    /// What the file holds beyond the old values, in ledger order, limited to the rows that count.
     pub contributions: Vec<Contribution>,
 }
 
@@ -103,8 +103,7 @@ pub fn decide(finished: &Finished, present: Option<&Present>, column: &BoundColu
         .clone()
         .unwrap_or_else(|| empty_record(finished.fragment, present, column));
     for contribution in &finished.contributions {
-        let (runs, errors) = runs_of(contribution, &finished.file, present.record.as_ref());
-        record.lay_over(runs, errors);
+        record.lay_over(contribution.runs(), contribution.result.failed.clone());
     }
     record.in_id = present.identities.in_id;
     let Some(file) = finished.file.clone() else {
@@ -144,16 +143,27 @@ fn empty_record(fragment: FragmentId, present: &Present, column: &BoundColumn) -
 }
 
 impl Contribution {
-    /// Rows of which it has something to say that the record does not know.
+    /// Rows for which it counts: `in_need`, and those that its job ordered to be computed again.
     ///
-    /// Not those whose result from the same function and inputs was ordered as late or later. Nor
-    /// those that hold somebody else's value where the result needed no file: it was NULL, and stood
-    /// in an empty column; somebody filled the column since.
-    pub fn news(&self, record: Option<&CoverageRecord>) -> RowSet {
+    /// All others hold something that must stand: a correction that somebody made meanwhile, or a
+    /// result that was ordered later. Nor does a NULL count that needed no file, since it stood in an
+    /// empty column, where somebody else's value stands now.
+    pub fn counting(&self, record: Option<&CoverageRecord>, in_need: &RowSet) -> RowSet {
         let result = &self.result;
-        let mut rows = result.done();
+        let done = result.done();
+        let runs = record.map_or(&[][..], |record| &record.runs);
+        let mut rows = match &self.job {
+            Some(job) => {
+                let mut ordered = done.clone();
+                for run in runs.iter().filter(|run| run.ledger >= job.seq) {
+                    ordered.remove(&run.rows);
+                }
+                ordered.union(&done.intersection(in_need))
+            }
+            None => done.intersection(in_need),
+        };
         let needs_no_file = matches!(result.output, SliceOutput::Nothing);
-        for run in record.map_or(&[][..], |record| &record.runs) {
+        for run in runs {
             if self.is_provided_by(run) {
                 rows.remove(&run.rows);
             }
@@ -169,39 +179,37 @@ impl Contribution {
             && run.in_id == self.result.in_id
             && run.ledger >= self.ledger
     }
-}
 
-/// What a contribution lays over the record: the values of its file, and of the rest what is news.
-fn runs_of(
-    contribution: &Contribution,
-    file: &Option<StagedColumnFile>,
-    record: Option<&CoverageRecord>,
-) -> (Vec<Run>, Vec<RowErrors>) {
-    let Contribution {
-        ledger,
-        job,
-        generation,
-        result,
-    } = contribution;
-    let news = contribution.news(record);
-    let run = |rows: RowSet, outcome| Run {
-        rows,
-        outcome,
-        generation: Some(generation.clone()),
-        in_id: result.in_id,
-        ledger: *ledger,
-        job: job.clone(),
-    };
-    let computed = |rows: &RowSet| match file {
-        Some(_) => rows.clone(),
-        None => rows.intersection(&news),
-    };
-    let runs = vec![
-        run(computed(&result.values), Outcome::Value),
-        run(computed(&result.nulls), Outcome::Null),
-        run(result.failed_rows().intersection(&news), Outcome::Failed),
-    ];
-    (runs, result.failed.clone())
+    /// The same about these rows only.
+    #[must_use]
+    pub fn limited_to(&self, rows: &RowSet) -> Self {
+        let mut limited = self.clone();
+        limited.result.keep(rows);
+        limited
+    }
+
+    /// What it lays over a record.
+    fn runs(&self) -> Vec<Run> {
+        let Self {
+            ledger,
+            job,
+            generation,
+            result,
+        } = self;
+        let run = |rows: RowSet, outcome| Run {
+            rows,
+            outcome,
+            generation: Some(generation.clone()),
+            in_id: result.in_id,
+            ledger: *ledger,
+            job: job.clone(),
+        };
+        vec![
+            run(result.values.clone(), Outcome::Value),
+            run(result.nulls.clone(), Outcome::Null),
+            run(result.failed_rows(), Outcome::Failed),
+        ]
+    }
 }
 
 /// Folder and file names of records under a column's state.

@@ -90,6 +90,16 @@ pub struct RowErrors {
     pub attempts: u32,
 }
 
+/// Prefix of error kinds that the filter raised, not the function.
+pub const FILTER_ERROR: &str = "filter_";
+
+impl RowErrors {
+    /// Whether the filter could not be evaluated on the rows.
+    pub fn is_of_filter(&self) -> bool {
+        self.kind.starts_with(FILTER_ERROR)
+    }
+}
+
 impl CoverageRecord {
     /// Rows that some run speaks of.
     pub fn assigned(&self) -> RowSet {

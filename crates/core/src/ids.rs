@@ -29,11 +29,6 @@ pub struct BindingId(String);
 #[serde(try_from = "String", into = "String")]
 pub struct GenerationId(String);
 
-/// One request's batches: a backfill, a retry, a recompute.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct JobId(String);
-
 macro_rules! text_id {
     ($name:ident, $what:literal, $valid:expr) => {
         impl $name {
@@ -99,7 +94,6 @@ fn is_digest(text: &str) -> bool {
 
 text_id!(BindingId, "binding id", is_token);
 text_id!(GenerationId, "generation", is_digest);
-text_id!(JobId, "job id", is_token);
 
 /// Place of an entry in the plan ledger of one binding; dense, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -171,6 +165,63 @@ impl FromStr for BatchId {
             return Err(invalid());
         }
         Ok(id)
+    }
+}
+
+/// One request's batches: a backfill, a retry, a recompute.
+///
+/// The place of the request in the ledger is part of the id: whether a row was made before or after
+/// it was ordered can be told from the id alone, also when the request is long collected.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobId {
+    /// Ledger entry with the request.
+    pub seq: LedgerSeq,
+    /// Random token of that entry.
+    pub token: String,
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{}", self.seq.0, self.token)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let invalid = || InvalidId {
+            what: "job id",
+            text: text.to_owned(),
+        };
+        let (seq, token) = text.split_once('-').ok_or_else(invalid)?;
+        if !is_token(token) {
+            return Err(invalid());
+        }
+        let id = Self {
+            seq: LedgerSeq(seq.parse().map_err(|_| invalid())?),
+            token: token.to_owned(),
+        };
+        // Ids become parts of object paths: one way to write each.
+        if id.to_string() != text {
+            return Err(invalid());
+        }
+        Ok(id)
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> String {
+        id.to_string()
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{BatchSpec, FoldSpec, Lane, Work};
 use crate::format::Stored;
 use crate::ids::{BatchId, BindingId, GenerationId, JobId, LedgerSeq};
+use crate::job::Selection;
 
 /// One entry of the ledger of one column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,11 +48,23 @@ pub enum EntryBody {
     /// Ends the holds before it.
     // With braces: serde lets unknown fields pass in a variant without.
     Resume {},
-    /// Ends the holds for approval before it; rows beyond `up_to` hold again.
+    /// Ends the holds for approval before it: so many rows may be handed out unattended.
     Approval {
-        /// Rows approved; all without.
-        up_to: Option<u64>,
+        /// Rows approved.
+        rows: u64,
     },
+    /// A person asked for rows: a job.
+    Request(Request),
+}
+
+/// What a person asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Which rows.
+    pub selection: Selection,
+    /// How many there were when it was ordered.
+    pub rows: u64,
 }
 
 /// Batches and folds of one generation.
@@ -68,6 +81,8 @@ pub struct Page {
     pub batches: Vec<BatchSpec>,
     /// Folds of finished parts.
     pub folds: Vec<FoldSpec>,
+    /// Rows that a person's approval still covers after this page.
+    pub approved_left: u64,
 }
 
 /// Why a column is held.
@@ -81,6 +96,18 @@ pub enum HoldReason {
 }
 
 impl LedgerEntry {
+    /// The job that the entry orders or works on.
+    pub fn job(&self) -> Option<JobId> {
+        match &self.body {
+            EntryBody::Page(page) => page.job.clone(),
+            EntryBody::Request(_) => Some(JobId {
+                seq: self.seq,
+                token: self.token.clone(),
+            }),
+            EntryBody::Hold { .. } | EntryBody::Resume {} | EntryBody::Approval { .. } => None,
+        }
+    }
+
     /// The batches and folds that the entry hands out, with their ids.
     pub fn work(&self) -> Vec<(BatchId, Work)> {
         let EntryBody::Page(page) = &self.body else {
@@ -117,10 +144,47 @@ pub fn standing_hold(entries: &[LedgerEntry]) -> Option<(HoldReason, &str)> {
             EntryBody::Approval { .. } => {
                 holds.retain(|(reason, _)| *reason != HoldReason::Approval)
             }
-            EntryBody::Page(_) => {}
+            EntryBody::Page(_) | EntryBody::Request(_) => {}
         }
     }
     holds.pop()
+}
+
+/// Rows that may still be handed out under the newest approval.
+///
+/// Each page says what is left after it, so that older entries can be collected.
+pub fn approved_left(entries: &[LedgerEntry]) -> u64 {
+    let mut left = 0;
+    for entry in entries {
+        match &entry.body {
+            EntryBody::Approval { rows } => left = *rows,
+            EntryBody::Page(page) => left = page.approved_left,
+            EntryBody::Hold { .. } => left = 0,
+            EntryBody::Resume {} | EntryBody::Request(_) => {}
+        }
+    }
+    left
+}
+
+/// How many of the rows in need unattended work may hand out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Allowance {
+    /// All: they are no more than the limit.
+    Free,
+    /// So many, because a person approved them.
+    Approved(u64),
+    /// None: a person must approve.
+    Hold,
+}
+
+/// *No surprise spending*: more rows than the limit wait for a person.
+pub fn allowance(in_need: u64, limit: Option<u64>, approved: u64) -> Allowance {
+    match limit {
+        Some(limit) if in_need > limit && approved == 0 => Allowance::Hold,
+        Some(limit) if in_need > limit => Allowance::Approved(approved),
+        _ => Allowance::Free,
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod history;
 pub mod identity;
 pub mod ids;
 pub mod invariant;
+pub mod job;
 pub mod ledger;
 pub mod plan;
 pub mod rows;

@@ -22,6 +22,12 @@ pub struct FragmentNeed {
     pub open: RowSet,
     /// Batches with finished, unpublished values of the fragment under this `in_id`.
     pub parts: Vec<BatchId>,
+    /// Rows for which the parts count.
+    pub part_rows: RowSet,
+    /// Live rows of the fragment.
+    pub live_rows: u64,
+    /// Seconds since the oldest of the parts was handed out.
+    pub oldest_part_s: u64,
     /// Whether a fold of the fragment is open or finished and not yet published.
     pub fold_open: bool,
 }
@@ -45,7 +51,7 @@ pub struct Limits {
     pub most_slices: usize,
     /// Seconds until somebody else may take a batch over.
     pub deadline_s: u64,
-    /// Rows that may be handed out at all, approvals and budgets considered.
+    /// Rows that may be handed out at all; 0 while a column is held, and finished parts are folded then.
     pub most_rows: u64,
 }
 
@@ -167,15 +173,24 @@ fn rows_per_batch(total: u64, limits: &Limits) -> u64 {
         .max(1)
 }
 
-/// A fold is due when parts wait and no batch of the fragment is open or still to be cut.
+/// Unpublished parts older than this are folded before the others are there.
+const EARLY_FOLD_AFTER_S: u64 = 600;
+
+/// A fold is due when parts wait and nothing of the fragment is open or still to be cut; and before
+/// that, so that slow columns become visible bit by bit, when a quarter of the rows waits for long.
 fn due_fold(need: &FragmentNeed, limits: &Limits) -> Option<FoldSpec> {
-    let due =
-        !need.parts.is_empty() && need.open.is_empty() && need.ready.is_empty() && !need.fold_open;
-    due.then(|| FoldSpec {
+    if need.parts.is_empty() || need.fold_open {
+        return None;
+    }
+    let complete = need.open.is_empty() && (need.ready.is_empty() || limits.most_rows == 0);
+    let early = need.oldest_part_s >= EARLY_FOLD_AFTER_S
+        && need.part_rows.len().saturating_mul(4) >= need.live_rows;
+    (complete || early).then(|| FoldSpec {
         fragment: need.fragment,
         in_id: need.in_id,
         out: need.out,
         parts: need.parts.clone(),
+        rows: need.part_rows.clone(),
         deadline_s: limits.deadline_s,
     })
 }

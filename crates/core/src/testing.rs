@@ -23,7 +23,10 @@ pub(crate) fn generation(number: u8) -> GenerationId {
 
 /// The nth job.
 pub(crate) fn job(number: u8) -> JobId {
-    format!("job-{number}").parse().expect("a token")
+    JobId {
+        seq: LedgerSeq(u64::from(number)),
+        token: "ab12".to_owned(),
+    }
 }
 
 /// A batch of a ledger entry.

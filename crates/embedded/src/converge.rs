@@ -243,7 +243,8 @@ impl Run<'_> {
         .await?
         {
             PlanOutcome::Dispatched(entry) => {
-                let rows: u64 = survey.needs().iter().map(|need| need.ready.len()).sum();
+                let now_ms = self.engine.world.now_ms();
+                let rows: u64 = survey.needs(now_ms).iter().map(|need| need.ready.len()).sum();
                 self.total = self.total.max(self.computed + self.failed + rows);
                 self.own.entry(entry.seq).or_default();
                 self.work(column, entry.work(), progress).await

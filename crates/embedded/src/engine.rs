@@ -172,7 +172,7 @@ impl Engine {
 
     /// What would be handed out for a column; calls no function.
     pub fn preview(&self, survey: &Survey) -> Result<PlannedPage> {
-        preview(survey, &self.limits(survey))
+        preview(survey, &self.limits(survey), self.world.now_ms())
     }
 
     /// The live records of a column that have failed rows.

@@ -26,8 +26,8 @@ pub enum PlanOutcome {
 }
 
 /// What would be handed out; writes nothing.
-pub fn preview(survey: &Survey, limits: &Limits) -> Result<PlannedPage> {
-    let needs = survey.needs();
+pub fn preview(survey: &Survey, limits: &Limits, now_ms: u64) -> Result<PlannedPage> {
+    let needs = survey.needs(now_ms);
     let page = cut(&needs, limits);
     let by_fragment: BTreeMap<_, _> = needs.iter().map(|need| (need.fragment, need)).collect();
     let ready = |fragment| {
@@ -52,7 +52,7 @@ pub async fn dispatch(
     session: Option<&str>,
     world: &dyn World,
 ) -> Result<PlanOutcome> {
-    let page = preview(survey, limits)?;
+    let page = preview(survey, limits, world.now_ms())?;
     if page.is_empty() {
         return Ok(PlanOutcome::Nothing);
     }
@@ -69,6 +69,7 @@ pub async fn dispatch(
             lane,
             batches: page.batches,
             folds: page.folds,
+            approved_left: 0,
         }),
     };
     match column.store.create_entry(&entry).await? {

@@ -89,6 +89,10 @@ pub struct Unsettled {
     pub waiting: RowSet,
     /// Batches whose results must be folded.
     pub parts: Vec<BatchId>,
+    /// Rows for which they count.
+    pub part_rows: RowSet,
+    /// When the oldest of them was handed out.
+    pub oldest_part_ms: u64,
     /// Whether a fold is open or waits to be published.
     pub fold_open: bool,
     /// Finished work that a commit can publish.
@@ -120,7 +124,7 @@ impl Survey {
     }
 
     /// Rows that a planner may hand out, by fragment.
-    pub fn needs(&self) -> Vec<FragmentNeed> {
+    pub fn needs(&self, now_ms: u64) -> Vec<FragmentNeed> {
         self.unsettled
             .iter()
             .map(|(fragment, unsettled)| {
@@ -135,6 +139,9 @@ impl Survey {
                     ready,
                     open: unsettled.open.clone(),
                     parts: unsettled.parts.clone(),
+                    part_rows: unsettled.part_rows.clone(),
+                    live_rows: unsettled.live.len(),
+                    oldest_part_s: now_ms.saturating_sub(unsettled.oldest_part_ms) / 1_000,
                     fold_open: unsettled.fold_open,
                 }
             })
@@ -452,6 +459,8 @@ impl Survey {
             done: RowSet::new(),
             waiting,
             parts: vec![],
+            part_rows: RowSet::new(),
+            oldest_part_ms: u64::MAX,
             fold_open: false,
             finished: vec![],
             present,

@@ -27,18 +27,17 @@ fn result_row(row: &Row, ledger: u64) -> Option<Row> {
     })
 }
 
-/// Whether the record has a result of this very function and inputs that was ordered as late or later.
-fn is_provided_for(row: &Row, ledger: u64) -> bool {
-    row.origin.as_ref().is_some_and(|origin| {
-        origin.generation == Some(generation(0))
-            && origin.in_id == identity(0)
-            && origin.ledger >= LedgerSeq(ledger)
-    })
-}
-
-fn is_somebody_elses(row: &Row) -> bool {
-    let outcome = row.origin.as_ref().map(|origin| origin.outcome);
-    matches!(outcome, Some(Outcome::Supplied | Outcome::Unknown))
+/// Whether a result that was ordered at `ledger`, or by a job from `ordered` on, may replace the row.
+fn counts(row: &Row, outcome: Outcome, in_need: bool, (ledger, ordered): (u64, Option<u64>)) -> bool {
+    let Some(origin) = &row.origin else {
+        return in_need || ordered.is_some();
+    };
+    let by_job = ordered.is_some_and(|seq| origin.ledger < LedgerSeq(seq));
+    let provided = origin.generation == Some(generation(0))
+        && origin.in_id == identity(0)
+        && origin.ledger >= LedgerSeq(ledger);
+    let somebody_elses = matches!(origin.outcome, Outcome::Supplied | Outcome::Unknown);
+    (in_need || by_job) && !provided && (outcome == Outcome::Failed || !somebody_elses)
 }
 
 fn padded(mut rows: Vec<Row>) -> Vec<Row> {
@@ -62,16 +61,10 @@ proptest! {
             Decision::Record(record) => (record, None),
             other => panic!("{other:?}"),
         };
-        let before = before.unwrap_or_else(|| padded(vec![]));
-        let mut model = before.clone();
+        let mut model = before.unwrap_or_else(|| padded(vec![]));
         for (ledger, rows) in (1..).zip(&results) {
-            for ((row, was), result) in model.iter_mut().zip(&before).zip(rows) {
-                let Some(result) = result_row(result, ledger) else { continue };
-                let failed = result.error.is_some();
-                // The file holds its values, whatever the record said; all else needs to be news.
-                let in_file = with_file && !failed;
-                let old_news = is_provided_for(was, ledger) || (!failed && is_somebody_elses(was));
-                if in_file || !old_news {
+            for (row, result) in model.iter_mut().zip(rows) {
+                if let Some(result) = result_row(result, ledger) {
                     *row = Row { filtered: row.filtered, ..result };
                 }
             }
@@ -85,27 +78,47 @@ proptest! {
     }
 
     #[test]
-    fn what_was_published_is_no_news_any_more(
+    fn a_result_counts_where_a_row_is_in_need_or_its_job_came_after_what_stands(
+        before in prop::option::of(fragment_rows()),
+        result in fragment_rows(),
+        in_need in some_rows(PHYSICAL_ROWS),
+        ordered in prop::option::of(0_u8..3),
+    ) {
+        let mut one = contribution(2, &result);
+        one.job = ordered.map(job);
+        let before = before.map(padded);
+        let record = before.as_ref().map(|rows| record_of(rows));
+        let counting = one.counting(record.as_ref(), &in_need);
+        let before = before.unwrap_or_else(|| padded(vec![]));
+        for (offset, (row, result)) in (0_u32..).zip(before.iter().zip(&padded(result))) {
+            let expected = result_row(result, 2).and_then(|row| row.origin).is_some_and(|origin| {
+                counts(row, origin.outcome, in_need.contains(offset), (2, ordered.map(u64::from)))
+            });
+            prop_assert_eq!(counting.contains(offset), expected, "row {}: {:?}", offset, row);
+        }
+        prop_assert_eq!(one.limited_to(&counting).result.done(), counting);
+    }
+
+    #[test]
+    fn what_was_published_counts_no_more(
         before in fragment_rows(),
         result in fragment_rows(),
+        in_need in some_rows(PHYSICAL_ROWS),
+        ordered in prop::option::of(0_u8..3),
         with_file in any::<bool>(),
-        extra in some_rows(40),
     ) {
         let mut result = contribution(2, &padded(result));
-        // Results of one batch for a row are one: what is both, is a value.
-        result.result.values.extend(&extra);
-        result.result.nulls.remove(&extra);
-        for errors in &mut result.result.failed {
-            errors.rows.remove(&extra);
-        }
+        result.job = ordered.map(job);
         if with_file {
             result.result.output = SliceOutput::ColumnFile(file());
         }
         let before = record_of(&padded(before));
-        let decision = decide(&finished(with_file.then(file), vec![result.clone()]), Some(&present(Some(before))), &column());
+        let counting = result.counting(Some(&before), &in_need);
+        let limited = result.limited_to(&counting);
+        let decision = decide(&finished(with_file.then(file), vec![limited]), Some(&present(Some(before))), &column());
         let (Decision::Publish { record, .. } | Decision::Record(record)) = decision else {
             panic!("{decision:?}");
         };
-        prop_assert_eq!(result.news(Some(&record)), RowSet::new());
+        prop_assert_eq!(result.counting(Some(&record), &counting), RowSet::new());
     }
 }

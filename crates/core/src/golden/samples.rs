@@ -9,7 +9,8 @@ use crate::coverage::RowErrors;
 use crate::definition::{Definition, Function, Input, OnError, OnUnknown, Pool};
 use crate::format::Stored;
 use crate::ids::LedgerSeq;
-use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page};
+use crate::job::{JobEnd, JobOutcome, Selection, Take};
+use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page, Request};
 use crate::rows::RowSet;
 use crate::testing::{batch, binding, generation, identity, job};
 
@@ -24,13 +25,14 @@ pub(super) fn all() -> Vec<Form> {
         lane: Lane::Bulk,
         batches: vec![compute_spec()],
         folds: vec![fold_spec()],
+        approved_left: 5,
     });
     let hold = EntryBody::Hold {
         reason: HoldReason::Budget,
         message: "7 of 100 rows failed".to_owned(),
     };
     let approval = EntryBody::Approval {
-        up_to: Some(1_000_000),
+        rows: 1_000_000,
     };
     vec![
         Form::json("definition-sql.json", sql()),
@@ -39,6 +41,8 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("ledger-hold.json", entry(8, hold)),
         Form::json("ledger-resume.json", entry(9, EntryBody::Resume {})),
         Form::json("ledger-approval.json", entry(10, approval)),
+        Form::json("ledger-request.json", entry(11, EntryBody::Request(request()))),
+        Form::json("job-end.json", job_end()),
         Form::json(
             "message-compute.json",
             message(Some(1), Lane::Fresh, compute),
@@ -49,6 +53,36 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("coverage-identity.json", coverage::record_by_identity()),
         Form::snapshot("snapshot.arrow", coverage::snapshot()),
     ]
+}
+
+fn selection() -> Selection {
+    Selection {
+        take: Take::Recompute,
+        filter: Some("origin = 'JFK'".to_owned()),
+        ignore_filter: true,
+        generation: Some(generation(2)),
+        job: Some(job(3)),
+    }
+}
+
+fn request() -> Request {
+    Request {
+        selection: selection(),
+        rows: 17,
+    }
+}
+
+fn job_end() -> JobEnd {
+    JobEnd {
+        version: JobEnd::VERSION,
+        binding: binding(),
+        job: job(11),
+        selection: selection(),
+        rows: 17,
+        outcome: JobOutcome::Cancelled,
+        rows_assigned: 12,
+        rows_failed: 3,
+    }
 }
 
 fn input(id: i32, name: &str) -> Input {
@@ -133,6 +167,7 @@ fn fold_spec() -> FoldSpec {
         in_id: identity(3),
         out: Some(identity(4)),
         parts: vec![batch(5, 0), batch(6, 11)],
+        rows: RowSet::range(0..90),
         deadline_s: 300,
     }
 }

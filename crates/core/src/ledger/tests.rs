@@ -1,4 +1,5 @@
 use super::*;
+use crate::rows::RowSet;
 use crate::testing::{batch, binding, generation, identity};
 
 fn entry(body: EntryBody) -> LedgerEntry {
@@ -25,6 +26,7 @@ fn page() -> Page {
         lane: Lane::Fresh,
         batches: vec![],
         folds: vec![],
+        approved_left: 0,
     }
 }
 
@@ -37,7 +39,7 @@ fn check(bodies: Vec<EntryBody>, expected: Option<HoldReason>) {
 #[test]
 fn a_hold_stands_until_what_ends_its_kind() {
     use HoldReason::{Approval, Budget};
-    let approved = || EntryBody::Approval { up_to: None };
+    let approved = || EntryBody::Approval { rows: 7 };
     check(vec![], None);
     check(vec![hold(Budget)], Some(Budget));
     check(vec![hold(Budget), EntryBody::Page(page())], Some(Budget));
@@ -50,7 +52,7 @@ fn a_hold_stands_until_what_ends_its_kind() {
 #[test]
 fn an_approval_of_rows_does_not_forgive_failures() {
     use HoldReason::{Approval, Budget};
-    let approved = || EntryBody::Approval { up_to: Some(10) };
+    let approved = || EntryBody::Approval { rows: 10 };
     check(vec![hold(Budget), approved()], Some(Budget));
     check(vec![hold(Budget), hold(Approval), approved()], Some(Budget));
     check(vec![hold(Approval), hold(Budget), approved()], Some(Budget));
@@ -67,6 +69,7 @@ fn each_batch_and_fold_of_a_page_has_an_id_by_its_place() {
         in_id: identity(1),
         out: None,
         parts: vec![],
+        rows: RowSet::new(),
         deadline_s: 9,
     };
     let page = Page {
@@ -85,4 +88,32 @@ fn each_batch_and_fold_of_a_page_has_an_id_by_its_place() {
         assert_eq!(id.to_string().parse(), Ok(id));
     }
     assert_eq!(entry(EntryBody::Resume {}).work(), vec![]);
+}
+
+#[test]
+fn an_approval_lasts_until_it_is_used_up() {
+    let spent = |approved_left| {
+        EntryBody::Page(Page {
+            approved_left,
+            ..page()
+        })
+    };
+    let left = |bodies: Vec<EntryBody>| {
+        approved_left(&bodies.into_iter().map(entry).collect::<Vec<_>>())
+    };
+    assert_eq!(left(vec![]), 0);
+    assert_eq!(left(vec![EntryBody::Approval { rows: 9 }]), 9);
+    assert_eq!(left(vec![EntryBody::Approval { rows: 9 }, spent(4)]), 4);
+    // Older entries are collected; the newest page still tells.
+    assert_eq!(left(vec![spent(4), EntryBody::Resume {}]), 4);
+    assert_eq!(left(vec![spent(4), hold(HoldReason::Approval)]), 0);
+}
+
+#[test]
+fn more_rows_than_the_limit_wait_for_a_person() {
+    assert_eq!(allowance(1_000, None, 0), Allowance::Free);
+    assert_eq!(allowance(1_000, Some(1_000), 0), Allowance::Free);
+    assert_eq!(allowance(1_000, Some(1_000), 7), Allowance::Free);
+    assert_eq!(allowance(1_001, Some(1_000), 0), Allowance::Hold);
+    assert_eq!(allowance(1_001, Some(1_000), 7), Allowance::Approved(7));
 }

@@ -24,6 +24,9 @@ pub(super) fn need(fragment: FragmentId, ready: RowSet) -> FragmentNeed {
         ready,
         open: RowSet::new(),
         parts: vec![],
+        part_rows: RowSet::new(),
+        live_rows: 1_000,
+        oldest_part_s: 0,
         fold_open: false,
     }
 }
@@ -96,6 +99,35 @@ fn a_fold_waits_for_the_last_part() {
     );
     waiting.fold_open = true;
     assert!(cut(&[waiting], &limits(1e6)).folds.is_empty());
+}
+
+#[test]
+fn a_quarter_of_a_fragment_that_waits_for_long_is_folded_early() {
+    let mut slow = need(1, RowSet::new());
+    slow.parts = vec!["00000000000000000001-ab-0".parse().expect("valid")];
+    slow.open = RowSet::range(500..1_000);
+    slow.part_rows = RowSet::range(0..250);
+    slow.oldest_part_s = 600;
+    let folds = |need: &FragmentNeed| cut(std::slice::from_ref(need), &limits(1.0)).folds;
+    assert_eq!(folds(&slow).len(), 1);
+    assert_eq!(folds(&slow)[0].rows, slow.part_rows);
+    slow.oldest_part_s = 599;
+    assert!(folds(&slow).is_empty());
+    slow.oldest_part_s = 6_000;
+    slow.part_rows = RowSet::range(0..249);
+    assert!(folds(&slow).is_empty());
+}
+
+#[test]
+fn a_held_column_folds_what_is_finished() {
+    let mut held = need(1, RowSet::range(10..20));
+    held.parts = vec!["00000000000000000001-ab-0".parse().expect("valid")];
+    let limits = Limits {
+        most_rows: 0,
+        ..limits(1e6)
+    };
+    let page = cut(&[held], &limits);
+    assert_eq!((page.folds.len(), page.rows()), (1, 0));
 }
 
 proptest! {

@@ -56,8 +56,9 @@ pub(super) async fn fold(
             .iter()
             .filter(|result| result.fragment == spec.fragment && result.in_id == spec.in_id)
         {
-            add_result(&mut done.result, result);
-            parts.extend(part(version, column, result).await?);
+            let result = limited(result, &spec.rows);
+            add_result(&mut done.result, &result);
+            parts.extend(part(version, column, &result).await?);
         }
     }
     if parts.is_empty() {
@@ -93,6 +94,13 @@ pub(super) async fn fold(
     done.bytes_written = file.size_bytes;
     done.result.output = SliceOutput::ColumnFile(file);
     Ok(done)
+}
+
+/// A result without the rows that were corrected or computed again since.
+fn limited(result: &SliceResult, rows: &RowSet) -> SliceResult {
+    let mut limited = result.clone();
+    limited.keep(rows);
+    limited
 }
 
 /// Adds a later result: what it says of a row replaces what was said before.

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lance_backfill_core::batch::{FoldSpec, Work};
-use lance_backfill_core::checkpoint::{CheckpointManifest, SliceOutput, SliceResult};
+use lance_backfill_core::checkpoint::{CheckpointManifest, SliceOutput, SliceResult, StagedColumnFile};
 use lance_backfill_core::commit::{Contribution, Finished};
-use lance_backfill_core::coverage::{CoverageRecord, Outcome};
 use lance_backfill_core::identity::Identity;
 use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
@@ -31,6 +30,7 @@ enum Happening {
     /// Results of a finished batch.
     Done {
         batch: BatchId,
+        created_ms: u64,
         contribution: Contribution,
     },
     /// A fold, finished or not, and what its parts contribute.
@@ -61,7 +61,7 @@ impl Happenings {
                 if !counts {
                     continue;
                 }
-                found.add(&batch, &work, checkpoint, checkpoints);
+                found.add(&batch, stored.created_ms, &work, checkpoint, checkpoints);
                 if checkpoint.is_none() {
                     found.open_work.push(OpenWork {
                         batch,
@@ -77,6 +77,7 @@ impl Happenings {
     fn add(
         &mut self,
         batch: &BatchId,
+        created_ms: u64,
         work: &Work,
         checkpoint: Option<&Arc<CheckpointManifest>>,
         checkpoints: &Checkpoints,
@@ -99,6 +100,7 @@ impl Happenings {
                     let contribution = contribution(batch.seq, checkpoint, result);
                     let happening = Happening::Done {
                         batch: batch.clone(),
+                        created_ms,
                         contribution,
                     };
                     self.by_fragment
@@ -137,9 +139,10 @@ impl Happenings {
                 }
                 Happening::Done {
                     batch,
+                    created_ms,
                     contribution,
                 } if contribution.result.in_id == in_id => {
-                    sort_result(unsettled, batch, contribution, out, &mut direct);
+                    sort_result(unsettled, batch, *created_ms, contribution, out, &mut direct);
                 }
                 Happening::Open { .. } | Happening::Done { .. } | Happening::Fold { .. } => {}
             }
@@ -155,7 +158,8 @@ impl Happenings {
             };
             let useful = spec.in_id == in_id
                 && spec.out == out
-                && spec.parts.iter().any(|part| unsettled.parts.contains(part));
+                && !spec.rows.is_empty()
+                && spec.rows.is_subset(&unsettled.part_rows);
             match checkpoint {
                 None => unsettled.fold_open |= useful,
                 Some(checkpoint) if useful => {
@@ -179,7 +183,10 @@ impl Happenings {
 fn is_own(entry: &LedgerEntry, column: &Column) -> bool {
     match &entry.body {
         EntryBody::Page(page) => page.generation == column.bound.generation,
-        EntryBody::Hold { .. } | EntryBody::Resume {} | EntryBody::Approval { .. } => false,
+        EntryBody::Hold { .. }
+        | EntryBody::Resume {}
+        | EntryBody::Approval { .. }
+        | EntryBody::Request(_) => false,
     }
 }
 
@@ -188,52 +195,49 @@ fn accepts(column: &Column, generation: &GenerationId) -> bool {
     *generation == bound.generation || bound.definition.accepted_generations.contains(generation)
 }
 
-/// Whether somebody wrote a row meanwhile that the result speaks of: a correction stands.
-fn overtaken(record: Option<&CoverageRecord>, result: &SliceResult) -> bool {
-    let done = result.done();
-    let runs = record
-        .map(|record| record.runs.as_slice())
-        .unwrap_or_default();
-    (runs.iter())
-        .filter(|run| run.outcome == Outcome::Supplied)
-        .any(|run| !run.rows.is_disjoint(&done))
-}
-
 fn sort_result(
     unsettled: &mut Unsettled,
     batch: &BatchId,
+    created_ms: u64,
     contribution: &Contribution,
     out: Option<Identity>,
     direct: &mut Vec<Finished>,
 ) {
     let record = unsettled.present.record.as_ref();
-    let useful = contribution.news(record);
-    // The rows that nobody wrote are ready again.
-    if useful.is_empty() || overtaken(record, &contribution.result) {
+    let counting = contribution.counting(record, &unsettled.state.in_need());
+    if counting.is_empty() {
         return;
     }
-    let fragment = contribution.result.fragment;
+    let result = &contribution.result;
+    let fragment = result.fragment;
     let finished = |file| Finished {
         fragment,
         file,
-        contributions: vec![contribution.clone()],
+        contributions: vec![contribution.limited_to(&counting)],
     };
-    match &contribution.result.output {
-        SliceOutput::ColumnFile(file) if file.over == out => {
+    let in_file = result.values.union(&result.nulls);
+    match &result.output {
+        SliceOutput::ColumnFile(file) if file.over == out && in_file.is_subset(&counting) => {
             direct.push(finished(Some(file.clone())))
         }
         SliceOutput::Nothing => direct.push(finished(None)),
-        SliceOutput::ColumnFile(_) | SliceOutput::Values(_) => unsettled.parts.push(batch.clone()),
+        // Made over another state of the column, or with rows that somebody corrected meanwhile: a
+        // fold takes from it what counts.
+        SliceOutput::ColumnFile(_) | SliceOutput::Values(_) => {
+            unsettled.parts.push(batch.clone());
+            unsettled.part_rows.extend(&counting);
+            unsettled.oldest_part_ms = unsettled.oldest_part_ms.min(created_ms);
+        }
         SliceOutput::Obsolete => return,
     }
-    unsettled.done.extend(&useful);
+    unsettled.done.extend(&counting);
 }
 
 /// The file of a finished fold, if it was laid over what stands in the column now.
 fn folded_file(
     fold: &CheckpointManifest,
     out: Option<Identity>,
-) -> Option<Option<lance_backfill_core::checkpoint::StagedColumnFile>> {
+) -> Option<Option<StagedColumnFile>> {
     fold.slices.iter().find_map(|result| match &result.output {
         SliceOutput::ColumnFile(file) if file.over == out => Some(Some(file.clone())),
         SliceOutput::Nothing => Some(None),
@@ -249,7 +253,8 @@ fn part_contributions(spec: &FoldSpec, checkpoints: &Checkpoints) -> Vec<Contrib
         };
         for result in &checkpoint.slices {
             if result.fragment == spec.fragment && result.in_id == spec.in_id {
-                contributions.push(contribution(part.seq, checkpoint, result));
+                let whole = contribution(part.seq, checkpoint, result);
+                contributions.push(whole.limited_to(&spec.rows));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::Schema;
 use futures::TryStreamExt;
-use lance_backfill_core::coverage::{CoverageRecord, Outcome, RowErrors, Run};
+use lance_backfill_core::coverage::{CoverageRecord, FILTER_ERROR, Outcome, RowErrors, Run};
 use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::LedgerSeq;
 use lance_backfill_core::rows::RowSet;
@@ -19,8 +19,6 @@ use crate::column::Column;
 
 /// Rows read at once while filters and nulls are looked up.
 const BATCH_ROWS: u32 = 65_536;
-/// Prefix of error kinds that the filter, not the function, raised.
-const FILTER_ERROR: &str = "filter_";
 
 /// The record and the live rows of a fragment; what had to be looked up is stored as a record.
 ///
@@ -192,7 +190,7 @@ fn forget_filter_errors(record: &mut CoverageRecord) {
     for error in record
         .errors
         .iter()
-        .filter(|error| error.kind.starts_with(FILTER_ERROR))
+        .filter(|error| error.is_of_filter())
     {
         forgotten.extend(&error.rows);
     }
@@ -201,7 +199,7 @@ fn forget_filter_errors(record: &mut CoverageRecord) {
     }
     record
         .errors
-        .retain(|error| !error.kind.starts_with(FILTER_ERROR));
+        .retain(|error| !error.is_of_filter());
     for run in record
         .runs
         .iter_mut()
