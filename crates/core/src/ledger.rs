@@ -1,5 +1,7 @@
 //! The plan ledger: what has been handed out, by whom; dense, create-if-absent only.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{BatchSpec, FoldSpec, Lane, Work};
@@ -133,21 +135,60 @@ impl LedgerEntry {
 }
 
 /// The newest hold that is in force after the given entries, if one is.
-///
-/// An approval ends a hold for approval only: too many failures still wait for a resume.
 pub fn standing_hold(entries: &[LedgerEntry]) -> Option<(HoldReason, &str)> {
-    let mut holds: Vec<(HoldReason, &str)> = vec![];
+    standing_holds(entries)
+        .pop()
+        .map(|(_, reason, message)| (reason, message))
+}
+
+/// An approval ends a hold for approval only: too many failures still wait for a resume.
+fn standing_holds(entries: &[LedgerEntry]) -> Vec<(LedgerSeq, HoldReason, &str)> {
+    let mut holds: Vec<(LedgerSeq, HoldReason, &str)> = vec![];
     for entry in entries {
         match &entry.body {
-            EntryBody::Hold { reason, message } => holds.push((*reason, message)),
+            EntryBody::Hold { reason, message } => holds.push((entry.seq, *reason, message)),
             EntryBody::Resume {} => holds.clear(),
             EntryBody::Approval { .. } => {
-                holds.retain(|(reason, _)| *reason != HoldReason::Approval)
+                holds.retain(|(_, reason, _)| *reason != HoldReason::Approval)
             }
             EntryBody::Page(_) | EntryBody::Request(_) => {}
         }
     }
-    holds.pop()
+    holds
+}
+
+/// Entries that say something which no other entry says; the others can be collected.
+///
+/// `open` are the entries with work that is not finished, `ended` the jobs that are over. The newest
+/// entry stays in any case: its number keeps the ledger dense.
+pub fn still_needed(
+    entries: &[LedgerEntry],
+    open: &BTreeSet<LedgerSeq>,
+    ended: impl Fn(&JobId) -> bool,
+) -> BTreeSet<LedgerSeq> {
+    let mut needed: BTreeSet<LedgerSeq> = standing_holds(entries)
+        .into_iter()
+        .map(|(seq, ..)| seq)
+        .collect();
+    needed.extend(entries.last().map(|entry| entry.seq));
+    let says_what_is_approved = |entry: &&LedgerEntry| {
+        matches!(
+            entry.body,
+            EntryBody::Approval { .. } | EntryBody::Page(_) | EntryBody::Hold { .. }
+        )
+    };
+    if approved_left(entries) > 0 {
+        let last = entries.iter().rev().find(says_what_is_approved);
+        needed.extend(last.map(|entry| entry.seq));
+    }
+    for entry in entries {
+        let ordered = matches!(entry.body, EntryBody::Request(_));
+        let is_open = ordered && entry.job().is_some_and(|job| !ended(&job));
+        if is_open || open.contains(&entry.seq) {
+            needed.insert(entry.seq);
+        }
+    }
+    needed
 }
 
 /// Rows that may still be handed out under the newest approval.

@@ -1,5 +1,7 @@
 //! Calling a function on rows.
 
+use std::sync::Arc;
+
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use async_trait::async_trait;
 
@@ -16,6 +18,21 @@ pub trait Compute: Send + Sync {
 pub trait RowFilter: Send + Sync {
     /// Whether each row is selected; NULL is not. Columns are the filter's inputs by name.
     fn select(&self, batch: &RecordBatch) -> Result<BooleanArray, CallError>;
+}
+
+/// Compiles filters that people type, against the columns of one version.
+pub trait Filters: Send + Sync {
+    /// A filter that can be asked, or an error that says what is wrong with it.
+    fn compile(&self, filter: &str) -> crate::Result<CompiledFilter>;
+}
+
+/// A filter together with what it reads.
+#[derive(Clone)]
+pub struct CompiledFilter {
+    /// The filter.
+    pub filter: Arc<dyn RowFilter>,
+    /// Columns that it reads, by the names under which it knows them.
+    pub reads: Vec<String>,
 }
 
 /// Why a call gave no result.

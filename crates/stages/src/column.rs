@@ -6,7 +6,7 @@ use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::identity::{self, Place};
 use lance_backfill_core::state::Identities;
 use lance_backfill_core::table::FragmentView;
-use lance_backfill_ports::compute::{Compute, RowFilter};
+use lance_backfill_ports::compute::{Compute, Filters, RowFilter};
 
 use crate::column_store::ColumnStore;
 
@@ -23,6 +23,8 @@ pub struct Column {
     pub has_dependents: bool,
     /// What selects rows; all without.
     pub filter: Option<Arc<dyn RowFilter>>,
+    /// Compiles the filters of jobs.
+    pub filters: Arc<dyn Filters>,
 }
 
 impl Column {

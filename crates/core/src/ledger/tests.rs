@@ -117,3 +117,39 @@ fn more_rows_than_the_limit_wait_for_a_person() {
     assert_eq!(allowance(1_001, Some(1_000), 0), Allowance::Hold);
     assert_eq!(allowance(1_001, Some(1_000), 7), Allowance::Approved(7));
 }
+
+#[test]
+fn what_still_says_something_is_not_collected() {
+    let request = || {
+        EntryBody::Request(Request {
+            selection: Selection::in_need(),
+            rows: 1,
+        })
+    };
+    let needed = |bodies: Vec<EntryBody>, open: &[u64], ended: &[u64]| -> Vec<u64> {
+        let entries: Vec<LedgerEntry> = (1..)
+            .zip(bodies)
+            .map(|(seq, body)| LedgerEntry {
+                seq: LedgerSeq(seq),
+                ..entry(body)
+            })
+            .collect();
+        let open = open.iter().copied().map(LedgerSeq).collect();
+        let is_ended = |job: &JobId| ended.contains(&job.seq.0);
+        still_needed(&entries, &open, is_ended)
+            .into_iter()
+            .map(|seq| seq.0)
+            .collect()
+    };
+    let spent = || EntryBody::Page(page());
+    assert_eq!(needed(vec![], &[], &[]), Vec::<u64>::new());
+    assert_eq!(needed(vec![spent(), spent(), spent()], &[1], &[]), [1, 3]);
+    assert_eq!(needed(vec![request(), spent()], &[], &[]), [1, 2]);
+    assert_eq!(needed(vec![request(), spent()], &[], &[1]), [2]);
+    let held = || hold(HoldReason::Budget);
+    assert_eq!(needed(vec![held(), spent()], &[], &[]), [1, 2]);
+    assert_eq!(needed(vec![held(), EntryBody::Resume {}], &[], &[]), [2]);
+    let approved = || EntryBody::Approval { rows: 9 };
+    assert_eq!(needed(vec![approved(), request()], &[], &[2]), [1, 2]);
+    assert_eq!(needed(vec![approved(), spent(), request()], &[], &[3]), [3]);
+}

@@ -22,6 +22,26 @@ struct Row {
     b: Option<i64>,
     /// A value of `p` that somebody wrote, which stands.
     supplied: Option<i64>,
+    /// Whether nobody knows any more who wrote it: it stands as long as the inputs do.
+    forgotten: bool,
+}
+
+impl Row {
+    fn set(&mut self, column: &str, value: Option<i64>) {
+        let input = match column {
+            "a" => &mut self.a,
+            "b" => &mut self.b,
+            _ => {
+                self.supplied = value;
+                self.forgotten = false;
+                return;
+            }
+        };
+        if *input != value && self.forgotten {
+            self.supplied = None;
+        }
+        *input = value;
+    }
 }
 
 pub(crate) struct Foreigner {
@@ -68,6 +88,7 @@ impl Foreigner {
                 a: first_a(id),
                 b: Some(id + 1),
                 supplied: supplied.then_some(1_000_000 + id),
+                forgotten: false,
             };
             self.rows.insert(id, row);
         }
@@ -85,6 +106,13 @@ impl Foreigner {
             }
         }
         Ok(())
+    }
+
+    /// The state was lost: a value that somebody wrote cannot be told from a computed one.
+    pub(crate) fn forget_origins(&mut self) {
+        for row in self.rows.values_mut() {
+            row.forgotten = true;
+        }
     }
 
     /// Corrects some values in place.
@@ -171,11 +199,7 @@ impl Foreigner {
         };
         for id in ids {
             if let Some(row) = self.rows.get_mut(id) {
-                match column {
-                    "a" => row.a = value,
-                    "b" => row.b = value,
-                    _ => row.supplied = value,
-                }
+                row.set(column, value);
             }
         }
         Ok(())
@@ -211,7 +235,7 @@ impl Foreigner {
         if matches!(outcome, PublishOutcome::Published { .. }) {
             for (offset, id) in (0_u32..).zip(ids) {
                 if let (false, Some(row)) = (deleted.contains(offset), self.rows.get_mut(&id)) {
-                    row.a = Some(fresh + id);
+                    row.set(column, Some(fresh + id));
                 }
             }
         }

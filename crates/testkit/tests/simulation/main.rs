@@ -76,13 +76,11 @@ fn every_row_gets_its_value_whatever_happens_meanwhile() {
 }
 
 #[test]
-#[ignore = "seed 373: a fold that was laid over the old column still overwrites a correction"]
 fn a_correction_stands_that_was_made_while_work_was_under_way() {
     check_all(Hardship::CorrectionsAtAnyTime);
 }
 
 #[test]
-#[ignore = "a correction whose origin was lost cannot be told from a computed value: it is recomputed when its inputs change"]
 fn inputs_that_change_after_the_state_was_lost_are_noticed() {
     check_all(Hardship::LostState);
 }

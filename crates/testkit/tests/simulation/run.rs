@@ -74,6 +74,7 @@ impl Run {
                 3 if hardship == Hardship::LostState => {
                     trace.tell("the state is lost");
                     lose(&state).await?;
+                    others.forget_origins();
                     Box::pin(settle(&mut last, &others, filtered)).await?;
                 }
                 _ => {}
