@@ -115,7 +115,6 @@ fn remove(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits ten minutes for the batch's deadline: session.rs, a lock that was given up says Elsewhere"]
 async fn a_lost_checkpoint_manifest_is_worked_out_again_at_once() {
     let scenario = worked_on().await;
     for path in state_files(&scenario, "checkpoints") {

@@ -170,7 +170,6 @@ async fn a_cycle_is_refused_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the filter is asked about NULL instead: survey.rs, Survey::add blocks only rows in need"]
 async fn rows_whose_filter_column_failed_are_blocked() {
     let scenario = Scenario::standard(Shape::default(), 70).await;
     scenario.add("p", "100 / b", &["--max-failed-fraction", "1"]);

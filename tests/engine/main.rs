@@ -19,6 +19,7 @@ mod failures;
 mod fill;
 mod filters;
 mod history;
+mod jobs;
 mod kill;
 mod parts;
 mod refusals;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lance_backfill_core::ids::{GenerationId, JobId};
 
 /// Keeps computed columns of Lance tables up to date.
 ///
@@ -32,6 +33,7 @@ Examples:
   lance-backfill column add flights.lance delay_recovered --sql 'dep_delay - arr_delay' --where 'arr_delay IS NOT NULL'
   lance-backfill plan flights.lance
   lance-backfill refresh flights.lance
+  lance-backfill backfill flights.lance delay_recovered --where 'month = 6' --recompute
   lance-backfill status flights.lance --json
 
 Exit codes: 0 nothing left to do, 1 failed, held or error budget exceeded, 2 bad input and nothing
@@ -68,10 +70,21 @@ pub(crate) enum Command {
     Plan(PlanArguments),
     /// Bring every computed column, or one, up to date once.
     Refresh(RefreshArguments),
+    /// Compute a chosen part of a column, as a job; with --recompute also rows that are current.
+    Backfill(BackfillArguments),
+    /// Compute exactly the failed rows of a column again, as a job.
+    Retry(ColumnArguments),
+    /// Show and call off jobs.
+    #[command(subcommand)]
+    Jobs(JobsCommand),
     /// Show what the rows of each computed column hold and need.
     Status(TableArguments),
     /// List the rows that could not be computed, with their errors.
     Failures(ColumnArguments),
+    /// Let unattended work compute the rows that wait for approval.
+    Approve(ApproveArguments),
+    /// Delete what no column needs any more from the table's state store.
+    Reconcile(ReconcileArguments),
     /// Show all of it on real data, in a table of its own.
     Demo(DemoArguments),
 }
@@ -142,6 +155,9 @@ pub(crate) struct PolicyArguments {
     /// Failed share of the computed rows that is tolerated, looked at after 100 rows [default: 0.05].
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) max_failed_fraction: Option<f64>,
+    /// Rows in need above which unattended work waits for 'approve'; -1 for no limit, as SQL has without.
+    #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    pub(crate) approve_above_rows: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -197,6 +213,76 @@ pub(crate) struct PlanArguments {
     /// Only this column, and what it reads.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) column: Option<String>,
+    /// Show what 'backfill' with the same options would do; needs --column.
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+}
+
+/// Which rows of a column a job takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SelectionArguments {
+    /// Only rows that match this SQL filter, beside the stored one.
+    #[arg(long = "where", value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+    /// Every matching row, also current ones and values that somebody supplied.
+    #[arg(long)]
+    pub(crate) recompute: bool,
+    /// Rows that the stored filter leaves out, too.
+    #[arg(long)]
+    pub(crate) ignore_filter: bool,
+    /// Only rows whose value this generation made; 'status' lists them.
+    #[arg(long, value_name = "GENERATION")]
+    pub(crate) generation: Option<GenerationId>,
+    /// Only rows whose value this job made.
+    #[arg(long, value_name = "JOB")]
+    pub(crate) job: Option<JobId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackfillArguments {
+    #[command(flatten)]
+    pub(crate) target: ColumnArguments,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+    /// Most rows of one batch: smaller batches lose less when the process is killed.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) batch_rows: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobsCommand {
+    /// List the jobs of a table's columns.
+    List(TableArguments),
+    /// Show one job.
+    Show(JobArguments),
+    /// Call a job off: what it finished counts, the rest is left as it was.
+    Cancel(JobArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobArguments {
+    /// Path or URI of the table.
+    pub(crate) table: String,
+    /// Id of the job.
+    pub(crate) job: JobId,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArguments {
+    #[command(flatten)]
+    pub(crate) target: ColumnArguments,
+    /// Only so many rows; all that are in need now without.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) up_to: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReconcileArguments {
+    /// Path or URI of the table.
+    pub(crate) table: String,
+    /// Also what is kept for a while in case somebody still works on it: only if nobody does.
+    #[arg(long)]
+    pub(crate) no_grace: bool,
 }
 
 #[derive(Debug, Args)]

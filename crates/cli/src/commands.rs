@@ -1,8 +1,11 @@
 //! One module per command.
 
+mod backfill;
 mod column;
 mod demo;
 mod failures;
+mod jobs;
+mod operate;
 mod plan;
 mod refresh;
 mod status;
@@ -39,6 +42,11 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Column(command) => column::run(command, process, *json).await,
         Command::Plan(command) => plan::run(command, process, *json).await,
         Command::Refresh(command) => refresh::run(command, process, *json).await,
+        Command::Backfill(command) => backfill::run(command, process, *json).await,
+        Command::Retry(command) => backfill::retry(command, process, *json).await,
+        Command::Jobs(command) => jobs::run(command, process, *json).await,
+        Command::Approve(command) => operate::approve(command, process, *json).await,
+        Command::Reconcile(command) => operate::reconcile(command, process, *json).await,
         Command::Status(command) => status::run(command, process, *json).await,
         Command::Failures(command) => failures::run(command, process, *json).await,
         Command::Demo(command) => demo::run(command, process, *json).await,

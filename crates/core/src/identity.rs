@@ -201,6 +201,7 @@ mod tests {
             columns: (0..i32::try_from(fields.len()).expect("few"))
                 .collect::<Vec<_>>()
                 .into(),
+            size_bytes: None,
         }
     }
 

@@ -71,6 +71,8 @@ pub enum JobOutcome {
     Done,
     /// Somebody called it off: what was finished counts.
     Cancelled,
+    /// More rows failed than the policy allows: what was finished counts.
+    OverBudget,
 }
 
 impl Selection {
@@ -131,7 +133,10 @@ impl Selection {
     }
 
     fn was_made_by(&self, run: &Run) -> bool {
-        let computed = matches!(run.outcome, Outcome::Value | Outcome::Null | Outcome::Failed);
+        let computed = matches!(
+            run.outcome,
+            Outcome::Value | Outcome::Null | Outcome::Failed
+        );
         let generation = self.generation.is_none() || self.generation == run.generation;
         let job = self.job.is_none() || self.job == run.job;
         computed && generation && job

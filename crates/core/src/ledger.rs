@@ -57,6 +57,14 @@ pub enum EntryBody {
     },
     /// A person asked for rows: a job.
     Request(Request),
+    /// All work of the entries before is finished and published: they can be collected.
+    ///
+    /// Some entry must stay, for the ledger to be dense. If that were a page, its batches would seem
+    /// open again without their checkpoint manifests.
+    Settled {
+        /// Rows that a person's approval still covers.
+        approved_left: u64,
+    },
 }
 
 /// What a person asked for.
@@ -106,7 +114,10 @@ impl LedgerEntry {
                 seq: self.seq,
                 token: self.token.clone(),
             }),
-            EntryBody::Hold { .. } | EntryBody::Resume {} | EntryBody::Approval { .. } => None,
+            EntryBody::Hold { .. }
+            | EntryBody::Resume {}
+            | EntryBody::Approval { .. }
+            | EntryBody::Settled { .. } => None,
         }
     }
 
@@ -151,7 +162,7 @@ fn standing_holds(entries: &[LedgerEntry]) -> Vec<(LedgerSeq, HoldReason, &str)>
             EntryBody::Approval { .. } => {
                 holds.retain(|(_, reason, _)| *reason != HoldReason::Approval)
             }
-            EntryBody::Page(_) | EntryBody::Request(_) => {}
+            EntryBody::Page(_) | EntryBody::Request(_) | EntryBody::Settled { .. } => {}
         }
     }
     holds
@@ -174,7 +185,10 @@ pub fn still_needed(
     let says_what_is_approved = |entry: &&LedgerEntry| {
         matches!(
             entry.body,
-            EntryBody::Approval { .. } | EntryBody::Page(_) | EntryBody::Hold { .. }
+            EntryBody::Approval { .. }
+                | EntryBody::Page(_)
+                | EntryBody::Hold { .. }
+                | EntryBody::Settled { .. }
         )
     };
     if approved_left(entries) > 0 {
@@ -200,6 +214,7 @@ pub fn approved_left(entries: &[LedgerEntry]) -> u64 {
         match &entry.body {
             EntryBody::Approval { rows } => left = *rows,
             EntryBody::Page(page) => left = page.approved_left,
+            EntryBody::Settled { approved_left } => left = *approved_left,
             EntryBody::Hold { .. } => left = 0,
             EntryBody::Resume {} | EntryBody::Request(_) => {}
         }

@@ -17,6 +17,7 @@ pub mod invariant;
 pub mod job;
 pub mod ledger;
 pub mod plan;
+pub mod rate;
 pub mod rows;
 pub mod snapshot;
 pub mod state;

@@ -37,8 +37,6 @@ pub struct FragmentNeed {
 pub struct Limits {
     /// Measured rows per second and worker, or the prior of the function's kind.
     pub rows_per_s: f64,
-    /// Whether `rows_per_s` was measured for this generation.
-    pub measured: bool,
     /// Time that one batch should take.
     pub target_s: f64,
     /// Workers that may work at once.

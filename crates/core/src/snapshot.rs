@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::coverage::{CoverageRecord, Outcome};
 use crate::definition::{Definition, OnUnknown};
 use crate::ids::{FragmentId, GenerationId};
+use crate::rate::Rate;
 use crate::rows::RowSet;
 use crate::state::Counts;
 
@@ -34,16 +35,6 @@ pub struct Head {
     pub generation: Option<GenerationId>,
     /// Measured speed of that generation.
     pub rate: Option<Rate>,
-}
-
-/// Measured speed of one worker.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rate {
-    /// Rows computed.
-    pub rows: u64,
-    /// In this time.
-    pub elapsed_ms: u64,
 }
 
 /// What a fragment's live rows hold, in numbers.

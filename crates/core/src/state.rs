@@ -200,6 +200,14 @@ impl FragmentState {
         counts
     }
 
+    /// Moves rows that the filter left out into `blocked` where a column that it reads failed: what
+    /// stands there is no answer.
+    pub fn block_filtered(&mut self, behind: &RowSet) {
+        let rows = self.filtered.intersection(behind);
+        self.filtered.remove(&rows);
+        self.blocked.extend(&rows);
+    }
+
     /// Moves rows behind a failed or blocked input from need into `blocked`.
     pub fn block(&mut self, behind: &RowSet) {
         for set in [

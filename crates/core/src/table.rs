@@ -10,6 +10,8 @@ use crate::ids::{FieldId, FragmentId};
 pub struct TableView {
     /// Lance's version number.
     pub version: u64,
+    /// When it was committed, in milliseconds since the epoch, by the writer's clock.
+    pub created_ms: u64,
     /// Top-level fields, in schema order.
     pub fields: Vec<FieldView>,
     /// Fragments in ascending order of id.
@@ -72,6 +74,8 @@ pub struct FileView {
     pub fields: Arc<[FieldId]>,
     /// Column of the file that holds the field of the same place.
     pub columns: Arc<[i32]>,
+    /// Size, where the manifest tells; for estimates.
+    pub size_bytes: Option<u64>,
 }
 
 impl TableView {
@@ -104,6 +108,21 @@ impl TableView {
 }
 
 impl FragmentView {
+    /// About how many bytes the given fields take, each column of a file taken for equally wide.
+    ///
+    /// `None` where the manifest does not tell the size of a file.
+    pub fn bytes_of(&self, fields: &[FieldId]) -> Option<u64> {
+        let mut bytes = 0;
+        for file in self.files.iter().chain(&self.overlays) {
+            let all = file.fields.iter().filter(|id| **id >= 0).count() as u64;
+            let wanted = file.fields.iter().filter(|id| fields.contains(id)).count() as u64;
+            if wanted > 0 {
+                bytes += file.size_bytes? * wanted / all.max(1);
+            }
+        }
+        Some(bytes)
+    }
+
     /// Rows that are not deleted.
     pub fn live_rows(&self) -> u32 {
         let deleted = self.deletion.as_ref().map_or(0, |deletion| deletion.rows);

@@ -111,6 +111,20 @@ impl Catalog {
             })
     }
 
+    /// A column that acts, or an error that says why it does not.
+    pub fn expect_acting(&self, column: &str) -> Result<&BoundColumn> {
+        let declared = self.expect(column)?;
+        match &declared.bound {
+            Err(detached) => Err(Error::invalid(format!(
+                "column '{column}' is detached: {detached}"
+            ))),
+            Ok(bound) if self.cyclic.contains(&bound.output.id) => Err(Error::invalid(format!(
+                "column '{column}' is in a cycle of computed columns: change one of them with 'column alter'"
+            ))),
+            Ok(bound) => Ok(bound),
+        }
+    }
+
     /// The definition of a column, or an error that says what to do.
     pub fn expect(&self, column: &str) -> Result<&Declared> {
         self.find(column).ok_or_else(|| {

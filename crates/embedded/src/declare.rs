@@ -34,6 +34,8 @@ pub struct Request {
     pub adopt: bool,
     /// What happens with rows that cannot be computed.
     pub error_policy: ErrorPolicy,
+    /// Rows in need above which unattended work waits for approval; -1 = no limit, `None` = that of the kind.
+    pub approve_above_rows: Option<i64>,
 }
 
 impl Engine {
@@ -402,6 +404,7 @@ impl Checked {
         definition.filter = request.filter.clone();
         definition.filter_inputs = self.filter_inputs.clone();
         definition.error_policy = request.error_policy.clone();
+        definition.approve_above_rows = request.approve_above_rows;
         definition.declared_max_fragment = table
             .fragments
             .last()

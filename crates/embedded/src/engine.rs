@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lance_backfill_core::coverage::CoverageRecord;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::ids::{BindingId, FieldId};
+use lance_backfill_core::job::Selection;
 use lance_backfill_core::plan::PlannedPage;
+use lance_backfill_core::rate::Estimate;
 use lance_backfill_lance::{LanceTable, ObjectStateStore, OpenOptions};
 use lance_backfill_ports::Result;
 use lance_backfill_ports::table::{Table, TableVersion};
@@ -16,7 +18,7 @@ use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::execute::Workers;
 use lance_backfill_stages::plan::preview;
-use lance_backfill_stages::survey::{Survey, Unsettled, survey};
+use lance_backfill_stages::survey::{Survey, Unsettled, survey, survey_for};
 
 use crate::catalog::{Catalog, node};
 use crate::functions;
@@ -94,7 +96,8 @@ impl Engine {
             return Ok(session.clone());
         }
         let started = Arc::new(Session::start(
-            self.world.token(),
+            &self.world.token(),
+            &self.world.token(),
             self.options.cache.join("sessions"),
         )?);
         *session = Some(started.clone());
@@ -128,6 +131,7 @@ impl Engine {
             store: self.store(&bound.binding),
             function: functions::function(bound, &schema)?,
             filter: functions::filter(bound, &schema)?,
+            filters: functions::filters(&schema),
             has_dependents,
             bound: bound.clone(),
         })
@@ -139,6 +143,17 @@ impl Engine {
         version: &Arc<dyn TableVersion>,
         catalog: &Catalog,
         wanted: &dyn Fn(&BoundColumn) -> bool,
+    ) -> Result<Vec<(Column, Survey)>> {
+        self.survey_for(version, catalog, wanted, None).await
+    }
+
+    /// The same as if somebody asked for a selection of each wanted column now.
+    pub(crate) async fn survey_for(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        catalog: &Catalog,
+        wanted: &dyn Fn(&BoundColumn) -> bool,
+        asked: Option<&Selection>,
     ) -> Result<Vec<(Column, Survey)>> {
         let mut needed: Vec<FieldId> = catalog
             .acting()
@@ -164,15 +179,24 @@ impl Engine {
                 .filter(|(other, _)| reads.contains(&other.bound.output.id))
                 .map(|(column, survey)| (column, survey))
                 .collect();
-            let found = Box::pin(survey(self.table.as_ref(), version, &column, &upstream)).await?;
+            let asked = asked.filter(|_| wanted(bound));
+            let table = self.table.as_ref();
+            let found = Box::pin(survey_for(table, version, &column, &upstream, asked)).await?;
             surveyed.push((column, found));
         }
         Ok(surveyed)
     }
 
     /// What would be handed out for a column; calls no function.
-    pub fn preview(&self, survey: &Survey) -> Result<PlannedPage> {
-        preview(survey, &self.limits(survey), self.world.now_ms())
+    pub fn preview(&self, column: &Column, survey: &Survey) -> Result<PlannedPage> {
+        let limits = self.limits(column, survey);
+        preview(survey, &limits, None, self.world.now_ms())
+    }
+
+    /// How long so many rows take, if the column's speed was measured.
+    pub fn estimate(&self, column: &Column, survey: &Survey, rows: u64) -> Option<Estimate> {
+        let rate = survey.rate(&column.bound.generation)?;
+        Some(rate.estimate(rows, self.options.workers))
     }
 
     /// The live records of a column that have failed rows.

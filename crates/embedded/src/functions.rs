@@ -7,7 +7,7 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use lance_backfill_core::definition::{BoundColumn, Function, Input};
 use lance_backfill_core::table::FieldView;
-use lance_backfill_ports::compute::{CallError, Compute, RowFilter};
+use lance_backfill_ports::compute::{CallError, CompiledFilter, Compute, Filters, RowFilter};
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_udf::{EvaluateError, SqlFilter, SqlFunction};
 
@@ -72,6 +72,40 @@ pub(crate) fn filter(bound: &BoundColumn, table: &SchemaRef) -> Result<Option<Ar
         ))
     })?;
     Ok(Some(Arc::new(SqlRows(compiled))))
+}
+
+/// Compiles what people type about a version of a table.
+struct SqlFilters(SchemaRef);
+
+impl Filters for SqlFilters {
+    fn compile(&self, filter: &str) -> Result<CompiledFilter> {
+        let wrong = |error: &dyn std::fmt::Display| {
+            Error::invalid(format!("the filter '{filter}' cannot be used: {error}"))
+        };
+        let all = SqlFilter::compile(filter, &self.0).map_err(|error| wrong(&error))?;
+        let reads = all.inputs().to_vec();
+        // Only what it reads is handed to it, in the order of the table.
+        let fields: Vec<_> = (self.0.fields().iter())
+            .filter(|field| reads.contains(field.name()))
+            .cloned()
+            .collect();
+        let schema = Schema::new(fields);
+        let compiled = SqlFilter::compile(filter, &schema).map_err(|error| wrong(&error))?;
+        let reads = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        Ok(CompiledFilter {
+            filter: Arc::new(SqlRows(compiled)),
+            reads,
+        })
+    }
+}
+
+/// What compiles the filters of jobs.
+pub(crate) fn filters(table: &SchemaRef) -> Arc<dyn Filters> {
+    Arc::new(SqlFilters(table.clone()))
 }
 
 /// The fields under the names that the expression was written with.

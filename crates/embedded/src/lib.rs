@@ -5,7 +5,9 @@ pub mod catalog;
 pub mod converge;
 pub mod declare;
 pub mod engine;
+mod freshness;
 mod functions;
+pub mod jobs;
 mod session;
 mod system;
 

@@ -16,6 +16,7 @@ pub(crate) fn of_dataset(dataset: &Dataset) -> TableView {
     fragments.sort_unstable_by_key(|fragment| fragment.id);
     TableView {
         version: dataset.version_id(),
+        created_ms: u64::try_from(manifest.timestamp_nanos / 1_000_000).unwrap_or_default(),
         fields: dataset.schema().fields.iter().map(field).collect(),
         fragments,
         metadata: sorted(&manifest.table_metadata),
@@ -84,5 +85,6 @@ fn file(file: &DataFile) -> FileView {
         name: file.path.clone(),
         fields: file.fields.clone(),
         columns: file.column_indices.clone(),
+        size_bytes: file.file_size_bytes.get().map(Into::into),
     }
 }

@@ -51,6 +51,11 @@ impl Column {
             .collect()
     }
 
+    /// Whether the stored filter reads the other column.
+    pub fn filter_reads(&self, other: &Self) -> bool {
+        (self.bound.filter_inputs.iter()).any(|field| field.id == other.bound.output.id)
+    }
+
     /// Identities of a fragment, and where the output stands in it.
     pub fn identify(&self, fragment: &FragmentView) -> (Identities, Option<Place>) {
         let place = identity::place_of(fragment, &[&self.bound.output]);

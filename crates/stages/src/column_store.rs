@@ -9,16 +9,20 @@ use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::commit::{identity_record_path, record_path};
 use lance_backfill_core::coverage::CoverageRecord;
 use lance_backfill_core::format::{Stored, decode, encode};
-use lance_backfill_core::identity::{Place, record_key};
-use lance_backfill_core::ids::{BatchId, FragmentId, LedgerSeq};
+use lance_backfill_core::identity::{Identity, Place, record_key};
+use lance_backfill_core::ids::{BatchId, FragmentId, JobId, LedgerSeq};
+use lance_backfill_core::job::JobEnd;
 use lance_backfill_core::ledger::LedgerEntry;
+use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::snapshot::CoverageSnapshot;
 use lance_backfill_core::state::Identities;
 use lance_backfill_ports::state_store::{Created, StateStore};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
+mod jobs;
 mod names;
 
+pub(crate) use jobs::job_of;
 pub use names::{SnapshotFile, checkpoint_path, snapshot_chain};
 pub(crate) use names::{checkpoint_batch, superseded_snapshots, values_batch};
 
@@ -44,6 +48,8 @@ struct Cache {
     checkpoints: BTreeMap<BatchId, Arc<CheckpointManifest>>,
     records: HashMap<String, Arc<CoverageRecord>>,
     snapshot: Arc<LoadedSnapshot>,
+    ended: BTreeMap<JobId, Arc<JobEnd>>,
+    matches: HashMap<(FragmentId, Identity), RowSet>,
 }
 
 /// A ledger entry and when the store says it was created.
@@ -312,10 +318,7 @@ impl ColumnStore {
     }
 
     /// Numbers are dense: the last that is there counts.
-    async fn highest_record(
-        &self,
-        key: lance_backfill_core::identity::Identity,
-    ) -> Result<Option<Arc<CoverageRecord>>> {
+    async fn highest_record(&self, key: Identity) -> Result<Option<Arc<CoverageRecord>>> {
         let mut newest = None;
         for number in 0.. {
             match self

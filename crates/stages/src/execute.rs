@@ -1,7 +1,6 @@
 //! Execute: computes a batch, or folds finished parts, and leaves one checkpoint manifest.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use lance_backfill_core::batch::{Slice, Target, Work};
@@ -218,15 +217,4 @@ async fn compute(task: &SliceTask) -> Result<SliceDone> {
         Target::ColumnFile => output::column_file(task, rows).await,
         Target::Values => output::values_file(task, rows).await,
     }
-}
-
-/// Measured speed of one worker over some batches, if they computed anything.
-pub fn measured_rate<'a>(manifests: impl Iterator<Item = &'a CheckpointManifest>) -> Option<f64> {
-    let (mut rows, mut elapsed) = (0_u64, Duration::ZERO);
-    for manifest in manifests {
-        rows += manifest.rows_computed();
-        elapsed += Duration::from_millis(manifest.elapsed_ms);
-    }
-    // Below a tenth of a second the clock measures overhead, not the function.
-    (rows > 0 && elapsed > Duration::from_millis(100)).then(|| rows as f64 / elapsed.as_secs_f64())
 }

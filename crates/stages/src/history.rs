@@ -45,6 +45,8 @@ pub(crate) struct Historian<'a> {
     pub(crate) after: u64,
     /// Highest fragment of that version.
     pub(crate) max_fragment: Option<u64>,
+    /// Newest entry of the ledger: what somebody wrote stands against all requests up to it.
+    pub(crate) noticed: LedgerSeq,
 }
 
 /// State on its way through the versions.
@@ -197,7 +199,10 @@ impl Historian<'_> {
             fragment,
             &identities,
             None,
-            origin,
+            look::Noticed {
+                origin,
+                ledger: self.noticed,
+            },
         )
         .await?;
         Ok((record, identities))
@@ -305,7 +310,7 @@ impl Historian<'_> {
             let written =
                 compare::written_values(step, self.column, (fragment, fragment), &moves, changed)
                     .await?;
-            supply(&mut carried, written, now);
+            supply(&mut carried, written, now, self.noticed);
         }
         walk.states.insert(fragment, carried.into_record());
         Ok(())
@@ -353,14 +358,14 @@ fn stay(rows: &RowSet) -> Vec<Move> {
 }
 
 /// Values that somebody wrote stand; NULLs that somebody wrote are unassigned.
-fn supply(carried: &mut Carried, written: compare::Written, now: Identities) {
+fn supply(carried: &mut Carried, written: compare::Written, now: Identities, noticed: LedgerSeq) {
     carried.forget(&written.nulls);
     let run = Run {
         rows: written.values,
         outcome: Outcome::Supplied,
         generation: None,
         in_id: now.in_id,
-        ledger: LedgerSeq(0),
+        ledger: noticed,
         job: None,
     };
     if !run.rows.is_empty() {

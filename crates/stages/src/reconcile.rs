@@ -3,31 +3,48 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use lance_backfill_core::ids::{BatchId, LedgerSeq};
+use lance_backfill_core::ids::{BatchId, JobId, LedgerSeq};
+use lance_backfill_core::ledger::{EntryBody, LedgerEntry, approved_left, still_needed};
 use lance_backfill_ports::Result;
 use lance_backfill_ports::state_store::Listed;
+use lance_backfill_ports::world::World;
 
 use crate::column::Column;
-use crate::column_store::{checkpoint_batch, superseded_snapshots, values_batch};
+use crate::column_store::{checkpoint_batch, job_of, superseded_snapshots, values_batch};
+use crate::plan::{PlanOutcome, write_down};
 use crate::survey::Survey;
 
 /// Objects deleted at once.
 const DELETE_AT_ONCE: usize = 16;
 
+/// How long objects are kept that nothing needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Grace {
+    /// Objects that no ledger entry names: a worker writes values before the manifest that names them.
+    pub objects_ms: u64,
+    /// What is told of jobs that are over.
+    pub jobs_ms: u64,
+}
+
+impl Grace {
+    /// Nothing is kept: for a table on which nobody works.
+    pub const NONE: Self = Self {
+        objects_ms: 0,
+        jobs_ms: 0,
+    };
+}
+
 /// Deletes spent ledger entries, and the checkpoint manifests and values that no entry needs.
 ///
-/// An entry is spent when each of its batches is finished and nothing of it waits to be published.
-/// The newest entry stays, with its checkpoint manifests: its number keeps the ledger dense, and
-/// without a manifest its batches would count as open again. Entries go before what they name, so
-/// that a crash in between leaves orphans and no open batch.
-///
-/// Objects that no entry names go once they are older than `grace_ms` at `now_ms`: a worker writes
-/// values before the manifest that names them.
+/// An entry is spent when it says nothing any more that another does not say: each of its batches is
+/// finished or no row of it is wanted, and nothing of it waits to be published. If the newest is one
+/// of those, an entry that says so takes its place first. Entries go before what they name, so that a
+/// crash in between leaves orphans and no open batch.
 pub async fn collect(
     column: &Column,
     survey: &Survey,
-    now_ms: u64,
-    grace_ms: u64,
+    world: &dyn World,
+    grace: Grace,
 ) -> Result<usize> {
     let waits = |unsettled: &crate::survey::Unsettled| {
         !unsettled.parts.is_empty() || !unsettled.finished.is_empty()
@@ -36,37 +53,57 @@ pub async fn collect(
         // Something waits to be published: the call after that will do.
         return Ok(0);
     }
-    let newest = survey.ledger.last().map(|stored| stored.entry.seq);
     let open: BTreeSet<LedgerSeq> = (survey.open_work.iter())
         .map(|open| open.batch.seq)
         .collect();
-    let spent: Vec<String> = (survey.ledger.iter())
-        .map(|stored| stored.entry.seq)
-        .filter(|seq| Some(*seq) != newest && !open.contains(seq))
-        .map(|seq| format!("ledger/{seq}.json"))
-        .collect();
-    let named: BTreeSet<(LedgerSeq, &str)> = (survey.ledger.iter())
-        .map(|stored| (stored.entry.seq, stored.entry.token.as_str()))
-        .collect();
-    let is_named = |batch: &BatchId| named.contains(&(batch.seq, batch.token.as_str()));
-    let old = |object: &Listed| object.created_ms.saturating_add(grace_ms) <= now_ms;
-    let mut doomed = vec![];
-    for object in column.store.list("checkpoints").await? {
-        let Some(batch) = checkpoint_batch(&object.path) else {
-            continue;
-        };
-        let needed = is_named(&batch) && (open.contains(&batch.seq) || Some(batch.seq) == newest);
-        if !needed && (is_named(&batch) || old(&object)) {
-            doomed.push(object.path);
+    let is_open = |job: &JobId| survey.requests.iter().any(|request| request.job == *job);
+    let mut entries = survey.entries();
+    let spent_page = |entry: &LedgerEntry| {
+        matches!(entry.body, EntryBody::Page(_)) && !open.contains(&entry.seq)
+    };
+    if entries.last().is_some_and(spent_page) {
+        let approved_left = approved_left(&entries);
+        let body = EntryBody::Settled { approved_left };
+        match write_down(survey, column, body, None, world).await? {
+            PlanOutcome::Dispatched(settled) => entries.push(settled),
+            // Somebody hands out work: the call after that will do.
+            PlanOutcome::LostRace | PlanOutcome::Nothing => return Ok(0),
         }
     }
-    for object in column.store.list("values").await? {
-        let Some(batch) = values_batch(&object.path) else {
-            continue;
-        };
-        // What a finished batch stored was published: nobody reads it again.
-        let needed = is_named(&batch) && open.contains(&batch.seq);
-        if !needed && (is_named(&batch) || old(&object)) {
+    let now_ms = world.now_ms();
+    let needed = still_needed(&entries, &open, |job| !is_open(job));
+    let is_needed = |entry: &&LedgerEntry| needed.contains(&entry.seq);
+    let spent: Vec<String> = (entries.iter())
+        .filter(|entry| !is_needed(entry))
+        .map(|entry| format!("ledger/{}.json", entry.seq))
+        .collect();
+    let jobs: BTreeSet<JobId> = (entries.iter().filter(is_needed))
+        .filter_map(LedgerEntry::job)
+        .collect();
+    let named: BTreeSet<(LedgerSeq, &str)> = (entries.iter())
+        .map(|entry| (entry.seq, entry.token.as_str()))
+        .collect();
+    let is_named = |batch: &BatchId| named.contains(&(batch.seq, batch.token.as_str()));
+    let older_than =
+        |object: &Listed, grace_ms| object.created_ms.saturating_add(grace_ms) <= now_ms;
+    let old = |object: &Listed| older_than(object, grace.objects_ms);
+    let mut doomed = vec![];
+    for folder in ["checkpoints", "values"] {
+        for object in column.store.list(folder).await? {
+            let Some(batch) = batch_of(&object.path) else {
+                continue;
+            };
+            // What a finished batch left was published: nobody reads it again.
+            let needed = is_named(&batch) && open.contains(&batch.seq);
+            if !needed && (is_named(&batch) || old(&object)) {
+                doomed.push(object.path);
+            }
+        }
+    }
+    for object in column.store.list("jobs").await? {
+        // Without its end, a job that the ledger still names would begin again.
+        let forgotten = job_of(&object.path).is_some_and(|job| !jobs.contains(&job));
+        if forgotten && older_than(&object, grace.jobs_ms) {
             doomed.push(object.path);
         }
     }
@@ -81,6 +118,11 @@ pub async fn collect(
     delete(column, spent).await?;
     delete(column, doomed).await?;
     Ok(deleted)
+}
+
+/// The batch that a checkpoint manifest or values file is of.
+fn batch_of(path: &str) -> Option<BatchId> {
+    checkpoint_batch(path).or_else(|| values_batch(path))
 }
 
 async fn delete(column: &Column, paths: Vec<String>) -> Result<()> {

@@ -4,6 +4,7 @@ use lance_backfill_core::definition::{Definition, ErrorPolicy, Function, OnError
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
 use lance_backfill_embedded::declare::Request;
+use lance_backfill_embedded::jobs::Released;
 use lance_backfill_ports::{Error, Result};
 use serde::Serialize;
 
@@ -68,6 +69,7 @@ async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -
         output_type: arguments.output_type.clone(),
         adopt: arguments.adopt,
         error_policy: policy(&arguments.policy, ErrorPolicy::default()),
+        approve_above_rows: arguments.policy.approve_above_rows,
     };
     let declared = engine.declare(&request).await?;
     let document = shown(&arguments.target.table, &declared);
@@ -208,6 +210,9 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
         &version.schema(),
     )?;
     edited.error_policy = policy(policy_arguments, edited.error_policy);
+    edited.approve_above_rows = policy_arguments
+        .approve_above_rows
+        .or(edited.approve_above_rows);
     if edited == declared.definition {
         return Err(Error::invalid(
             "nothing to change: give --sql, --where, --no-filter or a policy option",
@@ -264,6 +269,9 @@ async fn set_auto(
     edited.auto = auto;
     if edited != declared.definition {
         engine.redefine(declared, &edited, version.view()).await?;
+    }
+    if auto && catalog.expect_acting(&arguments.column).is_ok() {
+        let _: Released = engine.resume(&arguments.column).await?;
     }
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let document = shown(&arguments.table, catalog.expect(&arguments.column)?);

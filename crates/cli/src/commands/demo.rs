@@ -10,7 +10,7 @@ use lance_backfill_ports::{Error, Result};
 use serde::Serialize;
 
 use self::place::Place;
-use self::step::{Step, Told, alter, declare, duration, now, refresh, since_ms};
+use self::step::{Step, Told, alter, backfill, declare, duration, now, refresh, since_ms};
 use super::column::Altered;
 use super::failures::{self, Failures};
 use crate::args::{DemoArguments, OnChangeArgument, ProcessArguments};
@@ -52,6 +52,8 @@ const COLUMNS: [(&str, &str, Option<&str>); 5] = [
 const LANDED_AT: &str = "make_time(arr_time / 100 % 24, arr_time % 100, 0)";
 /// Another idea of what was recovered: being early is no delay.
 const DELAY_RECOVERED: &str = "greatest(dep_delay, 0) - greatest(arr_delay, 0)";
+/// A range that a person wants computed again.
+const NEW_YEAR: &str = "month = 1 AND day = 1";
 /// What the flights are shown with.
 const SHOWN: [&str; 9] = [
     "flight",
@@ -194,6 +196,9 @@ async fn tell(uri: &str, process: &ProcessArguments, told: &mut Told) -> Result<
     let (column, all) = ("delay_recovered", OnChangeArgument::RecomputeAll);
     altered.push(alter(&engine, column, DELAY_RECOVERED, all, told).await?);
     steps.push(refresh(&engine, "alter delay_recovered", 0, 0, told).await?);
+
+    told.chapter("Compute a chosen range again by hand: a job, and only its rows");
+    steps.push(backfill(&engine, "delay_recovered", NEW_YEAR, told).await?);
 
     Ok(Demo {
         table: uri.to_owned(),

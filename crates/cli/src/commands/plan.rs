@@ -1,9 +1,21 @@
 //! `plan`: what a refresh would do, and why.
 
+use std::collections::BTreeSet;
+
+use lance_backfill_core::definition::BoundColumn;
+use lance_backfill_core::ids::{FieldId, FragmentId};
+use lance_backfill_core::job::Selection;
 use lance_backfill_core::plan::PlannedPage;
+use lance_backfill_core::rate::Estimate;
+use lance_backfill_core::table::TableView;
+use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
-use lance_backfill_ports::Result;
+use lance_backfill_ports::{Error, Result};
+use lance_backfill_stages::column::Column;
+use lance_backfill_stages::survey::Survey;
 use serde::Serialize;
+
+use super::backfill::selection;
 
 use super::status::Numbers;
 use crate::args::{PlanArguments, ProcessArguments};
@@ -34,6 +46,10 @@ struct PlannedColumn {
     fragments_unsettled: u64,
     batches: u64,
     folds: u64,
+    /// Bytes of the input columns in the fragments to work on, where the table tells.
+    bytes_to_read: Option<u64>,
+    /// From the measured speed; none before the first batches.
+    estimate: Option<Estimate>,
 }
 
 #[derive(Serialize)]
@@ -54,47 +70,45 @@ pub(super) async fn run(
     if let Some(column) = &arguments.column {
         catalog.expect(column)?;
     }
-    let surveyed = engine
-        .survey(&version, &catalog, &|bound| {
-            arguments
-                .column
-                .as_ref()
-                .is_none_or(|column| *column == bound.output.name)
-        })
-        .await?;
+    let asked = asked(arguments)?;
     let mut columns = vec![];
-    for (column, survey) in &surveyed {
-        let PlannedPage {
-            batches,
-            folds,
-            rows_left,
-        } = engine.preview(survey)?;
-        let rows: u64 = batches
-            .iter()
-            .map(lance_backfill_core::batch::BatchSpec::rows)
-            .sum();
-        let in_need = survey.unsettled.values();
-        columns.push(PlannedColumn {
-            column: column.name().to_owned(),
-            numbers: Numbers::from(&survey.counts),
-            rows_by_reason: Reasons {
-                unassigned: survey.counts.unassigned,
-                stale_input: survey.counts.stale_input,
-                stale_definition: survey.counts.stale_definition,
-            },
-            rows_waiting: in_need
-                .clone()
-                .map(|found| found.waiting.intersection(&found.state.in_need()).len())
-                .sum(),
-            rows_in_flight: in_need
-                .map(|found| found.open.union(&found.done).len())
-                .sum(),
-            rows_planned: rows + rows_left,
-            fragments: survey.fragments,
-            fragments_unsettled: survey.unsettled.len() as u64,
-            batches: batches.len() as u64,
-            folds: folds.len() as u64,
-        });
+    match (&arguments.column, asked) {
+        (Some(column), Some(selection)) => {
+            catalog.expect_acting(column)?;
+            let (column, survey) = engine
+                .survey_asked(&version, &catalog, column, &selection)
+                .await?;
+            let page = engine.preview_asked(&column, &survey)?;
+            let asked = survey.requests.last();
+            let rows = asked.map_or(0, |asked| asked.progress.rows_remaining);
+            columns.push(planned(
+                &engine,
+                version.view(),
+                &column,
+                &survey,
+                &page,
+                rows,
+            ));
+        }
+        (wanted, _) => {
+            let is_wanted = |bound: &BoundColumn| {
+                wanted
+                    .as_ref()
+                    .is_none_or(|column| *column == bound.output.name)
+            };
+            for (column, survey) in engine.survey(&version, &catalog, &is_wanted).await? {
+                let page = engine.preview(&column, &survey)?;
+                let rows = page.rows() + page.rows_left;
+                columns.push(planned(
+                    &engine,
+                    version.view(),
+                    &column,
+                    &survey,
+                    &page,
+                    rows,
+                ));
+            }
+        }
     }
     let plan = Plan {
         table: arguments.table.clone(),
@@ -104,12 +118,84 @@ pub(super) async fn run(
     Ok(output::result(json, &plan, || text(&plan)))
 }
 
+/// What the options of a job say, if there are any.
+fn asked(arguments: &PlanArguments) -> Result<Option<Selection>> {
+    let selection = selection(&arguments.selection);
+    if selection == Selection::in_need() {
+        return Ok(None);
+    }
+    if arguments.column.is_none() {
+        return Err(Error::invalid(
+            "--where, --recompute, --ignore-filter, --generation and --job are about one column: give --column",
+        ));
+    }
+    Ok(Some(selection))
+}
+
+/// About what a worker reads: the input columns of the fragments to work on.
+fn bytes_to_read(
+    view: &TableView,
+    column: &Column,
+    fragments: &BTreeSet<FragmentId>,
+) -> Option<u64> {
+    let fields: Vec<FieldId> = (column.bound.inputs.iter())
+        .flat_map(|input| input.tree_ids.iter().copied())
+        .collect();
+    fragments
+        .iter()
+        .filter_map(|id| view.fragment(*id))
+        .map(|fragment| fragment.bytes_of(&fields))
+        .sum()
+}
+
+fn planned(
+    engine: &Engine,
+    view: &TableView,
+    column: &Column,
+    survey: &Survey,
+    page: &PlannedPage,
+    rows: u64,
+) -> PlannedColumn {
+    let unsettled = survey.unsettled.values();
+    let fragments: BTreeSet<FragmentId> = (page.batches.iter())
+        .flat_map(|batch| &batch.slices)
+        .map(|slice| slice.fragment)
+        .collect();
+    PlannedColumn {
+        column: column.name().to_owned(),
+        numbers: Numbers::from(&survey.counts),
+        rows_by_reason: Reasons {
+            unassigned: survey.counts.unassigned,
+            stale_input: survey.counts.stale_input,
+            stale_definition: survey.counts.stale_definition,
+        },
+        rows_waiting: unsettled
+            .clone()
+            .map(|found| found.waiting.intersection(&found.state.in_need()).len())
+            .sum(),
+        rows_in_flight: unsettled
+            .map(|found| found.open.union(&found.done).len())
+            .sum(),
+        rows_planned: rows,
+        fragments: survey.fragments,
+        fragments_unsettled: survey.unsettled.len() as u64,
+        batches: page.batches.len() as u64,
+        folds: page.folds.len() as u64,
+        bytes_to_read: bytes_to_read(view, column, &fragments),
+        estimate: engine.estimate(column, survey, rows),
+    }
+}
+
 fn text(plan: &Plan) -> String {
     if plan.columns.is_empty() {
         return format!(
             "{} has no computed columns; declare one with 'column add'",
             plan.table
         );
+    }
+    let mut estimates = String::new();
+    for column in plan.columns.iter().filter(|column| column.rows_planned > 0) {
+        estimates.push_str(&format!("\n{}: {}", column.column, cost(column)));
     }
     let rows: Vec<Vec<String>> = plan
         .columns
@@ -147,5 +233,21 @@ fn text(plan: &Plan) -> String {
             "batches",
         ],
         &rows,
-    )
+    ) + &estimates
+}
+
+/// What the work costs, as far as it is known.
+fn cost(column: &PlannedColumn) -> String {
+    let bytes = match column.bytes_to_read {
+        Some(bytes) => format!("reads about {}", indicatif::HumanBytes(bytes)),
+        None => "bytes to read unknown".to_owned(),
+    };
+    let time = match &column.estimate {
+        Some(estimate) => format!(
+            "takes about {:.1} s (between {:.1} and {:.1} s, as batches went so far)",
+            estimate.seconds, estimate.at_least_s, estimate.at_most_s
+        ),
+        None => "its speed is not measured yet".to_owned(),
+    };
+    format!("{bytes}, {time}")
 }

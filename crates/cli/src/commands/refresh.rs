@@ -1,8 +1,10 @@
 //! `refresh`: bring computed columns up to date once.
 
+use lance_backfill_core::ids::JobId;
+use lance_backfill_core::ledger::HoldReason;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
-use lance_backfill_embedded::converge::{Converged, Stopped};
+use lance_backfill_embedded::converge::{Attention, Converged, Stopped, Task};
 use lance_backfill_ports::Result;
 use serde::Serialize;
 
@@ -45,11 +47,11 @@ pub(super) async fn run(
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     let wanted: Vec<String> = match &arguments.column {
-        Some(column) => vec![acting(&catalog, column)?],
+        Some(column) => vec![catalog.expect_acting(column)?.output.name.clone()],
         None => unattended(&catalog),
     };
     report_left_out(&catalog, arguments);
-    let report = refresh(&engine, &wanted).await?;
+    let report = refresh(&engine, &wanted, None).await?;
     output::result(json, &report, || text(&report));
     Ok(exit(&report))
 }
@@ -63,8 +65,12 @@ pub(super) fn unattended(catalog: &Catalog) -> Vec<String> {
         .collect()
 }
 
-/// Brings columns, given in the order of their dependencies, up to date once.
-pub(super) async fn refresh(engine: &Engine, wanted: &[String]) -> Result<Refreshed> {
+/// Brings columns, given in the order of their dependencies, up to date once; or does one job of one.
+pub(super) async fn refresh(
+    engine: &Engine,
+    wanted: &[String],
+    job: Option<&JobId>,
+) -> Result<Refreshed> {
     let source_version = engine.latest().await?.view().version;
     let bar = Bar::new();
     let mut done: Vec<(String, Converged)> = wanted
@@ -80,7 +86,12 @@ pub(super) async fn refresh(engine: &Engine, wanted: &[String]) -> Result<Refres
             }
             let version = engine.latest().await?;
             let catalog = Catalog::read(version.view())?;
-            let converged = engine.converge(&catalog, column, &bar).await?;
+            let task = Task {
+                column,
+                job,
+                attention: Attention::Attended,
+            };
+            let converged = engine.converge(&catalog, task, &bar).await?;
             worked |= converged.rows_assigned > 0 || converged.batches > 0;
             published = converged.published_version.or(published);
             add(sum, converged);
@@ -91,10 +102,27 @@ pub(super) async fn refresh(engine: &Engine, wanted: &[String]) -> Result<Refres
         }
     }
     bar.finish();
+    report(engine, source_version, published, done).await
+}
+
+/// What columns hold, without any work.
+pub(super) async fn look(engine: &Engine, wanted: &[String]) -> Result<Refreshed> {
+    let version = engine.latest().await?.view().version;
+    let nothing = |column: &String| (column.clone(), Converged::default());
+    let done = wanted.iter().map(nothing).collect();
+    report(engine, version, None, done).await
+}
+
+async fn report(
+    engine: &Engine,
+    source_version: u64,
+    published_version: Option<u64>,
+    done: Vec<(String, Converged)>,
+) -> Result<Refreshed> {
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     let numbers = survey_numbers(engine, &version, &catalog, &|bound| {
-        wanted.contains(&bound.output.name)
+        done.iter().any(|(column, _)| *column == bound.output.name)
     })
     .await?;
     let columns: Vec<RefreshedColumn> = done
@@ -117,23 +145,9 @@ pub(super) async fn refresh(engine: &Engine, wanted: &[String]) -> Result<Refres
     Ok(Refreshed {
         table: engine.uri().to_owned(),
         source_version,
-        published_version: published,
+        published_version,
         columns,
     })
-}
-
-fn acting(catalog: &Catalog, column: &str) -> Result<String> {
-    use lance_backfill_ports::Error;
-    let declared = catalog.expect(column)?;
-    match &declared.bound {
-        Err(detached) => Err(Error::invalid(format!(
-            "column '{column}' is detached: {detached}"
-        ))),
-        Ok(bound) if catalog.cyclic.contains(&bound.output.id) => Err(Error::invalid(format!(
-            "column '{column}' is in a cycle of computed columns: change one of them with 'column alter'"
-        ))),
-        Ok(bound) => Ok(bound.output.name.clone()),
-    }
 }
 
 fn report_left_out(catalog: &Catalog, arguments: &RefreshArguments) {
@@ -183,7 +197,12 @@ fn describe(stopped: &Stopped) -> String {
         Stopped::Budget(message) => format!(
             "error budget exceeded: {message}; see 'failures', then fix the expression or raise --max-failed-rows or --max-failed-fraction with 'column alter'"
         ),
-        Stopped::Held(_, message) => format!("held: {message}; 'column resume' ends that"),
+        Stopped::Held(HoldReason::Budget, message) => {
+            format!("held, too many rows failed: {message}; see 'failures', then 'column resume'")
+        }
+        Stopped::Held(HoldReason::Approval, message) => {
+            format!("held: {message}; 'approve' or 'refresh' ends that")
+        }
         Stopped::Fault(message) => format!("the function cannot be called: {message}"),
     }
 }
@@ -213,7 +232,7 @@ fn exit(report: &Refreshed) -> Exit {
     exit
 }
 
-fn text(report: &Refreshed) -> String {
+pub(super) fn text(report: &Refreshed) -> String {
     if report.columns.is_empty() {
         return format!(
             "{} has no computed columns to refresh; declare one with 'column add'",

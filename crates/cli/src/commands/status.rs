@@ -46,10 +46,12 @@ impl From<&Counts> for Numbers {
 }
 
 /// What a survey found of one column.
+#[derive(Default)]
 pub(super) struct Found {
     pub(super) numbers: Numbers,
     pub(super) generations: BTreeMap<String, u64>,
     pub(super) hold: Option<String>,
+    pub(super) oldest_row_in_need_s: Option<u64>,
 }
 
 /// Surveys columns and keeps the numbers, by column name.
@@ -59,23 +61,18 @@ pub(super) async fn survey_numbers(
     catalog: &Catalog,
     wanted: &dyn Fn(&BoundColumn) -> bool,
 ) -> Result<BTreeMap<String, Found>> {
-    let surveyed = engine.survey(version, catalog, wanted).await?;
-    Ok(surveyed
-        .into_iter()
-        .map(|(column, survey)| {
-            let entries: Vec<_> = survey
-                .ledger
-                .iter()
-                .map(|stored| stored.entry.clone())
-                .collect();
-            let found = Found {
-                numbers: Numbers::from(&survey.counts),
-                generations: generations(&survey),
-                hold: standing_hold(&entries).map(|(_, message)| message.to_owned()),
-            };
-            (column.name().to_owned(), found)
-        })
-        .collect())
+    let mut numbers = BTreeMap::new();
+    for (column, survey) in engine.survey(version, catalog, wanted).await? {
+        let entries = survey.entries();
+        let found = Found {
+            numbers: Numbers::from(&survey.counts),
+            generations: generations(&survey),
+            hold: standing_hold(&entries).map(|(_, message)| message.to_owned()),
+            oldest_row_in_need_s: engine.oldest_need_s(version, &column, &survey).await?,
+        };
+        numbers.insert(column.name().to_owned(), found);
+    }
+    Ok(numbers)
 }
 
 #[derive(Serialize)]
@@ -98,6 +95,8 @@ struct StatusColumn {
     numbers: Numbers,
     /// Rows by the generation that made them.
     generations: BTreeMap<String, u64>,
+    /// How long the oldest row in need has had its present inputs.
+    oldest_row_in_need_s: Option<u64>,
 }
 
 pub(super) async fn run(
@@ -133,10 +132,12 @@ pub(super) async fn run(
 }
 
 fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> StatusColumn {
-    let (numbers, generations, hold) = match found {
-        Some(found) => (found.numbers, found.generations, found.hold),
-        None => (Numbers::default(), BTreeMap::new(), None),
-    };
+    let Found {
+        numbers,
+        generations,
+        hold,
+        oldest_row_in_need_s,
+    } = found.unwrap_or_default();
     let (state, reason) = match &declared.bound {
         Err(detached) => ("detached", Some(detached.to_string())),
         Ok(bound) if catalog.cyclic.contains(&bound.output.id) => (
@@ -160,6 +161,7 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
         filter: declared.definition.filter.clone(),
         numbers,
         generations,
+        oldest_row_in_need_s,
     }
 }
 
@@ -206,6 +208,13 @@ fn text(status: &Status) -> String {
     for column in &status.columns {
         if let Some(reason) = &column.reason {
             text.push_str(&format!("\n{}: {reason}", column.column));
+        }
+        if let Some(seconds) = column.oldest_row_in_need_s {
+            let waited = indicatif::HumanDuration(std::time::Duration::from_secs(seconds));
+            text.push_str(&format!(
+                "\n{}: the oldest row in need waits for {waited:#}",
+                column.column
+            ));
         }
     }
     text

@@ -28,7 +28,12 @@ fn result_row(row: &Row, ledger: u64) -> Option<Row> {
 }
 
 /// Whether a result that was ordered at `ledger`, or by a job from `ordered` on, may replace the row.
-fn counts(row: &Row, outcome: Outcome, in_need: bool, (ledger, ordered): (u64, Option<u64>)) -> bool {
+fn counts(
+    row: &Row,
+    outcome: Outcome,
+    in_need: bool,
+    (ledger, ordered): (u64, Option<u64>),
+) -> bool {
     let Some(origin) = &row.origin else {
         return in_need || ordered.is_some();
     };

@@ -24,6 +24,11 @@ pub struct BoundColumn {
 }
 
 impl BoundColumn {
+    /// Whether a field, perhaps of another version, is this column.
+    pub fn is_carried_by(&self, field: &FieldView) -> bool {
+        carries(field, &self.binding)
+    }
+
     /// A column that it reads and that has another name than at declaration, with both names.
     ///
     /// Field ids are reused, so it may be a renamed column or quite another one.
@@ -77,6 +82,10 @@ impl std::fmt::Display for Detached {
     }
 }
 
+fn carries(field: &FieldView, binding: &BindingId) -> bool {
+    field.metadata.get(BINDING_KEY).map(String::as_str) == Some(binding.as_str())
+}
+
 /// Ties a stored definition to the fields of a table version.
 pub fn bind(
     binding: &BindingId,
@@ -86,7 +95,7 @@ pub fn bind(
     let output = table
         .fields
         .iter()
-        .find(|field| field.metadata.get(BINDING_KEY).map(String::as_str) == Some(binding.as_str()))
+        .find(|field| carries(field, binding))
         .ok_or(Detached::OutputGone)?;
     let declared = definition.output_types.first().cloned().unwrap_or_default();
     if output.data_type != declared {

@@ -28,6 +28,7 @@ fn file(name: &str, fields: &[i32], columns: &[i32]) -> FileView {
         name: name.to_owned(),
         fields: Arc::from(fields),
         columns: Arc::from(columns),
+        size_bytes: None,
     }
 }
 

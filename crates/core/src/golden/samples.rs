@@ -31,9 +31,7 @@ pub(super) fn all() -> Vec<Form> {
         reason: HoldReason::Budget,
         message: "7 of 100 rows failed".to_owned(),
     };
-    let approval = EntryBody::Approval {
-        rows: 1_000_000,
-    };
+    let approval = EntryBody::Approval { rows: 1_000_000 };
     vec![
         Form::json("definition-sql.json", sql()),
         Form::json("definition-python.json", python()),
@@ -41,7 +39,14 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("ledger-hold.json", entry(8, hold)),
         Form::json("ledger-resume.json", entry(9, EntryBody::Resume {})),
         Form::json("ledger-approval.json", entry(10, approval)),
-        Form::json("ledger-request.json", entry(11, EntryBody::Request(request()))),
+        Form::json(
+            "ledger-request.json",
+            entry(11, EntryBody::Request(request())),
+        ),
+        Form::json(
+            "ledger-settled.json",
+            entry(12, EntryBody::Settled { approved_left: 4 }),
+        ),
         Form::json("job-end.json", job_end()),
         Form::json(
             "message-compute.json",

@@ -91,7 +91,10 @@ fn rows_on_which_the_filter_failed_are_not_retried() {
         message: String::new(),
         attempts: 1,
     };
-    record.lay_over(vec![failed], vec![error(0, "filter_overflow"), error(1, "overflow")]);
+    record.lay_over(
+        vec![failed],
+        vec![error(0, "filter_overflow"), error(1, "overflow")],
+    );
     let state = FragmentState {
         failed: RowSet::full(2),
         ..FragmentState::default()

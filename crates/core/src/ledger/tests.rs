@@ -98,14 +98,17 @@ fn an_approval_lasts_until_it_is_used_up() {
             ..page()
         })
     };
-    let left = |bodies: Vec<EntryBody>| {
-        approved_left(&bodies.into_iter().map(entry).collect::<Vec<_>>())
-    };
+    let left =
+        |bodies: Vec<EntryBody>| approved_left(&bodies.into_iter().map(entry).collect::<Vec<_>>());
     assert_eq!(left(vec![]), 0);
     assert_eq!(left(vec![EntryBody::Approval { rows: 9 }]), 9);
     assert_eq!(left(vec![EntryBody::Approval { rows: 9 }, spent(4)]), 4);
     // Older entries are collected; the newest page still tells.
     assert_eq!(left(vec![spent(4), EntryBody::Resume {}]), 4);
+    assert_eq!(
+        left(vec![spent(4), EntryBody::Settled { approved_left: 3 }]),
+        3
+    );
     assert_eq!(left(vec![spent(4), hold(HoldReason::Approval)]), 0);
 }
 

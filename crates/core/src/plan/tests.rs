@@ -34,7 +34,6 @@ pub(super) fn need(fragment: FragmentId, ready: RowSet) -> FragmentNeed {
 pub(super) fn limits(rows_per_s: f64) -> Limits {
     Limits {
         rows_per_s,
-        measured: true,
         target_s: 30.0,
         workers: 2,
         most_rows_per_batch: u64::MAX,

@@ -82,7 +82,7 @@ impl Historian<'_> {
                     let written =
                         compare::written_values(step, self.column, pair, moves, &there).await?;
                     if certain || (touches.output && !touches.inputs) {
-                        supply(&mut carried, written, now);
+                        supply(&mut carried, written, now, self.noticed);
                     } else {
                         // Another value where the order is only assumed: nothing is known of the row.
                         carried.forget(&written.values.union(&written.nulls));
@@ -96,7 +96,7 @@ impl Historian<'_> {
                     values: values.intersection(&inserted),
                     nulls: RowSet::new(),
                 };
-                supply(&mut carried, written, now);
+                supply(&mut carried, written, now, self.noticed);
             }
             // The new fragment is small: asking the filter again costs less than proving that it need not.
             if self.column.filter.is_some() {
@@ -184,6 +184,7 @@ impl Historian<'_> {
                         nulls: RowSet::new(),
                     },
                     now,
+                    self.noticed,
                 );
             }
             if self.column.filter.is_some() {

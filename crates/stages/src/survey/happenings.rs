@@ -1,13 +1,15 @@
 //! What the ledger's batches did and still do to each fragment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lance_backfill_core::batch::{FoldSpec, Work};
-use lance_backfill_core::checkpoint::{CheckpointManifest, SliceOutput, SliceResult, StagedColumnFile};
+use lance_backfill_core::checkpoint::{
+    CheckpointManifest, SliceOutput, SliceResult, StagedColumnFile,
+};
 use lance_backfill_core::commit::{Contribution, Finished};
 use lance_backfill_core::identity::Identity;
-use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
+use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, JobId, LedgerSeq};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
 use lance_backfill_core::rows::RowSet;
 
@@ -20,6 +22,8 @@ type Checkpoints = BTreeMap<BatchId, Arc<CheckpointManifest>>;
 /// All work of the ledger that still counts, by fragment.
 pub(super) struct Happenings {
     by_fragment: BTreeMap<FragmentId, Vec<Happening>>,
+    /// Fragments with rows that a job ordered: they may be current and change all the same.
+    of_jobs: BTreeSet<FragmentId>,
     /// Batches and folds without a checkpoint manifest.
     pub(super) open_work: Vec<OpenWork>,
 }
@@ -47,15 +51,24 @@ impl Happenings {
         ledger: &[Arc<StoredEntry>],
         checkpoints: &Checkpoints,
         column: &Column,
+        ended: &BTreeSet<JobId>,
     ) -> Self {
         let mut found = Self {
             by_fragment: BTreeMap::new(),
+            of_jobs: BTreeSet::new(),
             open_work: vec![],
         };
         for stored in ledger {
             let own = is_own(&stored.entry, column);
             for (batch, work) in stored.entry.work() {
                 let checkpoint = checkpoints.get(&batch);
+                let called_off = stored.entry.job().is_some_and(|job| ended.contains(&job));
+                if called_off && checkpoint.is_none() {
+                    continue;
+                }
+                if stored.entry.job().is_some() {
+                    found.of_jobs.extend(fragments_of(&work));
+                }
                 // Results count by what made them, which an edit may have changed since they were ordered.
                 let counts = checkpoint.map_or(own, |done| accepts(column, &done.generation));
                 if !counts {
@@ -124,6 +137,11 @@ impl Happenings {
         }
     }
 
+    /// Whether a job ordered rows of the fragment.
+    pub(super) fn have_job_work(&self, fragment: FragmentId) -> bool {
+        self.of_jobs.contains(&fragment)
+    }
+
     /// Marks open, done and finished rows of a fragment.
     pub(super) fn apply(&self, fragment: FragmentId, unsettled: &mut Unsettled) {
         let Some(happenings) = self.by_fragment.get(&fragment) else {
@@ -142,7 +160,14 @@ impl Happenings {
                     created_ms,
                     contribution,
                 } if contribution.result.in_id == in_id => {
-                    sort_result(unsettled, batch, *created_ms, contribution, out, &mut direct);
+                    sort_result(
+                        unsettled,
+                        batch,
+                        *created_ms,
+                        contribution,
+                        out,
+                        &mut direct,
+                    );
                 }
                 Happening::Open { .. } | Happening::Done { .. } | Happening::Fold { .. } => {}
             }
@@ -179,6 +204,13 @@ impl Happenings {
     }
 }
 
+fn fragments_of(work: &Work) -> Vec<FragmentId> {
+    match work {
+        Work::Compute(spec) => spec.slices.iter().map(|slice| slice.fragment).collect(),
+        Work::Fold(spec) => vec![spec.fragment],
+    }
+}
+
 /// Whether an entry orders work of the column's present generation.
 fn is_own(entry: &LedgerEntry, column: &Column) -> bool {
     match &entry.body {
@@ -186,7 +218,8 @@ fn is_own(entry: &LedgerEntry, column: &Column) -> bool {
         EntryBody::Hold { .. }
         | EntryBody::Resume {}
         | EntryBody::Approval { .. }
-        | EntryBody::Request(_) => false,
+        | EntryBody::Request(_)
+        | EntryBody::Settled { .. } => false,
     }
 }
 

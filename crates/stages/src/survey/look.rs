@@ -11,7 +11,7 @@ use lance_backfill_core::ids::LedgerSeq;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::state::Identities;
 use lance_backfill_core::table::FragmentView;
-use lance_backfill_ports::compute::CallError;
+use lance_backfill_ports::compute::{CallError, RowFilter};
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, Result};
 
@@ -20,16 +20,25 @@ use crate::column::Column;
 /// Rows read at once while filters and nulls are looked up.
 const BATCH_ROWS: u32 = 65_536;
 
+/// What is thought of values that no record speaks of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Noticed {
+    /// Supplied or unknown.
+    pub(crate) origin: Outcome,
+    /// Newest entry of the ledger when they were found: later requests are about them too.
+    pub(crate) ledger: LedgerSeq,
+}
+
 /// The record and the live rows of a fragment; what had to be looked up is stored as a record.
 ///
-/// `origin` is what values are that no record speaks of.
+/// `noticed` is what values are that no record speaks of.
 pub(crate) async fn into(
     version: &dyn TableVersion,
     column: &Column,
     fragment: &FragmentView,
     identities: &Identities,
     record: Option<CoverageRecord>,
-    origin: Outcome,
+    noticed: Noticed,
 ) -> Result<(Option<CoverageRecord>, RowSet)> {
     let mut live = RowSet::full(fragment.physical_rows);
     if fragment.deletion.is_some() {
@@ -55,14 +64,18 @@ pub(crate) async fn into(
     if !origin_is_known {
         let declared = column.bound.definition.declared_max_fragment;
         let adopted = declared.is_some_and(|highest| fragment.id <= highest);
-        let outcome = if adopted { Outcome::Supplied } else { origin };
+        let outcome = if adopted {
+            Outcome::Supplied
+        } else {
+            noticed.origin
+        };
         let rows = rows_with_values(version, column, fragment).await?;
         let run = Run {
             rows,
             outcome,
             generation: None,
             in_id: identities.in_id,
-            ledger: LedgerSeq(0),
+            ledger: noticed.ledger,
             job: None,
         };
         learned.lay_over(vec![run], vec![]);
@@ -140,33 +153,14 @@ async fn scan_filter(
         record.filtered = RowSet::new();
         return Ok(());
     };
-    let mut filtered = RowSet::new();
-    let mut errors: Vec<RowErrors> = vec![];
-    let mut offset = 0_u32;
-    let names = column.filter_names();
-    let mut batches = if names.is_empty() {
-        let options =
-            RecordBatchOptions::new().with_row_count(Some(fragment.physical_rows as usize));
-        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)
-            .map_err(|error| {
-                Error::internal("cannot ask a filter without columns").with_source(error)
-            })?;
-        Box::pin(futures::stream::iter([Ok(batch)]))
-    } else {
-        version
-            .read(
-                fragment.id,
-                &names,
-                &RowSet::full(fragment.physical_rows),
-                BATCH_ROWS,
-            )
-            .await?
+    let question = Asked {
+        filter: filter.as_ref(),
+        columns: column.filter_names(),
+        names: (column.bound.definition.filter_inputs.iter())
+            .map(|input| input.name.clone())
+            .collect(),
     };
-    while let Some(batch) = batches.try_next().await? {
-        let batch = rename(&batch, column)?;
-        ask(filter.as_ref(), &batch, offset, &mut filtered, &mut errors)?;
-        offset += small(batch.num_rows());
-    }
+    let (filtered, errors) = question.ask_all(version, fragment).await?;
     let mut failed = RowSet::new();
     for error in &errors {
         failed.extend(&error.rows);
@@ -187,19 +181,13 @@ async fn scan_filter(
 /// Rows on which an older filter failed are unassigned again.
 fn forget_filter_errors(record: &mut CoverageRecord) {
     let mut forgotten = RowSet::new();
-    for error in record
-        .errors
-        .iter()
-        .filter(|error| error.is_of_filter())
-    {
+    for error in record.errors.iter().filter(|error| error.is_of_filter()) {
         forgotten.extend(&error.rows);
     }
     if forgotten.is_empty() {
         return;
     }
-    record
-        .errors
-        .retain(|error| !error.is_of_filter());
+    record.errors.retain(|error| !error.is_of_filter());
     for run in record
         .runs
         .iter_mut()
@@ -210,27 +198,70 @@ fn forget_filter_errors(record: &mut CoverageRecord) {
     record.runs.retain(|run| !run.rows.is_empty());
 }
 
-/// Columns under the names that the filter knows them by.
-fn rename(batch: &RecordBatch, column: &Column) -> Result<RecordBatch> {
-    let fields: Vec<_> = batch
-        .schema()
-        .fields()
-        .iter()
-        .zip(&column.bound.definition.filter_inputs)
-        .map(|(field, input)| field.as_ref().clone().with_name(&input.name))
-        .collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(
-        Arc::new(Schema::new(fields)),
-        batch.columns().to_vec(),
-        &options,
-    )
-    .map_err(|error| Error::internal("cannot rename the filter's columns").with_source(error))
+/// A filter and the columns that it is asked about.
+pub(crate) struct Asked<'a> {
+    pub(crate) filter: &'a dyn RowFilter,
+    /// Present names of the columns.
+    pub(crate) columns: Vec<String>,
+    /// Names under which the filter knows them.
+    pub(crate) names: Vec<String>,
+}
+
+impl Asked<'_> {
+    /// Rows of a fragment that are not selected, and those on which the filter fails.
+    pub(crate) async fn ask_all(
+        &self,
+        version: &dyn TableVersion,
+        fragment: &FragmentView,
+    ) -> Result<(RowSet, Vec<RowErrors>)> {
+        let mut filtered = RowSet::new();
+        let mut errors: Vec<RowErrors> = vec![];
+        let mut offset = 0_u32;
+        let all = RowSet::full(fragment.physical_rows);
+        let mut batches = if self.columns.is_empty() {
+            let options =
+                RecordBatchOptions::new().with_row_count(Some(fragment.physical_rows as usize));
+            let schema = Arc::new(Schema::empty());
+            let batch =
+                RecordBatch::try_new_with_options(schema, vec![], &options).map_err(|error| {
+                    Error::internal("cannot ask a filter without columns").with_source(error)
+                })?;
+            Box::pin(futures::stream::iter([Ok(batch)]))
+        } else {
+            version
+                .read(fragment.id, &self.columns, &all, BATCH_ROWS)
+                .await?
+        };
+        while let Some(batch) = batches.try_next().await? {
+            let batch = self.rename(&batch)?;
+            ask(self.filter, &batch, offset, &mut filtered, &mut errors)?;
+            offset += small(batch.num_rows());
+        }
+        Ok((filtered, errors))
+    }
+
+    /// Columns under the names that the filter knows them by.
+    fn rename(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let fields: Vec<_> = batch
+            .schema()
+            .fields()
+            .iter()
+            .zip(&self.names)
+            .map(|(field, name)| field.as_ref().clone().with_name(name))
+            .collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(
+            Arc::new(Schema::new(fields)),
+            batch.columns().to_vec(),
+            &options,
+        )
+        .map_err(|error| Error::internal("cannot rename the filter's columns").with_source(error))
+    }
 }
 
 /// Asks about a batch; where the filter fails, halves it until the failing rows stand alone.
 fn ask(
-    filter: &dyn lance_backfill_ports::compute::RowFilter,
+    filter: &dyn RowFilter,
     batch: &RecordBatch,
     offset: u32,
     filtered: &mut RowSet,

@@ -62,6 +62,7 @@ impl Disk {
             name,
             fields: fields.into(),
             columns: (0..).take(fields.len()).collect(),
+            size_bytes: None,
         }
     }
 

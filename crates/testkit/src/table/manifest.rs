@@ -85,6 +85,7 @@ impl Manifest {
         Self {
             view: TableView {
                 version: 0,
+                created_ms: 0,
                 fields: vec![],
                 fragments: vec![],
                 metadata: BTreeMap::new(),

@@ -64,6 +64,7 @@ pub(super) fn publish(
             name: file.name.clone(),
             fields: [field].into(),
             columns: [0].into(),
+            size_bytes: None,
         };
         next.put_file(*fragment, file)?;
     }

@@ -8,7 +8,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use async_trait::async_trait;
 use lance_backfill_core::definition::{Definition, Input, bind};
 use lance_backfill_core::table::TableView;
-use lance_backfill_ports::compute::{CallError, Compute, RowFilter};
+use lance_backfill_ports::compute::{CallError, CompiledFilter, Compute, Filters, RowFilter};
 use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
@@ -62,6 +62,15 @@ impl RowFilter for Odd {
     }
 }
 
+/// There are no jobs in the simulation yet.
+struct NoFilters;
+
+impl Filters for NoFilters {
+    fn compile(&self, filter: &str) -> lance_backfill_ports::Result<CompiledFilter> {
+        Err(lance_backfill_ports::Error::invalid(filter))
+    }
+}
+
 /// The column as it is bound in a version.
 pub(crate) fn bound(
     view: &TableView,
@@ -94,5 +103,6 @@ pub(crate) fn bound(
         function: function.clone(),
         has_dependents: false,
         filter,
+        filters: Arc::new(NoFilters),
     })
 }

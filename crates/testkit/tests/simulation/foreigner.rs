@@ -108,6 +108,13 @@ impl Foreigner {
         Ok(())
     }
 
+    /// All rows are to be computed again: what somebody wrote before does not stand any more.
+    pub(crate) fn give_up_corrections(&mut self) {
+        for row in self.rows.values_mut() {
+            row.supplied = None;
+        }
+    }
+
     /// The state was lost: a value that somebody wrote cannot be told from a computed one.
     pub(crate) fn forget_origins(&mut self) {
         for row in self.rows.values_mut() {

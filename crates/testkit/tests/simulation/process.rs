@@ -5,16 +5,18 @@ use std::sync::Arc;
 use anyhow::ensure;
 use lance_backfill_core::batch::Lane;
 use lance_backfill_core::invariant;
+use lance_backfill_core::job::{JobOutcome, Selection, Take};
+use lance_backfill_core::ledger::{EntryBody, Request};
 use lance_backfill_core::plan::Limits;
 use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_ports::table::Table;
-use lance_backfill_ports::world::World;
+use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::commit::commit;
 use lance_backfill_stages::execute::{Workers, execute};
-use lance_backfill_stages::plan::{PlanOutcome, dispatch};
-use lance_backfill_stages::reconcile::collect;
-use lance_backfill_stages::survey::{Survey, survey};
+use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
+use lance_backfill_stages::reconcile::{Grace, collect};
+use lance_backfill_stages::survey::{OpenRequest, Survey, survey};
 use lance_backfill_testkit::{
     Fault, Faults, Faulty, ManualClock, MemStateStore, MemTable, Random, SeededWorld,
 };
@@ -116,17 +118,14 @@ impl Process {
                 let version = self.table.latest().await?;
                 let column = self.column(version.view())?;
                 let found = survey(&self.table, &version, &column, &[]).await?;
-                collect(&column, &found, World::now_ms(&self.world), 0).await?;
+                collect(&column, &found, &self.world, Grace::NONE).await?;
                 return Ok(found);
             }
         }
         anyhow::bail!("no convergence after {MOST_STEPS} steps")
     }
 
-    fn column(
-        &self,
-        view: &lance_backfill_core::table::TableView,
-    ) -> anyhow::Result<lance_backfill_stages::column::Column> {
+    fn column(&self, view: &lance_backfill_core::table::TableView) -> anyhow::Result<Column> {
         bound(
             view,
             self.filtered,
@@ -165,11 +164,12 @@ impl Process {
             let nth = usize::try_from(self.random.below(many))?;
             if let Some(open) = found.open_work.get(nth) {
                 let workers = Workers::new(2);
+                let job = open.entry.entry.job();
                 let batch = execute(
                     &self.table,
                     &column,
                     &open.batch,
-                    None,
+                    job.as_ref(),
                     &open.work,
                     &workers,
                     &self.world,
@@ -180,7 +180,6 @@ impl Process {
         }
         let limits = Limits {
             rows_per_s: 100.0,
-            measured: true,
             target_s: 1.0,
             workers: 2,
             most_rows_per_batch: 3 + self.random.below(12),
@@ -189,11 +188,62 @@ impl Process {
             deadline_s: 10,
             most_rows: u64::MAX,
         };
-        let outcome = dispatch(&found, &column, &limits, Lane::Bulk, None, &self.world).await?;
-        Ok(match outcome {
-            PlanOutcome::Dispatched(_) => Step::Planned,
-            PlanOutcome::LostRace => Step::LostRace,
-            PlanOutcome::Nothing => Step::Idle,
-        })
+        for request in &found.requests {
+            if request.progress.rows_remaining == 0 {
+                let end = request.end(&column.bound.binding, JobOutcome::Done);
+                column.store.end_job(end).await?;
+            }
+        }
+        let open = |request: &&OpenRequest| request.progress.rows_remaining > 0;
+        let order = Order {
+            job: found.requests.iter().find(open).map(|request| &request.job),
+            lane: Lane::Bulk,
+            session: None,
+            approved: 0,
+        };
+        let outcome = dispatch(&found, &column, &limits, order, &self.world).await?;
+        if let (PlanOutcome::Nothing, Some(_)) = (&outcome, order.job) {
+            // Its last rows wait for something; the others need not.
+            let order = Order { job: None, ..order };
+            return self.planned(&found, &column, &limits, order).await;
+        }
+        Ok(of(&outcome))
+    }
+
+    async fn planned(
+        &self,
+        found: &Survey,
+        column: &Column,
+        limits: &Limits,
+        order: Order<'_>,
+    ) -> anyhow::Result<Step> {
+        let outcome = dispatch(found, column, limits, order, &self.world).await?;
+        Ok(of(&outcome))
+    }
+
+    /// Orders all rows to be computed again.
+    pub(crate) async fn order(&mut self) -> anyhow::Result<()> {
+        self.restart();
+        let version = self.table.latest().await?;
+        let column = self.column(version.view())?;
+        let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+        let request = EntryBody::Request(Request {
+            selection: Selection {
+                take: Take::Recompute,
+                ..Selection::in_need()
+            },
+            rows: found.counts.total,
+        });
+        let ordered = write_down(&found, &column, request, None, &self.world).await?;
+        ensure!(matches!(ordered, PlanOutcome::Dispatched(_)), "a lost race");
+        Ok(())
+    }
+}
+
+const fn of(outcome: &PlanOutcome) -> Step {
+    match outcome {
+        PlanOutcome::Dispatched(_) => Step::Planned,
+        PlanOutcome::LostRace => Step::LostRace,
+        PlanOutcome::Nothing => Step::Idle,
     }
 }

@@ -71,6 +71,11 @@ impl Run {
                     trace.tell("other cleans up");
                     table.clean_up()?;
                 }
+                4 if !filtered => {
+                    trace.tell("somebody orders all rows again");
+                    last.order().await?;
+                    others.give_up_corrections();
+                }
                 3 if hardship == Hardship::LostState => {
                     trace.tell("the state is lost");
                     lose(&state).await?;

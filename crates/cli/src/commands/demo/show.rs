@@ -116,11 +116,16 @@ pub(super) async fn failures(engine: &Engine, failures: &Failures, input: &str) 
 }
 
 /// A command line as the user would type it, broken before each option if it is long.
+///
+/// An option without a value is a flag.
 pub(super) fn command(words: &[&str], options: &[(&str, &str)]) -> String {
     let mut line = format!("$ lance-backfill {}", words.join(" "));
     let mut width = line.len();
     for (option, value) in options {
-        let option = format!("{option} {}", quoted(value));
+        let option = match *value {
+            "" => (*option).to_owned(),
+            value => format!("{option} {}", quoted(value)),
+        };
         if width + option.len() + 3 > 80 {
             line.push_str(" \\\n     ");
             width = 6;

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use lance_backfill_core::job::{Selection, Take};
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_embedded::declare::Request;
+use lance_backfill_embedded::jobs::Ordered;
 use lance_backfill_ports::Result;
 use serde::Serialize;
 
@@ -72,7 +74,7 @@ pub(super) async fn refresh(
 ) -> Result<Step> {
     let started = now();
     let catalog = Catalog::read(engine.latest().await?.view())?;
-    let refreshed = refresh::refresh(engine, &refresh::unattended(&catalog)).await?;
+    let refreshed = refresh::refresh(engine, &refresh::unattended(&catalog), None).await?;
     let refresh_ms = since_ms(started);
     let command = show::command(&["refresh", TABLE], &[]);
     told.line(&format!("{command}    # took {}", duration(refresh_ms)));
@@ -81,6 +83,38 @@ pub(super) async fn refresh(
         step: step.to_owned(),
         rows_appended,
         rows_deleted,
+        refresh_ms,
+        refresh: refreshed,
+    })
+}
+
+/// Computes a part of a column again, as a job.
+pub(super) async fn backfill(
+    engine: &Engine,
+    column: &str,
+    filter: &str,
+    told: &Told,
+) -> Result<Step> {
+    let started = now();
+    let selection = Selection {
+        take: Take::Recompute,
+        filter: Some(filter.to_owned()),
+        ..Selection::in_need()
+    };
+    let wanted = [column.to_owned()];
+    let refreshed = match engine.order(column, &selection).await? {
+        Ordered::Job { job, .. } => refresh::refresh(engine, &wanted, Some(&job)).await?,
+        Ordered::NoRows => refresh::look(engine, &wanted).await?,
+    };
+    let refresh_ms = since_ms(started);
+    let options = [("--where", filter), ("--recompute", "")];
+    let command = show::command(&["backfill", TABLE, column], &options);
+    told.line(&format!("{command}    # took {}", duration(refresh_ms)));
+    told.line(&show::refreshed(&refreshed));
+    Ok(Step {
+        step: format!("backfill {column}"),
+        rows_appended: 0,
+        rows_deleted: 0,
         refresh_ms,
         refresh: refreshed,
     })
@@ -106,6 +140,7 @@ pub(super) async fn alter(
             on_error: None,
             max_failed_rows: None,
             max_failed_fraction: None,
+            approve_above_rows: None,
         },
     };
     let mut options = vec![("--sql", expression)];

@@ -4,8 +4,9 @@ use super::errors;
 use crate::coverage::{CoverageRecord, Outcome, Run};
 use crate::format::Stored;
 use crate::ids::LedgerSeq;
+use crate::rate::Rate;
 use crate::rows::RowSet;
-use crate::snapshot::{CoverageSnapshot, Entry, Head, OtherGeneration, Rate};
+use crate::snapshot::{CoverageSnapshot, Entry, Head, OtherGeneration};
 use crate::testing::{binding, generation, identity, job};
 
 /// So many ranges that they are stored as a bitmap, with a long run in it.
@@ -85,6 +86,8 @@ pub(super) fn snapshot() -> CoverageSnapshot {
             rate: Some(Rate {
                 rows: 1_000,
                 elapsed_ms: 250,
+                slowest: 3_000.5,
+                fastest: 5_000.0,
             }),
         },
         entries: [(4, plain), (9, mixed)].into(),

@@ -1,0 +1,88 @@
+//! How fast a function is, as its batches showed.
+
+use serde::{Deserialize, Serialize};
+
+/// Batches shorter than this show overhead, not the function.
+const SHORTEST_MS: u64 = 50;
+
+/// Measured speed of one worker with one generation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Rows computed.
+    pub rows: u64,
+    /// In this time.
+    pub elapsed_ms: u64,
+    /// Rows per second of the slowest batch.
+    pub slowest: f64,
+    /// Rows per second of the fastest batch.
+    pub fastest: f64,
+}
+
+/// How long something takes, and between which bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Estimate {
+    /// Expected seconds.
+    pub seconds: f64,
+    /// If all batches are like the fastest.
+    pub at_least_s: f64,
+    /// If all are like the slowest.
+    pub at_most_s: f64,
+}
+
+impl Rate {
+    /// Of some batches, each with its rows and its time; `None` if they were too short to tell.
+    pub fn of(batches: impl Iterator<Item = (u64, u64)>) -> Option<Self> {
+        let mut sum: Option<Self> = None;
+        for (rows, elapsed_ms) in batches {
+            if rows == 0 || elapsed_ms < SHORTEST_MS {
+                continue;
+            }
+            let speed = rows as f64 * 1_000.0 / elapsed_ms as f64;
+            let rate = sum.get_or_insert(Self {
+                rows: 0,
+                elapsed_ms: 0,
+                slowest: speed,
+                fastest: speed,
+            });
+            rate.rows += rows;
+            rate.elapsed_ms += elapsed_ms;
+            rate.slowest = rate.slowest.min(speed);
+            rate.fastest = rate.fastest.max(speed);
+        }
+        sum
+    }
+
+    /// Rows per second of one worker.
+    pub fn rows_per_s(&self) -> f64 {
+        self.rows as f64 * 1_000.0 / self.elapsed_ms.max(1) as f64
+    }
+
+    /// How long so many rows take with so many workers.
+    pub fn estimate(&self, rows: u64, workers: usize) -> Estimate {
+        let seconds =
+            |speed: f64| rows as f64 / (speed.max(f64::MIN_POSITIVE) * workers.max(1) as f64);
+        Estimate {
+            seconds: seconds(self.rows_per_s()),
+            at_least_s: seconds(self.fastest),
+            at_most_s: seconds(self.slowest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_that_of_all_batches_that_were_long_enough() {
+        assert_eq!(Rate::of([(1_000_000, 10), (0, 900)].into_iter()), None);
+        let rate = Rate::of([(100, 100), (100, 300), (9, 1)].into_iter()).expect("two count");
+        assert_eq!((rate.rows, rate.elapsed_ms), (200, 400));
+        assert!((rate.rows_per_s() - 500.0).abs() < 1e-9);
+        let estimate = rate.estimate(1_000, 2);
+        assert!((estimate.seconds - 1.0).abs() < 1e-9);
+        assert!((estimate.at_least_s - 0.5).abs() < 1e-9);
+        assert!((estimate.at_most_s - 1.5).abs() < 1e-9);
+    }
+}

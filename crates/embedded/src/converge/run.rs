@@ -1,0 +1,371 @@
+//! One call of converge: what it does next, one step at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lance_backfill_core::batch::{Lane, Work};
+use lance_backfill_core::definition::OnError;
+use lance_backfill_core::ids::{BatchId, FragmentId, JobId, LedgerSeq};
+use lance_backfill_core::job::JobOutcome;
+use lance_backfill_core::ledger::{
+    Allowance, EntryBody, HoldReason, LedgerEntry, allowance, approved_left, standing_hold,
+};
+use lance_backfill_core::plan::Limits;
+use lance_backfill_ports::table::TableVersion;
+use lance_backfill_ports::{Error, Result};
+use lance_backfill_stages::column::Column;
+use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
+use lance_backfill_stages::survey::{OpenWork, Survey};
+
+use super::{Attention, Converged, Progress, Stopped, Task};
+use crate::catalog::Catalog;
+use crate::engine::Engine;
+use crate::session::Liveness;
+
+/// How often an open batch of another live session is looked at.
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
+
+pub(super) enum Step {
+    /// Something was done: survey again.
+    Progress,
+    /// Somebody else was faster: survey again.
+    Again,
+    /// Nothing is left to do.
+    Done,
+    /// Nothing more can be done now.
+    Stop(Stopped),
+}
+
+/// What this call did of one ledger entry.
+#[derive(Default)]
+pub(super) struct OwnWork {
+    /// Fragments that it computed rows of.
+    pub(super) fragments: BTreeSet<FragmentId>,
+    /// Values and NULLs computed.
+    pub(super) computed: u64,
+    /// Of those, published by this call.
+    pub(super) published: u64,
+}
+
+pub(super) struct Run<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) task: Task<'a>,
+    /// Ledger entries whose work this call did, and what became of it.
+    pub(super) own: BTreeMap<LedgerSeq, OwnWork>,
+    pub(super) converged: Converged,
+    /// When the last commit ended, and how long it took.
+    pub(super) last_commit: Option<(u64, u64)>,
+    pub(super) total: u64,
+    pub(super) failed: u64,
+    pub(super) computed: u64,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(engine: &'a Engine, task: Task<'a>) -> Self {
+        Self {
+            engine,
+            task,
+            own: BTreeMap::new(),
+            converged: Converged::default(),
+            last_commit: None,
+            total: 0,
+            failed: 0,
+            computed: 0,
+        }
+    }
+
+    pub(super) async fn survey(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        catalog: &Catalog,
+    ) -> Result<(Column, Survey)> {
+        let column = self.task.column;
+        let surveyed = self
+            .engine
+            .survey(version, catalog, &|bound| bound.output.name == column)
+            .await?;
+        surveyed
+            .into_iter()
+            .find(|(found, _)| found.name() == column)
+            .ok_or_else(|| {
+                Error::invalid(format!("column '{column}' vanished while it was worked on"))
+            })
+    }
+
+    pub(super) async fn step(
+        &mut self,
+        version: &Arc<dyn TableVersion>,
+        column: &Column,
+        survey: &Survey,
+        progress: &dyn Progress,
+    ) -> Result<Step> {
+        if let Some(extension) = survey.snapshot_extension(&column.bound.generation) {
+            column
+                .store
+                .extend_snapshot(&survey.snapshot, extension)
+                .await?;
+        }
+        if survey.has_finished() {
+            return self.commit(version, column, survey).await;
+        }
+        let ended = self.end_finished_jobs(column, survey).await?;
+        let entries = survey.entries();
+        if let Some((reason, message)) = standing_hold(&entries) {
+            let held = Stopped::Held(reason, message.to_owned());
+            match (reason, self.task.attention, self.task.job) {
+                // What a person asks for by name is approved by that.
+                (HoldReason::Approval, Attention::Attended, Some(_)) => {}
+                (HoldReason::Approval, Attention::Attended, None) => {
+                    let rows = survey.rows_to_hand_out();
+                    let body = EntryBody::Approval { rows };
+                    return self.write_down(survey, column, body).await;
+                }
+                _ => return self.fold_and_stop(column, survey, held, progress).await,
+            }
+        }
+        if let Some(stopped) = self.over_budget(column) {
+            return self.stop(column, survey, stopped).await;
+        }
+        let (mine, others) = self.sort_open(survey)?;
+        if !mine.is_empty() {
+            return self.work(column, mine, progress).await;
+        }
+        for request in &survey.requests {
+            let wanted = self.task.job.is_none_or(|job| *job == request.job);
+            if wanted && !ended.contains(&request.job) {
+                let order = self.order(Some(&request.job), approved_left(&entries));
+                let limits = self.engine.limits(column, survey);
+                let step = self
+                    .hand_out(column, survey, order, &limits, progress)
+                    .await?;
+                if let Some(step) = step {
+                    return Ok(step);
+                }
+            }
+        }
+        if self.task.job.is_none() {
+            let step = self.hand_out_rows_in_need(column, survey, &entries, progress);
+            if let Some(step) = step.await? {
+                return Ok(step);
+            }
+        }
+        if others == 0 {
+            return Ok(Step::Done);
+        }
+        progress.note(&format!(
+            "column '{}': waiting for {others} batches of another process",
+            column.name()
+        ));
+        wait(WAIT_FOR_OTHERS).await;
+        Ok(Step::Progress)
+    }
+
+    /// Hands out rows in need, as far as they may be without a person.
+    async fn hand_out_rows_in_need(
+        &mut self,
+        column: &Column,
+        survey: &Survey,
+        entries: &[LedgerEntry],
+        progress: &dyn Progress,
+    ) -> Result<Option<Step>> {
+        let approved = approved_left(entries);
+        let mut limits = self.engine.limits(column, survey);
+        let approved = match self.task.attention {
+            Attention::Attended => approved,
+            Attention::Unattended => {
+                let limit = column.bound.definition.approval_limit();
+                let in_need = survey.rows_to_hand_out();
+                match allowance(in_need, limit, approved) {
+                    Allowance::Free => 0,
+                    Allowance::Approved(rows) => {
+                        limits.most_rows = rows;
+                        rows
+                    }
+                    Allowance::Hold => {
+                        let limit = limit.unwrap_or_default();
+                        let body = EntryBody::Hold {
+                            reason: HoldReason::Approval,
+                            message: format!(
+                                "{in_need} rows are in need, and more than {limit} wait for approval"
+                            ),
+                        };
+                        return self.write_down(survey, column, body).await.map(Some);
+                    }
+                }
+            }
+        };
+        let order = self.order(None, approved);
+        self.hand_out(column, survey, order, &limits, progress)
+            .await
+    }
+
+    /// Hands out a page and does it; `None` if there is nothing to hand out.
+    async fn hand_out(
+        &mut self,
+        column: &Column,
+        survey: &Survey,
+        order: Order<'_>,
+        limits: &Limits,
+        progress: &dyn Progress,
+    ) -> Result<Option<Step>> {
+        let session = self.engine.session()?;
+        let order = Order {
+            session: Some(&session.id),
+            ..order
+        };
+        let world = self.engine.world.as_ref();
+        match dispatch(survey, column, limits, order, world).await? {
+            PlanOutcome::Dispatched(entry) => {
+                let needs = survey.needs(order.job, world.now_ms());
+                let rows: u64 = needs.iter().map(|need| need.ready.len()).sum();
+                self.total = self.total.max(self.computed + self.failed + rows);
+                self.own.entry(entry.seq).or_default();
+                let job = entry.job();
+                let work = entry.work().into_iter();
+                let work = work
+                    .map(|(batch, work)| (batch, job.clone(), work))
+                    .collect();
+                self.work(column, work, progress).await.map(Some)
+            }
+            PlanOutcome::LostRace => Ok(Some(Step::Again)),
+            PlanOutcome::Nothing => Ok(None),
+        }
+    }
+
+    const fn order<'b>(&self, job: Option<&'b JobId>, approved: u64) -> Order<'b> {
+        Order {
+            job,
+            lane: match self.task.attention {
+                Attention::Attended => Lane::Bulk,
+                Attention::Unattended => Lane::Fresh,
+            },
+            session: None,
+            approved,
+        }
+    }
+
+    async fn write_down(&self, survey: &Survey, column: &Column, body: EntryBody) -> Result<Step> {
+        let world = self.engine.world.as_ref();
+        Ok(match write_down(survey, column, body, None, world).await? {
+            PlanOutcome::Dispatched(_) => Step::Progress,
+            PlanOutcome::LostRace | PlanOutcome::Nothing => Step::Again,
+        })
+    }
+
+    /// Lays finished parts together before a held column is left: what was paid for becomes visible.
+    async fn fold_and_stop(
+        &mut self,
+        column: &Column,
+        survey: &Survey,
+        held: Stopped,
+        progress: &dyn Progress,
+    ) -> Result<Step> {
+        let limits = Limits {
+            most_rows: 0,
+            ..self.engine.limits(column, survey)
+        };
+        let order = self.order(None, approved_left(&survey.entries()));
+        let step = self
+            .hand_out(column, survey, order, &limits, progress)
+            .await?;
+        Ok(step.unwrap_or(Step::Stop(held)))
+    }
+
+    /// Leaves a column whose rows fail too often: its job is over, and nobody begins again unattended.
+    async fn stop(&mut self, column: &Column, survey: &Survey, why: Stopped) -> Result<Step> {
+        for request in &survey.requests {
+            let ours = |seq: &LedgerSeq| {
+                let entry = survey.ledger.iter().find(|stored| stored.entry.seq == *seq);
+                entry.is_some_and(|stored| stored.entry.job().as_ref() == Some(&request.job))
+            };
+            if self.own.keys().any(ours) {
+                let end = request.end(&column.bound.binding, JobOutcome::OverBudget);
+                column.store.end_job(end).await?;
+            }
+        }
+        if let (Attention::Unattended, Stopped::Budget(message)) = (self.task.attention, &why) {
+            let body = EntryBody::Hold {
+                reason: HoldReason::Budget,
+                message: message.clone(),
+            };
+            return self.write_down(survey, column, body).await;
+        }
+        Ok(Step::Stop(why))
+    }
+
+    /// Says of jobs that have no rows left that they are over.
+    async fn end_finished_jobs(&self, column: &Column, survey: &Survey) -> Result<BTreeSet<JobId>> {
+        let mut ended = BTreeSet::new();
+        for request in &survey.requests {
+            if request.progress.rows_remaining == 0 && request.broken.is_none() {
+                let end = request.end(&column.bound.binding, JobOutcome::Done);
+                column.store.end_job(end).await?;
+                ended.insert(request.job.clone());
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Open batches that this process may do, and how many belong to others that live.
+    fn sort_open(&self, survey: &Survey) -> Result<(Vec<(BatchId, Option<JobId>, Work)>, usize)> {
+        if survey.open_work.is_empty() {
+            return Ok((vec![], 0));
+        }
+        let session = self.engine.session()?;
+        let now_ms = self.engine.world.now_ms();
+        let mut mine = vec![];
+        let mut others = 0;
+        for OpenWork { batch, work, entry } in &survey.open_work {
+            let deadline_s = match work {
+                Work::Compute(spec) => spec.deadline_s,
+                Work::Fold(spec) => spec.deadline_s,
+            };
+            let overdue = now_ms > entry.created_ms.saturating_add(deadline_s * 1_000);
+            let owner = entry.entry.session.as_deref();
+            let dead = match owner {
+                Some(owner) => owner == session.id || session.look(owner) == Liveness::Dead,
+                None => false,
+            };
+            if dead || overdue {
+                mine.push((batch.clone(), entry.entry.job(), work.clone()));
+            } else {
+                others += 1;
+            }
+        }
+        Ok((mine, others))
+    }
+
+    /// Whether this call's failed rows exceed the column's policy.
+    pub(super) fn over_budget(&self, column: &Column) -> Option<Stopped> {
+        let policy = &column.bound.definition.error_policy;
+        let all = self.failed + self.computed;
+        if let Some(most) = policy.max_failed_rows.filter(|most| self.failed > *most) {
+            return Some(Stopped::Budget(format!(
+                "{} rows failed, {most} are tolerated",
+                self.failed
+            )));
+        }
+        if policy.on_error == OnError::Fail && self.failed > 0 {
+            return Some(Stopped::Budget(format!(
+                "{} rows failed, none is tolerated",
+                self.failed
+            )));
+        }
+        let most = policy.max_failed_fraction?;
+        (all >= 100 && self.failed as f64 > most * all as f64).then(|| {
+            Stopped::Budget(format!(
+                "{} of {all} rows failed, a share of {most} is tolerated",
+                self.failed
+            ))
+        })
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the embedded driver is the one place that waits"
+)]
+pub(super) async fn wait(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}

@@ -1,0 +1,120 @@
+//! Doing batches, and counting what came of them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use lance_backfill_core::batch::Work;
+use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind};
+use lance_backfill_core::ids::{BatchId, JobId};
+use lance_backfill_ports::Result;
+use lance_backfill_stages::column::Column;
+use lance_backfill_stages::execute::execute;
+
+use super::run::{Run, Step, wait};
+use super::{Progress, Stopped};
+
+/// How often we look whether somebody called a job off.
+const LOOK_FOR_CANCEL: Duration = Duration::from_millis(500);
+
+impl Run<'_> {
+    /// Does batches side by side; publishes in between when enough time went by.
+    pub(super) async fn work(
+        &mut self,
+        column: &Column,
+        work: Vec<(BatchId, Option<JobId>, Work)>,
+        progress: &dyn Progress,
+    ) -> Result<Step> {
+        let engine = self.engine;
+        let started_ms = engine.world.now_ms();
+        for (batch, ..) in &work {
+            self.own.entry(batch.seq).or_default();
+        }
+        let mut running: FuturesUnordered<_> = work
+            .iter()
+            .map(|(batch, job, work)| {
+                execute(
+                    engine.table.as_ref(),
+                    column,
+                    batch,
+                    job.as_ref(),
+                    work,
+                    &engine.workers,
+                    engine.world.as_ref(),
+                )
+                .boxed()
+            })
+            .collect();
+        let jobs: BTreeSet<JobId> = work.iter().filter_map(|(_, job, _)| job.clone()).collect();
+        let mut stop = None;
+        loop {
+            let done = tokio::select! {
+                done = running.next() => done,
+                called_off = called_off(column, &jobs) => {
+                    // Dropped work stops at its next pause; without a checkpoint manifest it is nothing.
+                    called_off?;
+                    break;
+                }
+            };
+            let Some(done) = done else { break };
+            let manifest = done?;
+            self.count(&manifest);
+            progress.rows(column.name(), self.computed + self.failed, self.total);
+            stop = stop.or_else(|| manifest.fault.as_ref().map(stopped_by));
+            stop = stop.or_else(|| self.over_budget(column));
+            if stop.is_some() {
+                // What is finished counts; the rest of the page stays open and is ours to redo.
+                break;
+            }
+            if !running.is_empty() && self.commit_is_due(started_ms) {
+                self.publish().await?;
+            }
+        }
+        drop(running);
+        match stop {
+            Some(stopped) => {
+                self.publish().await?;
+                Ok(Step::Stop(stopped))
+            }
+            None => Ok(Step::Progress),
+        }
+    }
+
+    fn count(&mut self, manifest: &CheckpointManifest) {
+        self.converged.batches += 1;
+        self.converged.bytes_written += manifest.bytes_written;
+        if manifest.calls > 0 {
+            self.computed += manifest.rows_computed();
+            self.failed += manifest.rows_failed();
+            let own = self.own.entry(manifest.batch.seq).or_default();
+            own.computed += manifest.rows_computed();
+            own.fragments
+                .extend(manifest.slices.iter().map(|slice| slice.fragment));
+        }
+    }
+}
+
+/// Returns when one of the jobs is over, never without jobs.
+async fn called_off(column: &Column, jobs: &BTreeSet<JobId>) -> Result<()> {
+    if jobs.is_empty() {
+        return std::future::pending().await;
+    }
+    loop {
+        wait(LOOK_FOR_CANCEL).await;
+        for job in jobs {
+            if column.store.job_end(job).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn stopped_by(fault: &Fault) -> Stopped {
+    match fault.kind {
+        FaultKind::Budget => Stopped::Budget(fault.message.clone()),
+        FaultKind::Function | FaultKind::Environment | FaultKind::Schema | FaultKind::Storage => {
+            Stopped::Fault(fault.message.clone())
+        }
+    }
+}

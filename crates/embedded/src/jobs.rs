@@ -1,0 +1,254 @@
+//! Jobs: what a person orders, and what an operator decides about a column.
+
+use std::sync::Arc;
+
+use lance_backfill_core::ids::JobId;
+use lance_backfill_core::job::{JobEnd, JobOutcome, Selection};
+use lance_backfill_core::ledger::{EntryBody, HoldReason, Request, standing_hold};
+use lance_backfill_core::plan::PlannedPage;
+use lance_backfill_ports::table::TableVersion;
+use lance_backfill_ports::{Error, ErrorKind, Result};
+use lance_backfill_stages::column::Column;
+use lance_backfill_stages::plan::{PlanOutcome, preview, write_down};
+use lance_backfill_stages::reconcile::{Grace, collect};
+use lance_backfill_stages::survey::{OpenRequest, Survey};
+
+use crate::catalog::Catalog;
+use crate::converge::GRACE;
+use crate::engine::Engine;
+
+/// Lost races for the next place in the ledger before we say so.
+const MOST_LOST_RACES: usize = 50;
+
+/// What ordering a job came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Ordered {
+    /// It is in the ledger; whoever works on the column takes it up.
+    Job {
+        /// The job.
+        job: JobId,
+        /// Rows that it asks for.
+        rows: u64,
+    },
+    /// No row matches: nothing was written.
+    NoRows,
+}
+
+/// A job as far as anybody still knows of it.
+#[derive(Clone)]
+pub enum KnownJob {
+    /// It is not over.
+    Open(Box<OpenRequest>),
+    /// It is over.
+    Ended(Arc<JobEnd>),
+}
+
+/// What a decision about a hold came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Released {
+    /// A hold ended, which was there for this reason.
+    Hold(HoldReason, String),
+    /// Nothing held the column.
+    NothingHeld,
+}
+
+impl Engine {
+    /// Surveys a column as if somebody asked for a selection now.
+    pub async fn survey_asked(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        catalog: &Catalog,
+        column: &str,
+        selection: &Selection,
+    ) -> Result<(Column, Survey)> {
+        let mut surveyed = self
+            .survey_for(
+                version,
+                catalog,
+                &|bound| bound.output.name == column,
+                Some(selection),
+            )
+            .await?;
+        surveyed.pop().ok_or_else(|| {
+            Error::invalid(format!("column '{column}' vanished while it was looked at"))
+        })
+    }
+
+    /// What the first page of a job with this selection would be; calls no function.
+    pub fn preview_asked(&self, column: &Column, survey: &Survey) -> Result<PlannedPage> {
+        let job = survey.requests.last().map(|asked| &asked.job);
+        let limits = self.limits(column, survey);
+        preview(survey, &limits, job, self.world.now_ms())
+    }
+
+    /// Orders a job; the rows are those that its selection matches now.
+    pub async fn order(&self, column: &str, selection: &Selection) -> Result<Ordered> {
+        for _ in 0..MOST_LOST_RACES {
+            let version = self.latest().await?;
+            let catalog = Catalog::read(version.view())?;
+            let (column, survey) = self
+                .survey_asked(&version, &catalog, column, selection)
+                .await?;
+            let rows = survey
+                .requests
+                .last()
+                .map_or(0, |asked| asked.progress.rows_remaining);
+            if rows == 0 {
+                return Ok(Ordered::NoRows);
+            }
+            let request = EntryBody::Request(Request {
+                selection: selection.clone(),
+                rows,
+            });
+            if let PlanOutcome::Dispatched(entry) =
+                write_down(&survey, &column, request, None, self.world.as_ref()).await?
+                && let Some(job) = entry.job()
+            {
+                return Ok(Ordered::Job { job, rows });
+            }
+        }
+        Err(busy(column))
+    }
+
+    /// All jobs of a column that somebody still knows of, oldest first.
+    pub async fn jobs(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        catalog: &Catalog,
+        column: &str,
+    ) -> Result<Vec<KnownJob>> {
+        let (column, survey) = self.one(version, catalog, column).await?;
+        let ended = column.store.ended_jobs().await?;
+        let mut jobs: Vec<KnownJob> = ended.into_iter().map(KnownJob::Ended).collect();
+        let open = survey.requests.into_iter().map(Box::new);
+        jobs.extend(open.map(KnownJob::Open));
+        jobs.sort_by(|left, right| left.id().cmp(right.id()));
+        Ok(jobs)
+    }
+
+    /// Calls a job off; what it finished counts. `None` if nobody knows of it.
+    pub async fn cancel(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        catalog: &Catalog,
+        column: &str,
+        job: &JobId,
+    ) -> Result<Option<Arc<JobEnd>>> {
+        let (column, survey) = self.one(version, catalog, column).await?;
+        match survey.requests.iter().find(|open| open.job == *job) {
+            Some(request) => {
+                let end = request.end(&column.bound.binding, JobOutcome::Cancelled);
+                column.store.end_job(end).await.map(Some)
+            }
+            None => column.store.job_end(job).await,
+        }
+    }
+
+    /// Ends the holds of a column, also those for failed rows.
+    pub async fn resume(&self, column: &str) -> Result<Released> {
+        self.release(column, |_, _| Ok(EntryBody::Resume {})).await
+    }
+
+    /// Lets unattended work hand out `up_to` rows, or all that are in need now.
+    pub async fn approve(&self, column: &str, up_to: Option<u64>) -> Result<(Released, u64)> {
+        let mut approved = 0;
+        let released = self
+            .release(column, |reason, in_need| match reason {
+                HoldReason::Approval => {
+                    approved = up_to.unwrap_or(in_need);
+                    Ok(EntryBody::Approval { rows: approved })
+                }
+                HoldReason::Budget => Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("column '{column}' is held for failed rows, which no approval ends; see 'failures', then 'column resume'"),
+                )),
+            })
+            .await?;
+        Ok((released, approved))
+    }
+
+    async fn release(
+        &self,
+        column: &str,
+        mut by: impl FnMut(HoldReason, u64) -> Result<EntryBody>,
+    ) -> Result<Released> {
+        for _ in 0..MOST_LOST_RACES {
+            let version = self.latest().await?;
+            let catalog = Catalog::read(version.view())?;
+            let (column, survey) = self.one(&version, &catalog, column).await?;
+            let entries = survey.entries();
+            let Some((reason, message)) = standing_hold(&entries) else {
+                return Ok(Released::NothingHeld);
+            };
+            let body = by(reason, survey.rows_to_hand_out())?;
+            let world = self.world.as_ref();
+            if let PlanOutcome::Dispatched(_) =
+                write_down(&survey, &column, body, None, world).await?
+            {
+                return Ok(Released::Hold(reason, message.to_owned()));
+            }
+        }
+        Err(busy(column))
+    }
+
+    /// Collects what nothing needs; without any grace only if nobody works on the table.
+    pub async fn reconcile(&self, column: &str, no_grace: bool) -> Result<usize> {
+        let version = self.latest().await?;
+        let catalog = Catalog::read(version.view())?;
+        let (column, survey) = self.one(&version, &catalog, column).await?;
+        let grace = if no_grace { Grace::NONE } else { GRACE };
+        collect(&column, &survey, self.world.as_ref(), grace).await
+    }
+
+    async fn one(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        catalog: &Catalog,
+        column: &str,
+    ) -> Result<(Column, Survey)> {
+        catalog.expect_acting(column)?;
+        let mut surveyed = self
+            .survey(version, catalog, &|bound| bound.output.name == column)
+            .await?;
+        surveyed.pop().ok_or_else(|| {
+            Error::invalid(format!("column '{column}' vanished while it was looked at"))
+        })
+    }
+}
+
+impl KnownJob {
+    /// How it ended, if it is over.
+    pub fn outcome(&self) -> Option<JobOutcome> {
+        match self {
+            Self::Open(_) => None,
+            Self::Ended(end) => Some(end.outcome),
+        }
+    }
+
+    /// Rows that failed in it.
+    pub fn rows_failed(&self) -> u64 {
+        match self {
+            Self::Open(open) => open.progress.rows_failed,
+            Self::Ended(end) => end.rows_failed,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &JobId {
+        match self {
+            Self::Open(open) => &open.job,
+            Self::Ended(end) => &end.job,
+        }
+    }
+}
+
+fn busy(column: &str) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "column '{column}' is too busy: others keep taking the next place in its ledger; try again"
+        ),
+    )
+}

@@ -1,0 +1,447 @@
+//! Taking a survey: fragment by fragment, settled ones by their fingerprint alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use lance_backfill_core::batch::Work;
+use lance_backfill_core::checkpoint::StagedColumnFile;
+use lance_backfill_core::commit::{Finished, Present};
+use lance_backfill_core::coverage::{CoverageRecord, Outcome};
+use lance_backfill_core::identity::{Place, fingerprint};
+use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
+use lance_backfill_core::invariant;
+use lance_backfill_core::job::Selection;
+use lance_backfill_core::rows::RowSet;
+use lance_backfill_core::snapshot::{CoverageSnapshot, Entry};
+use lance_backfill_core::state::{Counts, Identities, classify};
+use lance_backfill_core::table::FragmentView;
+use lance_backfill_ports::table::{Table, TableVersion};
+use lance_backfill_ports::{Error, Result};
+
+use super::happenings::Happenings;
+use super::{Survey, Unsettled, look, requests};
+use crate::column::Column;
+use crate::column_store::LoadedSnapshot;
+use crate::history::{Historian, Told};
+
+/// Staged files looked for at once.
+const FILES_AT_ONCE: usize = 32;
+/// Fragments looked into at once.
+const FRAGMENTS_AT_ONCE: usize = 8;
+
+/// Surveys a column at one version; `upstream` are the surveys of the computed columns it reads.
+pub async fn survey(
+    table: &dyn Table,
+    version: &Arc<dyn TableVersion>,
+    column: &Column,
+    upstream: &[(&Column, &Survey)],
+) -> Result<Survey> {
+    Box::pin(survey_for(table, version, column, upstream, None)).await
+}
+
+/// The same as if somebody asked for a selection now: its rows are those of the last request.
+pub async fn survey_for(
+    table: &dyn Table,
+    version: &Arc<dyn TableVersion>,
+    column: &Column,
+    upstream: &[(&Column, &Survey)],
+    asked: Option<&Selection>,
+) -> Result<Survey> {
+    let snapshot = column.store.snapshot().await?;
+    let ledger = column.store.ledger().await?;
+    let jobs = requests::find(&ledger, column, asked).await?;
+    let batches: BTreeSet<BatchId> = ledger
+        .iter()
+        .flat_map(|stored| stored.entry.work())
+        .map(|(batch, _)| batch)
+        .collect();
+    let checkpoints = if batches.is_empty() {
+        BTreeMap::new()
+    } else {
+        column.store.checkpoints(&batches).await?
+    };
+    let mut happenings = Happenings::index(&ledger, &checkpoints, column, &jobs.ended);
+    let view = version.view();
+    let mut survey = Survey {
+        version: view.version,
+        counts: Counts::default(),
+        generations: BTreeMap::new(),
+        fragments: view.fragments.len() as u64,
+        max_fragment: view.fragments.last().map(|fragment| fragment.id),
+        unsettled: BTreeMap::new(),
+        open_work: std::mem::take(&mut happenings.open_work),
+        ledger,
+        checkpoints,
+        snapshot: snapshot.clone(),
+        newly_settled: BTreeMap::new(),
+        requests: jobs.open,
+    };
+    // A value that is noticed now was written before any request to come.
+    let noticed = survey
+        .ledger
+        .last()
+        .map_or(LedgerSeq(0), |last| last.entry.seq);
+    let mut unknown = vec![];
+    let mut inputs_hold = false;
+    for fragment in &view.fragments {
+        let (identities, place) = column.identify(fragment);
+        let print = fingerprint(
+            fragment,
+            identities.in_id,
+            identities.elig_id,
+            identities.out,
+        );
+        let settled = snapshot
+            .snapshot
+            .entries
+            .get(&fragment.id)
+            .filter(|entry| entry.fingerprint == print)
+            .filter(|_| survey.requests.is_empty() && !happenings.have_job_work(fragment.id))
+            .filter(|_| upstream.iter().all(|(_, survey)| survey.unready(fragment.id).is_empty()))
+            // Dependents ask which rows failed, and only the record knows.
+            .filter(|entry| !(column.has_dependents && entry.has_failures()))
+            .and_then(|entry| Some((entry, settled_counts(&snapshot, entry, column)?)));
+        inputs_hold |= settled.is_some();
+        match settled {
+            Some((entry, counts)) => {
+                survey.counts.add(&counts);
+                count_generations(
+                    &mut survey.generations,
+                    entry,
+                    snapshot.snapshot.head.generation.as_ref(),
+                );
+            }
+            None => unknown.push((fragment, identities, place, print)),
+        }
+    }
+    let keys: Vec<(FragmentId, Identities, Option<Place>)> = unknown
+        .iter()
+        .map(|(fragment, identities, place, _)| (fragment.id, *identities, place.clone()))
+        .collect();
+    let mut records = if keys.is_empty() {
+        BTreeMap::new()
+    } else {
+        column.store.records(&keys).await?
+    };
+    inputs_hold |= keys.iter().any(|(fragment, now, _)| {
+        records
+            .get(fragment)
+            .is_some_and(|record| record.in_id == now.in_id)
+    });
+    if let (Some((declared, now)), false) = (column.bound.renamed_input(), inputs_hold) {
+        return Err(Error::invalid(format!(
+            "column '{}' reads '{declared}', and its field is now called '{now}': if that is the same column under a new name, say so with 'column alter --sql' and 'column alter --where' in new names",
+            column.name()
+        )));
+    }
+    let question = Question {
+        table,
+        version,
+        column,
+        upstream,
+        noticed,
+    };
+    let mut told = question.ask_history(&snapshot, &unknown, &records).await?;
+    let requests = &survey.requests;
+    let looked: Vec<_> = stream::iter(unknown)
+        .map(|(fragment, identities, place, print)| {
+            let known = records.remove(&fragment.id).map(Arc::unwrap_or_clone);
+            let told = told.remove(&fragment.id).unwrap_or_default();
+            async move {
+                let origin = if told.supplied {
+                    Outcome::Supplied
+                } else {
+                    Outcome::Unknown
+                };
+                let carried = told.record.is_some();
+                let record = told.record.or(known);
+                let (found, live) = look::into(
+                    version.as_ref(),
+                    column,
+                    fragment,
+                    &identities,
+                    record.clone(),
+                    look::Noticed {
+                        origin,
+                        ledger: noticed,
+                    },
+                )
+                .await?;
+                if carried
+                    && found == record
+                    && let Some(record) = record
+                {
+                    column.store.create_record(record).await?;
+                }
+                let mut matching = vec![];
+                for request in requests {
+                    matching.push(request.matching(version.as_ref(), column, fragment).await?);
+                }
+                let present = Present {
+                    physical_rows: fragment.physical_rows,
+                    identities,
+                    place,
+                    record: found,
+                };
+                Ok::<_, Error>(Looked {
+                    fragment,
+                    present,
+                    live,
+                    matching,
+                    print,
+                })
+            }
+        })
+        .buffered(FRAGMENTS_AT_ONCE)
+        .try_collect()
+        .await?;
+    for fragment in looked {
+        survey.add(fragment, column, upstream, &happenings)?;
+    }
+    survey.drop_missing(version.as_ref()).await?;
+    survey.drop_useless();
+    invariant::counts_add_up(&survey.counts)
+        .map_err(|violation| Error::internal(violation.to_string()))?;
+    Ok(survey)
+}
+
+/// A fragment that was looked into.
+struct Looked<'a> {
+    fragment: &'a FragmentView,
+    present: Present,
+    live: RowSet,
+    /// Rows that match the filter of each open request.
+    matching: Vec<RowSet>,
+    /// Fingerprint of its identities.
+    print: u64,
+}
+
+type Fragmentary<'a> = (&'a FragmentView, Identities, Option<Place>, u64);
+
+/// What is asked about.
+struct Question<'a> {
+    table: &'a dyn Table,
+    version: &'a Arc<dyn TableVersion>,
+    column: &'a Column,
+    upstream: &'a [(&'a Column, &'a Survey)],
+    noticed: LedgerSeq,
+}
+
+impl Question<'_> {
+    /// Asks history about the fragments whose state no record tells for their present identities.
+    async fn ask_history(
+        &self,
+        snapshot: &LoadedSnapshot,
+        unknown: &[Fragmentary<'_>],
+        records: &BTreeMap<FragmentId, Arc<CoverageRecord>>,
+    ) -> Result<BTreeMap<FragmentId, Told>> {
+        let puzzling: BTreeSet<FragmentId> = unknown
+            .iter()
+            .filter(
+                |(fragment, identities, _, _)| match records.get(&fragment.id) {
+                    Some(record) => record.in_id != identities.in_id,
+                    None => identities.out.is_some(),
+                },
+            )
+            .map(|(fragment, ..)| fragment.id)
+            .collect();
+        let head = &snapshot.snapshot.head;
+        let now = self.version.view().version;
+        if puzzling.is_empty() || head.table_version == 0 || head.table_version >= now {
+            return Ok(BTreeMap::new());
+        }
+        let upstream: Vec<&Column> = self.upstream.iter().map(|(column, _)| *column).collect();
+        let historian = Historian {
+            table: self.table,
+            latest: self.version,
+            column: self.column,
+            upstream: &upstream,
+            after: head.table_version,
+            max_fragment: head.max_fragment,
+            noticed: self.noticed,
+        };
+        Box::pin(historian.tell(&puzzling)).await
+    }
+}
+
+fn settled_counts(snapshot: &LoadedSnapshot, entry: &Entry, column: &Column) -> Option<Counts> {
+    entry.settled_counts(
+        snapshot.snapshot.head.generation.as_ref(),
+        &column.bound.definition,
+        &column.bound.generation,
+    )
+}
+
+fn count_generations(
+    generations: &mut BTreeMap<GenerationId, u64>,
+    entry: &Entry,
+    head_generation: Option<&GenerationId>,
+) {
+    let [value, null, ..] = entry.rows;
+    if let (Some(generation), true) = (head_generation, value + null > 0) {
+        *generations.entry(generation.clone()).or_default() += u64::from(value + null);
+    }
+    for other in &entry.others {
+        *generations.entry(other.generation.clone()).or_default() += u64::from(other.rows);
+    }
+}
+
+impl Survey {
+    fn add(
+        &mut self,
+        looked: Looked<'_>,
+        column: &Column,
+        upstream: &[(&Column, &Self)],
+        happenings: &Happenings,
+    ) -> Result<()> {
+        let Looked {
+            fragment,
+            present,
+            live,
+            matching,
+            print,
+        } = looked;
+        let bound = &column.bound;
+        let filtered = present
+            .record
+            .as_ref()
+            .map(|record| record.filtered.clone())
+            .unwrap_or_default();
+        let mut state = classify(
+            present.record.as_ref(),
+            &present.identities,
+            &filtered,
+            &live,
+            &bound.definition,
+            &bound.generation,
+        );
+        let mut waiting = RowSet::new();
+        let mut blocked = RowSet::new();
+        for (other, survey) in upstream {
+            let unready = survey.unready(fragment.id);
+            state.block(&unready.blocked);
+            if column.filter_reads(other) {
+                state.block_filtered(&unready.blocked);
+            }
+            waiting.extend(&unready.waiting);
+            blocked.extend(&unready.blocked);
+        }
+        invariant::no_lost_row(&state, &live)
+            .map_err(|violation| Error::internal(violation.to_string()))?;
+        self.counts.add(&state.counts());
+        let head_generation = Some(&bound.generation);
+        let entry = present
+            .record
+            .as_ref()
+            .and_then(|record| Entry::of(record, print, &live, head_generation));
+        if let Some(entry) = &entry {
+            count_generations(&mut self.generations, entry, head_generation);
+        }
+        let mut requested = BTreeMap::new();
+        for (request, matching) in self.requests.iter_mut().zip(&matching) {
+            let mut rows = request.rows(&present, &live, &state, matching, bound);
+            rows.remove(&waiting);
+            rows.remove(&blocked);
+            request.count(&rows, present.record.as_ref(), &live);
+            if !rows.is_empty() {
+                requested.insert(request.job.clone(), rows);
+            }
+        }
+        let mut unsettled = Unsettled {
+            requested,
+            live,
+            open: RowSet::new(),
+            done: RowSet::new(),
+            waiting,
+            parts: vec![],
+            part_rows: RowSet::new(),
+            oldest_part_ms: u64::MAX,
+            fold_open: false,
+            finished: vec![],
+            present,
+            state,
+        };
+        happenings.apply(fragment.id, &mut unsettled);
+        let at_rest = unsettled.finished.is_empty()
+            && unsettled.parts.is_empty()
+            && unsettled.requested.is_empty();
+        if unsettled.state.is_settled() && at_rest {
+            let CoverageSnapshot { head, entries } = &self.snapshot.snapshot;
+            let same_head = head.generation.as_ref() == head_generation;
+            let known = entries.get(&fragment.id).filter(|_| same_head);
+            if let Some(entry) = entry.filter(|entry| known != Some(entry)) {
+                self.newly_settled.insert(fragment.id, entry);
+            }
+            // Dependents must still see the failed rows.
+            if !column.has_dependents || unsettled.state.failed.is_empty() {
+                return Ok(());
+            }
+        }
+        self.unsettled.insert(fragment.id, unsettled);
+        Ok(())
+    }
+
+    /// Forgets open work of which no row is wanted any more, such as batches that were done twice.
+    fn drop_useless(&mut self) {
+        let unsettled = &self.unsettled;
+        let wanted = |fragment: FragmentId, in_id, rows: &RowSet| {
+            unsettled.get(&fragment).is_some_and(|now| {
+                now.present.identities.in_id == in_id && !now.wanted().is_disjoint(rows)
+            })
+        };
+        self.open_work.retain(|open| match &open.work {
+            Work::Compute(spec) => spec
+                .slices
+                .iter()
+                .any(|slice| wanted(slice.fragment, slice.in_id, &slice.rows)),
+            Work::Fold(spec) => wanted(spec.fragment, spec.in_id, &spec.rows),
+        });
+    }
+
+    /// Forgets staged files that are gone: their rows are ready again.
+    ///
+    /// Lance's commit checks neither existence nor size, and would leave an unreadable column.
+    async fn drop_missing(&mut self, version: &dyn TableVersion) -> Result<()> {
+        let staged: Vec<StagedColumnFile> = self
+            .unsettled
+            .values()
+            .flat_map(|unsettled| &unsettled.finished)
+            .filter_map(|finished| finished.file.clone())
+            .collect();
+        let missing: BTreeSet<String> = stream::iter(staged)
+            .map(|file| async move {
+                let there = version.staged_exists(&file).await?;
+                Ok::<_, Error>((!there).then_some(file.name))
+            })
+            .buffer_unordered(FILES_AT_ONCE)
+            .try_filter_map(|missing| async { Ok(missing) })
+            .try_collect()
+            .await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for unsettled in self.unsettled.values_mut() {
+            let is_missing = |finished: &Finished| {
+                finished
+                    .file
+                    .as_ref()
+                    .is_some_and(|file| missing.contains(&file.name))
+            };
+            let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut unsettled.finished)
+                .into_iter()
+                .partition(is_missing);
+            unsettled.finished = kept;
+            for finished in gone {
+                unsettled.fold_open = false;
+                // The values of a fold's parts are still there; those of a straight slice are not.
+                if unsettled.parts.is_empty() {
+                    for contribution in &finished.contributions {
+                        unsettled.done.remove(&contribution.result.done());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
