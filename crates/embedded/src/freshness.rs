@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lance_backfill_core::table::TableView;
 use lance_backfill_ports::Result;
-use lance_backfill_ports::table::TableVersion;
+use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::survey::Survey;
 
