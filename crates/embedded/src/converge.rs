@@ -67,6 +67,8 @@ pub enum Stopped {
     Held(HoldReason, String),
     /// The function cannot be called.
     Fault(String),
+    /// Something waits to be published, and the table is paused for so many milliseconds.
+    Paused(u64),
 }
 
 /// Receives progress.
@@ -212,8 +214,13 @@ impl Run<'_> {
                 .extend_snapshot(&survey.snapshot, extension)
                 .await?;
         }
+        let mut paused = None;
         if survey.has_finished() {
-            return self.commit(version, column, survey).await;
+            match self.commit(version, column, survey).await? {
+                // Computing goes on; what is finished waits.
+                Step::Stop(stopped @ Stopped::Paused(_)) => paused = Some(stopped),
+                step => return Ok(step),
+            }
         }
         let entries: Vec<_> = survey
             .ledger
@@ -257,7 +264,7 @@ impl Run<'_> {
                 wait(WAIT_FOR_OTHERS).await;
                 Ok(Step::Progress)
             }
-            PlanOutcome::Nothing => Ok(Step::Done),
+            PlanOutcome::Nothing => Ok(paused.map_or(Step::Done, Step::Stop)),
         }
     }
 
@@ -435,8 +442,9 @@ impl Run<'_> {
                 return Ok(());
             }
             // A commit that was not disturbed may have left folds or conflicts to a later one.
-            if let Step::Progress = self.commit(&version, &column, &survey).await? {
-                return Ok(());
+            match self.commit(&version, &column, &survey).await? {
+                Step::Progress | Step::Stop(_) => return Ok(()),
+                Step::Again | Step::Done => {}
             }
         }
         Ok(())
@@ -448,13 +456,16 @@ impl Run<'_> {
         column: &Column,
         survey: &Survey,
     ) -> Result<Step> {
+        if let Some(for_ms) = self.engine.paused_for_ms().await? {
+            return Ok(Step::Stop(Stopped::Paused(for_ms)));
+        }
         let started_ms = self.engine.world.now_ms();
         let report = commit(version, column, survey).await?;
         let now_ms = self.engine.world.now_ms();
         self.last_commit = Some((now_ms, now_ms.saturating_sub(started_ms)));
         for (seq, rows) in &report.assigned {
-            if let Some(own) = self.own.get_mut(seq) {
-                own.published += rows;
+            if self.own.contains_key(seq) || self.engine.has_planned(survey, *seq) {
+                self.own.entry(*seq).or_default().published += rows;
                 self.converged.rows_assigned += rows;
             }
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lance_backfill_core::coverage::CoverageRecord;
 use lance_backfill_core::definition::BoundColumn;
-use lance_backfill_core::ids::{BindingId, FieldId};
+use lance_backfill_core::ids::{BindingId, FieldId, LedgerSeq};
 use lance_backfill_core::plan::PlannedPage;
 use lance_backfill_lance::{LanceTable, ObjectStateStore, OpenOptions};
 use lance_backfill_ports::Result;
@@ -22,6 +22,9 @@ use crate::catalog::{Catalog, node};
 use crate::functions;
 use crate::session::Session;
 use crate::system::System;
+
+/// Coverage records that a column at rest remembers: dependents read those of failed rows again.
+const MOST_RECORDS_AT_REST: usize = 256;
 
 /// What an engine may use.
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ pub struct Engine {
     pub(crate) options: EngineOptions,
     pub(crate) world: Arc<dyn World>,
     pub(crate) workers: Workers,
-    state: ObjectStateStore,
+    pub(crate) state: ObjectStateStore,
     stores: Mutex<BTreeMap<BindingId, Arc<ColumnStore>>>,
     session: Mutex<Option<Arc<Session>>>,
 }
@@ -50,9 +53,18 @@ pub struct Engine {
 impl Engine {
     /// Opens a table that exists.
     pub async fn open(uri: &str, options: EngineOptions) -> Result<Self> {
+        let workers = Workers::new(options.workers);
+        Self::open_beside(uri, options, workers).await
+    }
+
+    /// Opens a table that shares its workers with other tables of this process.
+    pub(crate) async fn open_beside(
+        uri: &str,
+        options: EngineOptions,
+        workers: Workers,
+    ) -> Result<Self> {
         let table = Arc::new(LanceTable::open(uri, &options.open).await?);
         let state = table.state_store().await?;
-        let workers = Workers::new(options.workers);
         Ok(Self {
             table,
             options,
@@ -101,6 +113,17 @@ impl Engine {
         Ok(started)
     }
 
+    /// Whether an earlier call of this session handed the entry's work out, for one that publishes it.
+    pub(crate) fn has_planned(&self, survey: &Survey, seq: LedgerSeq) -> bool {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(session) = &*session else {
+            return false;
+        };
+        survey.ledger.iter().any(|stored| {
+            stored.entry.seq == seq && stored.entry.session.as_ref() == Some(&session.id)
+        })
+    }
+
     /// Says that no batch of this process is open any more.
     pub(crate) fn forget_session(&self) {
         if let Some(session) = self
@@ -138,7 +161,7 @@ impl Engine {
         &self,
         version: &Arc<dyn TableVersion>,
         catalog: &Catalog,
-        wanted: &dyn Fn(&BoundColumn) -> bool,
+        wanted: &(dyn Fn(&BoundColumn) -> bool + Sync),
     ) -> Result<Vec<(Column, Survey)>> {
         let mut needed: Vec<FieldId> = catalog
             .acting()
@@ -206,6 +229,14 @@ impl Engine {
             })
         };
         Ok(found.unsettled.values().filter_map(failed).collect())
+    }
+
+    /// Gives back what only work in progress needs to remember.
+    pub(crate) fn slim(&self) {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores
+            .values()
+            .for_each(|store| store.forget_records(MOST_RECORDS_AT_REST));
     }
 
     /// Says that this process has no open batches any more.

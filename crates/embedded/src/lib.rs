@@ -6,6 +6,9 @@ pub mod converge;
 pub mod declare;
 pub mod engine;
 mod functions;
+pub mod optimize;
+pub mod pause;
+pub mod serve;
 mod session;
 mod system;
 

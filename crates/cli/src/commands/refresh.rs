@@ -3,6 +3,7 @@
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_embedded::converge::{Converged, Stopped};
+use lance_backfill_embedded::pause::paused_line;
 use lance_backfill_ports::Result;
 use serde::Serialize;
 
@@ -185,6 +186,9 @@ fn describe(stopped: &Stopped) -> String {
         ),
         Stopped::Held(_, message) => format!("held: {message}; 'column resume' ends that"),
         Stopped::Fault(message) => format!("the function cannot be called: {message}"),
+        Stopped::Paused(for_ms) => {
+            format!("computed, and not published: {}", paused_line(*for_ms))
+        }
     }
 }
 
