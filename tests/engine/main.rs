@@ -20,6 +20,8 @@ mod fill;
 mod filters;
 mod history;
 mod kill;
+mod neighbours;
 mod parts;
 mod refusals;
+mod serve;
 mod types;
