@@ -214,7 +214,7 @@ async fn serving_nothing_is_refused() {
 }
 
 /// Not in the ordinary run: it measures, and the machine may be busy. Run it alone, with
-/// `scripts/test --ignored --nocapture latency`.
+/// `cargo test --release -p lance-backfill-tests latency -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures the latency of 200 appends; run it alone"]
 #[expect(clippy::print_stderr, reason = "it is there for its figures")]
