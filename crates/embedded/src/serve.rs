@@ -37,8 +37,9 @@ use watch::{Notice, Watcher};
 const FIRST_RETRY_MS: u64 = 1_000;
 /// Longest wait after failures; a person who repaired a table waits no longer than this.
 const MOST_RETRY_MS: u64 = 60_000;
-/// Longest rest after a round, see `Cadence`.
-const MOST_REST_MS: u64 = 1_000;
+/// Longest rest after a round, see `Cadence`: rows that come in meanwhile wait this much longer, and
+/// those of several appends are taken together.
+const MOST_REST_MS: u64 = 100;
 /// Tables with a round at once. Rounds mostly wait for the disk; what they compute with is bounded
 /// by the workers that all tables share. Halved, many tables that wait for another process
 /// hold up the rest; doubled, more manifests are in memory at once.
