@@ -300,7 +300,7 @@ async fn a_job_that_makes_no_sense_is_refused_and_changes_nothing() {
     };
     refused(&["backfill"], &["p", "--where", "nothing > 1"], "nothing");
     refused(&["backfill"], &["p", "--where", "id +"], "id +");
-    refused(&["backfill"], &["p", "--where", "id + 1"], "bool");
+    refused(&["backfill"], &["p", "--where", "id + 1"], "true or false");
     refused(
         &["backfill"],
         &["p", "--where", "id / 0 = 1", "--recompute"],

@@ -21,6 +21,8 @@ mod filters;
 mod history;
 mod jobs;
 mod kill;
+mod neighbours;
 mod parts;
 mod refusals;
+mod serve;
 mod types;

@@ -35,6 +35,7 @@ Examples:
   lance-backfill refresh flights.lance
   lance-backfill backfill flights.lance delay_recovered --where 'month = 6' --recompute
   lance-backfill status flights.lance --json
+  lance-backfill serve tables/
 
 Exit codes: 0 nothing left to do, 1 failed, held or error budget exceeded, 2 bad input and nothing
 changed, 130 or 143 stopped by a signal (run the command again to go on).";
@@ -77,6 +78,14 @@ pub(crate) enum Command {
     /// Show and call off jobs.
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Watch tables, or folders of tables, and keep them up to date until stopped.
+    Serve(ServeArguments),
+    /// Publish nothing for a while, in no process: for others who maintain the table.
+    Pause(PauseArguments),
+    /// End a pause of a table.
+    Resume(TableArguments),
+    /// Compact a table around what is being computed.
+    Optimize(OptimizeArguments),
     /// Show what the rows of each computed column hold and need.
     Status(TableArguments),
     /// List the rows that could not be computed, with their errors.
@@ -297,6 +306,46 @@ pub(crate) struct RefreshArguments {
     pub(crate) batch_rows: Option<u64>,
 }
 
+/// Rows that arrive get their values as they come; a column that is declared, changed or resumed
+/// meanwhile is taken up. What fails is told once and tried again, and stops nothing else.
+///
+/// Several of these, refreshes and other writers may work on the same tables at once. Stop it with
+/// Ctrl-C or SIGTERM; whatever is left goes on at the next start.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Paths or URIs of tables, or of folders with tables directly in them.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    /// Look at each table this often even if no event tells of a new version; object stores have no events.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) poll_s: u64,
+}
+
+/// Computing goes on, and what is finished waits: 'refresh' then ends with exit code 1, and 'serve'
+/// publishes once the pause is over. A pause ends by itself.
+#[derive(Debug, Args)]
+pub(crate) struct PauseArguments {
+    /// Path or URI of the table.
+    pub(crate) table: String,
+    /// How long at most, such as 90s, 30m or 2h; up to 7d.
+    #[arg(long = "for", value_name = "TIME", default_value = "30m", value_parser = seconds)]
+    pub(crate) for_s: u64,
+}
+
+/// Fragments on which work of any column is handed out or waits to be published stay as they are,
+/// so that nothing is computed twice; the state of all others moves with their rows.
+#[derive(Debug, Args)]
+pub(crate) struct OptimizeArguments {
+    /// Path or URI of the table.
+    pub(crate) table: String,
+    /// Merge fragments of fewer rows [default: that of Lance, 1048576].
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) target_rows: Option<u64>,
+    /// Only show what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Keep the table, in this new folder; without, it is removed at the end.
@@ -321,5 +370,52 @@ fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err(format!("'{text}' is not a share between 0 and 1")),
+    }
+}
+
+/// A time such as 90s, 30m, 2h or 1d, in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    use lance_backfill_core::pause::LONGEST_PAUSE_S;
+    let wrong = || format!("'{text}' is not a time such as 90s, 30m or 2h");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number = text.strip_suffix(unit).unwrap_or_default();
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    match number.checked_mul(seconds) {
+        Some(0) => Err("a pause lasts at least a second".to_owned()),
+        Some(all) if all <= LONGEST_PAUSE_S => Ok(all),
+        _ => Err("a pause lasts at most 7 days".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn times_have_a_number_and_a_unit() {
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("30m"), Ok(1_800));
+        assert_eq!(seconds("2h"), Ok(7_200));
+        assert_eq!(seconds("7d"), Ok(604_800));
+        for wrong in [
+            "",
+            "m",
+            "30",
+            "-1s",
+            "1.5h",
+            "0s",
+            "8d",
+            "99999999999999999999s",
+            "30µ",
+        ] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -6,8 +6,11 @@ mod demo;
 mod failures;
 mod jobs;
 mod operate;
+mod optimize;
+mod pause;
 mod plan;
 mod refresh;
+mod serve;
 mod status;
 
 use std::path::PathBuf;
@@ -49,25 +52,33 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Reconcile(command) => operate::reconcile(command, process, *json).await,
         Command::Status(command) => status::run(command, process, *json).await,
         Command::Failures(command) => failures::run(command, process, *json).await,
+        Command::Serve(command) => serve::run(command, process, *json).await,
+        Command::Pause(command) => pause::pause(command, process, *json).await,
+        Command::Resume(command) => pause::resume(command, process, *json).await,
+        Command::Optimize(command) => optimize::run(command, process, *json).await,
         Command::Demo(command) => demo::run(command, process, *json).await,
     }
 }
 
 /// Opens the engine on a table.
 async fn open(table: &str, process: &ProcessArguments, batch_rows: Option<u64>) -> Result<Engine> {
+    Engine::open(table, options(process, batch_rows)?).await
+}
+
+/// What an engine of this process may use.
+fn options(process: &ProcessArguments, batch_rows: Option<u64>) -> Result<EngineOptions> {
     let workers = match process.workers {
         Some(workers) => usize::from(workers),
         None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
-    let options = EngineOptions {
+    Ok(EngineOptions {
         open: OpenOptions {
             storage_options: process.storage_options(),
         },
         workers,
         most_rows_per_batch: batch_rows,
         cache: cache_folder(process)?,
-    };
-    Engine::open(table, options).await
+    })
 }
 
 #[expect(

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::Arguments;
+use crate::args::{Arguments, Command};
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
@@ -38,10 +38,12 @@ fn main() -> ExitCode {
             );
         }
     };
+    // It waits for the signal itself, and then says what it did.
+    let ends_itself = matches!(arguments.command, Command::Serve(_));
     let exit = runtime.block_on(async {
         tokio::select! {
             exit = commands::run(&arguments) => exit,
-            signal = exit::signal() => {
+            signal = exit::signal(), if !ends_itself => {
                 output::note("stopped; what was committed stays, run the command again to go on");
                 signal
             }

@@ -77,6 +77,8 @@ pub enum Stopped {
     Held(HoldReason, String),
     /// The function cannot be called.
     Fault(String),
+    /// Something waits to be published, and the table is paused for so many milliseconds.
+    Paused(u64),
 }
 
 /// Receives progress.

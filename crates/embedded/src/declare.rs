@@ -58,6 +58,7 @@ impl Engine {
         };
         match &place {
             Place::New => {
+                self.refuse_while_paused().await?;
                 let metadata = BTreeMap::from([(BINDING_KEY.to_owned(), binding.to_string())]);
                 let edit = Edit::AddColumn {
                     name: request.column.clone(),
@@ -193,6 +194,9 @@ impl Engine {
         table: &TableView,
         values: bool,
     ) -> Result<()> {
+        if values {
+            self.refuse_while_paused().await?;
+        }
         let key = format!("{DEFINITION_PREFIX}{}", declared.binding);
         let expected = BTreeMap::from([(key.clone(), table.metadata.get(&key).cloned())]);
         self.edit_or_fail(&Edit::TableMetadata {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lance_backfill_core::coverage::CoverageRecord;
 use lance_backfill_core::definition::BoundColumn;
-use lance_backfill_core::ids::{BindingId, FieldId};
+use lance_backfill_core::ids::{BindingId, FieldId, LedgerSeq};
 use lance_backfill_core::job::Selection;
 use lance_backfill_core::plan::PlannedPage;
 use lance_backfill_core::rate::Estimate;
@@ -24,6 +24,9 @@ use crate::catalog::{Catalog, node};
 use crate::functions;
 use crate::session::Session;
 use crate::system::System;
+
+/// Coverage records that a column at rest remembers: dependents read those of failed rows again.
+const MOST_RECORDS_AT_REST: usize = 256;
 
 /// What an engine may use.
 #[derive(Debug, Clone)]
@@ -44,7 +47,7 @@ pub struct Engine {
     pub(crate) options: EngineOptions,
     pub(crate) world: Arc<dyn World>,
     pub(crate) workers: Workers,
-    state: ObjectStateStore,
+    pub(crate) state: ObjectStateStore,
     stores: Mutex<BTreeMap<BindingId, Arc<ColumnStore>>>,
     session: Mutex<Option<Arc<Session>>>,
 }
@@ -52,9 +55,18 @@ pub struct Engine {
 impl Engine {
     /// Opens a table that exists.
     pub async fn open(uri: &str, options: EngineOptions) -> Result<Self> {
+        let workers = Workers::new(options.workers);
+        Self::open_beside(uri, options, workers).await
+    }
+
+    /// Opens a table that shares its workers with other tables of this process.
+    pub(crate) async fn open_beside(
+        uri: &str,
+        options: EngineOptions,
+        workers: Workers,
+    ) -> Result<Self> {
         let table = Arc::new(LanceTable::open(uri, &options.open).await?);
         let state = table.state_store().await?;
-        let workers = Workers::new(options.workers);
         Ok(Self {
             table,
             options,
@@ -104,6 +116,17 @@ impl Engine {
         Ok(started)
     }
 
+    /// Whether an earlier call of this session handed the entry's work out, for one that publishes it.
+    pub(crate) fn has_planned(&self, survey: &Survey, seq: LedgerSeq) -> bool {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(session) = &*session else {
+            return false;
+        };
+        survey.ledger.iter().any(|stored| {
+            stored.entry.seq == seq && stored.entry.session.as_ref() == Some(&session.id)
+        })
+    }
+
     /// Says that no batch of this process is open any more.
     pub(crate) fn forget_session(&self) {
         if let Some(session) = self
@@ -142,7 +165,7 @@ impl Engine {
         &self,
         version: &Arc<dyn TableVersion>,
         catalog: &Catalog,
-        wanted: &dyn Fn(&BoundColumn) -> bool,
+        wanted: &(dyn Fn(&BoundColumn) -> bool + Sync),
     ) -> Result<Vec<(Column, Survey)>> {
         self.survey_for(version, catalog, wanted, None).await
     }
@@ -152,7 +175,7 @@ impl Engine {
         &self,
         version: &Arc<dyn TableVersion>,
         catalog: &Catalog,
-        wanted: &dyn Fn(&BoundColumn) -> bool,
+        wanted: &(dyn Fn(&BoundColumn) -> bool + Sync),
         asked: Option<&Selection>,
     ) -> Result<Vec<(Column, Survey)>> {
         let mut needed: Vec<FieldId> = catalog
@@ -230,6 +253,14 @@ impl Engine {
             })
         };
         Ok(found.unsettled.values().filter_map(failed).collect())
+    }
+
+    /// Gives back what only work in progress needs to remember.
+    pub(crate) fn slim(&self) {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores
+            .values()
+            .for_each(|store| store.forget_records(MOST_RECORDS_AT_REST));
     }
 
     /// Says that this process has no open batches any more.

@@ -147,7 +147,7 @@ impl Engine {
     }
 
     /// Ends the holds of a column, also those for failed rows.
-    pub async fn resume(&self, column: &str) -> Result<Released> {
+    pub async fn end_holds(&self, column: &str) -> Result<Released> {
         self.release(column, |_, _| Ok(EntryBody::Resume {})).await
     }
 

@@ -8,6 +8,9 @@ pub mod engine;
 mod freshness;
 mod functions;
 pub mod jobs;
+pub mod optimize;
+pub mod pause;
+pub mod serve;
 mod session;
 mod system;
 

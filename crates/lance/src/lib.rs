@@ -1,6 +1,8 @@
 //! The only crate that names Lance: tables, their versions, and state stores beside them.
 
 mod changes;
+mod compact;
+mod discover;
 mod edit;
 mod error;
 mod read;
@@ -10,5 +12,7 @@ mod table;
 mod view;
 mod write;
 
+pub use compact::{CompactOutcome, Compaction};
+pub use discover::Places;
 pub use state_store::ObjectStateStore;
 pub use table::{LanceTable, OpenOptions};

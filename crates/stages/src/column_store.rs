@@ -344,6 +344,14 @@ impl ColumnStore {
         Ok(Some(record))
     }
 
+    /// Forgets the records read so far if there are more than this many.
+    pub fn forget_records(&self, most: usize) {
+        let mut cache = self.cache();
+        if cache.records.len() > most {
+            cache.records = HashMap::new();
+        }
+    }
+
     fn remember_record(&self, path: &str, record: &Arc<CoverageRecord>) {
         let mut cache = self.cache();
         if cache.records.len() >= MOST_REMEMBERED_RECORDS {

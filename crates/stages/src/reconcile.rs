@@ -56,7 +56,13 @@ pub async fn collect(
     let open: BTreeSet<LedgerSeq> = (survey.open_work.iter())
         .map(|open| open.batch.seq)
         .collect();
-    let is_open = |job: &JobId| survey.requests.iter().any(|request| request.job == *job);
+    let mut open_jobs = BTreeSet::new();
+    for request in &survey.requests {
+        // The caller may have ended it after the survey.
+        if column.store.job_end(&request.job).await?.is_none() {
+            open_jobs.insert(request.job.clone());
+        }
+    }
     let mut entries = survey.entries();
     let spent_page = |entry: &LedgerEntry| {
         matches!(entry.body, EntryBody::Page(_)) && !open.contains(&entry.seq)
@@ -71,7 +77,7 @@ pub async fn collect(
         }
     }
     let now_ms = world.now_ms();
-    let needed = still_needed(&entries, &open, |job| !is_open(job));
+    let needed = still_needed(&entries, &open, |job| !open_jobs.contains(job));
     let is_needed = |entry: &&LedgerEntry| needed.contains(&entry.seq);
     let spent: Vec<String> = (entries.iter())
         .filter(|entry| !is_needed(entry))

@@ -3,6 +3,7 @@
 pub(crate) mod oracle;
 pub(crate) mod program;
 pub(crate) mod scenario;
+pub(crate) mod serving;
 pub(crate) mod table;
 
 pub(crate) use oracle::Row;

@@ -183,6 +183,22 @@ impl Scenario {
         failures
     }
 
+    /// A refresh finds nothing to compute; it may still tidy up.
+    pub(crate) async fn expect_rest_of_columns(&self) -> Report {
+        let version = self.table.version().await;
+        let report = self.refresh();
+        for column in &report.columns {
+            assert_eq!(column.rows_assigned, 0, "nothing to compute: {column:#?}");
+            assert_eq!(column.batches, 0, "no batch: {column:#?}");
+        }
+        assert_eq!(
+            self.table.version().await,
+            version,
+            "the table is untouched"
+        );
+        report
+    }
+
     /// A refresh finds nothing to do and leaves no trace.
     pub(crate) async fn expect_rest(&self) -> Report {
         let version = self.table.version().await;

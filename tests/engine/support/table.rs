@@ -142,6 +142,21 @@ impl Table {
         }
     }
 
+    /// A table of the given rows at a given place.
+    pub(crate) async fn write_at(place: &std::path::Path, rows: RecordBatch) -> Self {
+        let mut table = Self::of(Shape::default(), rows.slice(0, 0)).await;
+        table.uri = place.display().to_string();
+        let schema = rows.schema();
+        Dataset::write(
+            RecordBatchIterator::new([Ok(rows)], schema),
+            &table.uri,
+            Some(table.shape.params(WriteMode::Create)),
+        )
+        .await
+        .expect("creates the table");
+        table
+    }
+
     pub(crate) async fn open(&self) -> Dataset {
         Dataset::open(&self.uri).await.expect("opens the table")
     }

@@ -271,7 +271,7 @@ async fn set_auto(
         engine.redefine(declared, &edited, version.view()).await?;
     }
     if auto && catalog.expect_acting(&arguments.column).is_ok() {
-        let _: Released = engine.resume(&arguments.column).await?;
+        let _: Released = engine.end_holds(&arguments.column).await?;
     }
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let document = shown(&arguments.table, catalog.expect(&arguments.column)?);

@@ -5,6 +5,7 @@ use lance_backfill_core::ledger::HoldReason;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_embedded::converge::{Attention, Converged, Stopped, Task};
+use lance_backfill_embedded::pause::paused_line;
 use lance_backfill_ports::Result;
 use serde::Serialize;
 
@@ -204,6 +205,9 @@ fn describe(stopped: &Stopped) -> String {
             format!("held: {message}; 'approve' or 'refresh' ends that")
         }
         Stopped::Fault(message) => format!("the function cannot be called: {message}"),
+        Stopped::Paused(for_ms) => {
+            format!("computed, and not published: {}", paused_line(*for_ms))
+        }
     }
 }
 

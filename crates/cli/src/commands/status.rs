@@ -9,6 +9,7 @@ use lance_backfill_core::state::Counts;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
 use lance_backfill_embedded::converge::generations;
+use lance_backfill_embedded::pause::paused_line;
 use lance_backfill_ports::Result;
 use lance_backfill_ports::table::TableVersion;
 use serde::Serialize;
@@ -59,7 +60,7 @@ pub(super) async fn survey_numbers(
     engine: &Engine,
     version: &Arc<dyn TableVersion>,
     catalog: &Catalog,
-    wanted: &dyn Fn(&BoundColumn) -> bool,
+    wanted: &(dyn Fn(&BoundColumn) -> bool + Sync),
 ) -> Result<BTreeMap<String, Found>> {
     let mut numbers = BTreeMap::new();
     for (column, survey) in engine.survey(version, catalog, wanted).await? {
@@ -79,6 +80,9 @@ pub(super) async fn survey_numbers(
 struct Status {
     table: String,
     version: u64,
+    /// How long a pause of the table still lasts, if it is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_for_ms: Option<u64>,
     columns: Vec<StatusColumn>,
 }
 
@@ -126,6 +130,7 @@ pub(super) async fn run(
     let status = Status {
         table: arguments.table.clone(),
         version: version.view().version,
+        paused_for_ms: engine.paused_for_ms().await?,
         columns,
     };
     Ok(output::result(json, &status, || text(&status)))
@@ -216,6 +221,9 @@ fn text(status: &Status) -> String {
                 column.column
             ));
         }
+    }
+    if let Some(for_ms) = status.paused_for_ms {
+        text.push_str(&format!("\n{}", paused_line(for_ms)));
     }
     text
 }

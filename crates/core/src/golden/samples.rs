@@ -11,6 +11,7 @@ use crate::format::Stored;
 use crate::ids::LedgerSeq;
 use crate::job::{JobEnd, JobOutcome, Selection, Take};
 use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page, Request};
+use crate::pause::{PauseBody, PauseEntry};
 use crate::rows::RowSet;
 use crate::testing::{batch, binding, generation, identity, job};
 
@@ -56,6 +57,11 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("checkpoint.json", checkpoint()),
         Form::json("coverage-file.json", coverage::record_of_a_file()),
         Form::json("coverage-identity.json", coverage::record_by_identity()),
+        Form::json(
+            "pause.json",
+            PauseEntry::new(PauseBody::Pause { for_s: 1_800 }),
+        ),
+        Form::json("pause-resume.json", PauseEntry::new(PauseBody::Resume {})),
         Form::snapshot("snapshot.arrow", coverage::snapshot()),
     ]
 }

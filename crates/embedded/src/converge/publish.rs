@@ -12,8 +12,8 @@ use lance_backfill_stages::column::Column;
 use lance_backfill_stages::commit::commit;
 use lance_backfill_stages::survey::Survey;
 
-use super::MOST_FRUITLESS_ROUNDS;
 use super::run::{OwnWork, Run, Step};
+use super::{MOST_FRUITLESS_ROUNDS, Stopped};
 use crate::catalog::Catalog;
 
 /// At least this long between two commits in bulk: each rewrites the table's manifest.
@@ -77,8 +77,9 @@ impl Run<'_> {
                 return Ok(());
             }
             // A commit that was not disturbed may have left folds or conflicts to a later one.
-            if let Step::Progress = self.commit(&version, &column, &survey).await? {
-                return Ok(());
+            match self.commit(&version, &column, &survey).await? {
+                Step::Progress | Step::Stop(_) => return Ok(()),
+                Step::Again | Step::Done => {}
             }
         }
         Ok(())
@@ -90,13 +91,16 @@ impl Run<'_> {
         column: &Column,
         survey: &Survey,
     ) -> Result<Step> {
+        if let Some(for_ms) = self.engine.paused_for_ms().await? {
+            return Ok(Step::Stop(Stopped::Paused(for_ms)));
+        }
         let started_ms = self.engine.world.now_ms();
         let report = commit(version, column, survey).await?;
         let now_ms = self.engine.world.now_ms();
         self.last_commit = Some((now_ms, now_ms.saturating_sub(started_ms)));
         for (seq, rows) in &report.assigned {
-            if let Some(own) = self.own.get_mut(seq) {
-                own.published += rows;
+            if self.own.contains_key(seq) || self.engine.has_planned(survey, *seq) {
+                self.own.entry(*seq).or_default().published += rows;
                 self.converged.rows_assigned += rows;
             }
         }

@@ -56,6 +56,8 @@ pub(super) struct Run<'a> {
     pub(super) converged: Converged,
     /// When the last commit ended, and how long it took.
     pub(super) last_commit: Option<(u64, u64)>,
+    /// Why a batch stopped before its end.
+    pub(super) stopping: Option<Stopped>,
     pub(super) total: u64,
     pub(super) failed: u64,
     pub(super) computed: u64,
@@ -69,6 +71,7 @@ impl<'a> Run<'a> {
             own: BTreeMap::new(),
             converged: Converged::default(),
             last_commit: None,
+            stopping: None,
             total: 0,
             failed: 0,
             computed: 0,
@@ -106,8 +109,13 @@ impl<'a> Run<'a> {
                 .extend_snapshot(&survey.snapshot, extension)
                 .await?;
         }
+        let mut paused = None;
         if survey.has_finished() {
-            return self.commit(version, column, survey).await;
+            match self.commit(version, column, survey).await? {
+                // Computing goes on; what is finished waits.
+                Step::Stop(stopped @ Stopped::Paused(_)) => paused = Some(stopped),
+                step => return Ok(step),
+            }
         }
         let ended = self.end_finished_jobs(column, survey).await?;
         let entries = survey.entries();
@@ -124,7 +132,7 @@ impl<'a> Run<'a> {
                 _ => return self.fold_and_stop(column, survey, held, progress).await,
             }
         }
-        if let Some(stopped) = self.over_budget(column) {
+        if let Some(stopped) = self.stopping.take().or_else(|| self.over_budget(column)) {
             return self.stop(column, survey, stopped).await;
         }
         let (mine, others) = self.sort_open(survey)?;
@@ -151,7 +159,7 @@ impl<'a> Run<'a> {
             }
         }
         if others == 0 {
-            return Ok(Step::Done);
+            return Ok(paused.map_or(Step::Done, Step::Stop));
         }
         progress.note(&format!(
             "column '{}': waiting for {others} batches of another process",

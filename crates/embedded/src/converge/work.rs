@@ -73,6 +73,11 @@ impl Run<'_> {
         }
         drop(running);
         match stop {
+            Some(stopped @ Stopped::Budget(_)) => {
+                self.publish().await?;
+                self.stopping = Some(stopped);
+                Ok(Step::Progress)
+            }
             Some(stopped) => {
                 self.publish().await?;
                 Ok(Step::Stop(stopped))
