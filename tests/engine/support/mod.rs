@@ -1,9 +1,11 @@
 //! What the tests stand on: a table that others write to, the real binary, and the oracle.
 
+pub(crate) mod dice;
 pub(crate) mod oracle;
 pub(crate) mod program;
 pub(crate) mod scenario;
 pub(crate) mod table;
+pub(crate) mod watch;
 
 pub(crate) use oracle::Row;
 pub(crate) use program::Outcome;
