@@ -33,8 +33,10 @@ async fn a_declaration_that_died_half_way_does_nothing_and_is_taken_over() {
             .add_columns(NewColumnTransform::AllNulls(schema), None, None)
             .await
             .expect("adds");
-        let report = scenario.expect_rest().await;
+        let report = scenario.refresh();
         assert_eq!(report.columns.len(), 1, "nobody declared q: {report:#?}");
+        assert_eq!(report.assigned("p"), 0);
+        scenario.expect_rest().await;
         scenario.check_int("q", |_| None).await;
         scenario.add("q", "a + b", &[]);
         let report = scenario.refresh();
@@ -68,7 +70,9 @@ async fn a_cycle_of_two_declarations_at_once_is_named_and_costs_nothing() {
     for column in scenario.status().columns {
         assert_eq!(column.rows_blocked, column.rows_eligible, "{column:#?}");
     }
-    scenario.check_int("p", |row| product(row).filter(|_| row.id() < 100)).await;
+    scenario
+        .check_int("p", |row| product(row).filter(|_| row.id() < 100))
+        .await;
     // Whoever breaks it gets both columns.
     scenario.alter("p", &["--sql", "a * b"]);
     scenario.refresh();
@@ -91,7 +95,10 @@ async fn edits_of_two_processes_at_once_never_leave_a_cycle_that_works() {
     let (p, q) = tokio::join!(edit("p", "q + 1"), edit("q", "p + 1"));
     let codes = [p, q].map(|outcome| outcome.expect("runs").code);
     assert!(codes.contains(&0), "{codes:?}");
-    assert!(codes.iter().all(|code| [0, 1, 2].contains(code)), "{codes:?}");
+    assert!(
+        codes.iter().all(|code| [0, 1, 2].contains(code)),
+        "{codes:?}"
+    );
     let outcome = scenario.run(&["refresh"], &[]);
     let cyclic = codes == [0, 0];
     assert_eq!(outcome.stderr.contains("cycle"), cyclic, "{outcome:#?}");

@@ -89,7 +89,10 @@ async fn completes(scenario: &Scenario) {
     };
     scenario.open().await.validate().await.expect("sound");
     for row in scenario.rows().await {
-        let found: f64 = row.text("p").and_then(|text| text.parse().ok()).expect("a value");
+        let found: f64 = row
+            .text("p")
+            .and_then(|text| text.parse().ok())
+            .expect("a value");
         let expected = computed(&row).expect("inputs");
         assert!((found - expected).abs() <= expected.abs() * 1e-9, "{row:?}");
     }

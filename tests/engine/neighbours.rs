@@ -49,7 +49,9 @@ async fn repeats_for(per_row: Duration) -> u64 {
         started.elapsed()
     });
     took.reverse();
-    let work = took[0].saturating_sub(took[1]).max(Duration::from_millis(1));
+    let work = took[0]
+        .saturating_sub(took[1])
+        .max(Duration::from_millis(1));
     let each = work.as_secs_f64() / f64::from(i32::try_from(rows).expect("few"));
     let factor = per_row.as_secs_f64() / each;
     // Chunks of rows are held in memory, so a text has its limits.
@@ -135,7 +137,10 @@ async fn a_reader_in_a_loop_sees_each_row_old_or_new_and_commits_are_paced() {
         ));
         let most = took.as_millis() / INTERVAL.as_millis() + 1;
         assert!(u128::from(commits) <= most, "{commits} in {took:?}");
-        assert!(commits >= 2 && mixed > 0, "the fill is too fast to be watched");
+        assert!(
+            commits >= 2 && mixed > 0,
+            "the fill is too fast to be watched"
+        );
         scenario.check_int("p", |row| Some(value(row) + turn)).await;
         scenario.expect_rest().await;
     }
@@ -162,7 +167,8 @@ async fn compact_during_a_fill(shape: Shape) {
     let (mut tried, mut compacted, mut unpublished) = (0, 0, 0);
     loop {
         std::thread::sleep(INTERVAL);
-        if fill.is_finished() {
+        // Three times as long as it takes undisturbed: a fill that makes no progress ends then.
+        if fill.is_finished() || tried * INTERVAL.as_secs() > seconds * 3 {
             break;
         }
         // Small fragments: a compaction always finds something to do.
@@ -190,7 +196,10 @@ async fn compact_during_a_fill(shape: Shape) {
          rows computed for {rows} in the table, at most {unpublished} were unpublished at compactions",
         took.as_millis()
     ));
-    assert_eq!(scenario.check_int("p", |row| Some(value(row))).await as u64, rows);
+    assert_eq!(
+        scenario.check_int("p", |row| Some(value(row))).await as u64,
+        rows
+    );
     scenario.expect_rest().await;
     assert!(compacted >= 1, "a compaction succeeds");
     if shape.stable_row_ids {

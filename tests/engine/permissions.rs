@@ -115,7 +115,11 @@ async fn a_table_that_may_only_be_read_is_reported_and_left_alone() {
     }
     set_modes(&scenario, 0o755, 0o644);
     assert_eq!(scenario.version().await, version);
-    assert_eq!(files_below(&scenario.root()), files, "nothing is left behind");
+    assert_eq!(
+        files_below(&scenario.root()),
+        files,
+        "nothing is left behind"
+    );
     assert_eq!(scenario.refresh().assigned("p"), 10);
     scenario.check_int("p", product).await;
     scenario.expect_rest().await;

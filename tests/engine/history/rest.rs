@@ -90,7 +90,7 @@ async fn an_update_a_compaction_and_a_cleanup_unseen_leave_no_stale_row_counted_
         scenario.expect_rest().await;
         // From here on all is known again.
         scenario.append(40).await;
-        scenario.update("b", "b + 1", "id = 300").await;
+        scenario.update("b", "b + 1", "id = 301").await;
         assert_eq!(scenario.refresh().assigned("p"), 41);
         let status = scenario.status();
         assert_eq!(status.column("p").rows_unknown, with_value - 1);

@@ -164,8 +164,7 @@ impl Before {
         read_new(&state, "checkpoints", &mut checkpoints);
         ledger.retain(|path, _| !self.ledger.contains_key(path));
         checkpoints.retain(|path, _| !self.checkpoints.contains_key(path));
-        let work: Vec<(BatchId, Work)> =
-            (ledger.values()).flat_map(LedgerEntry::work).collect();
+        let work: Vec<(BatchId, Work)> = (ledger.values()).flat_map(LedgerEntry::work).collect();
         let dataset = scenario.open().await;
         let version = dataset.version_id();
         let published: BTreeSet<String> = (dataset.fragments().iter())
@@ -211,15 +210,17 @@ impl Before {
             .collect();
         let mut staged = (column_files(scenario).difference(&self.data))
             .filter(|path| {
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+                let name = path
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .unwrap_or("");
                 !named.contains(name) && !published.contains(name)
             })
             .count();
         for column in &self.columns {
             let values = names(&column.join("values"));
-            let of_open = |path: &&PathBuf| {
-                (open.iter()).any(|batch| path.ends_with(batch.to_string()))
-            };
+            let of_open =
+                |path: &&PathBuf| (open.iter()).any(|batch| path.ends_with(batch.to_string()));
             staged += (values.iter().filter(of_open))
                 .flat_map(|folder| names(folder))
                 .filter(|path| !is_temporary(path))
@@ -281,6 +282,9 @@ fn is_manifest(path: &Path) -> bool {
 
 /// Whether the file is being written: the object store writes `<name>#<number>`, Lance `.tmp…`.
 fn is_temporary(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("");
     name.contains('#') || name.contains("tmp")
 }
