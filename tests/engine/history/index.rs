@@ -63,6 +63,7 @@ async fn queries_through_indices_are_right_after_each_refresh() {
         for column in ["p", "b"] {
             scenario.index(column).await;
         }
+        assert_eq!(scenario.refresh().assigned("p"), 0);
         expect_found(&scenario, shifted).await;
         scenario.check_int("p", shifted).await;
         scenario.expect_rest().await;
