@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::fill::product;
 use crate::support::program::run;
+use crate::support::watch::{CheckpointLog, rows_called};
 use crate::support::{Outcome, Report, Row, Scenario, Shape, ints, texts};
 
 /// Starts a command in a thread of its own.
@@ -61,6 +62,49 @@ async fn many_refreshes_at_once_share_a_chain_of_columns() {
     scenario.check_int("p", product).await;
     scenario.check_int("q", |row| Some(product(row)? + 1)).await;
     scenario.expect_rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_loops_beside_a_writer_compute_each_row_once() {
+    for shape in Shape::both() {
+        let scenario = Scenario::standard(shape.fragments_of(100), 300).await;
+        scenario.add("p", "a * b", &[]);
+        let scenario = Arc::new(scenario);
+        let log = CheckpointLog::start(&scenario);
+        let written = Arc::new(AtomicBool::new(false));
+        let planners: Vec<_> = [&["--batch-rows", "40"][..], &["--batch-rows", "1000"][..]]
+            .into_iter()
+            .map(|options| {
+                let (scenario, written) = (scenario.clone(), written.clone());
+                tokio::spawn(async move {
+                    let mut assigned = 0;
+                    loop {
+                        let last = written.load(Ordering::Acquire);
+                        let outcome = apart(&scenario, options).await;
+                        // Rows that came in meanwhile are left to the next refresh.
+                        assert!([0, 1].contains(&outcome.code), "{outcome:#?}");
+                        assigned += Report::read(outcome.json()).assigned("p");
+                        if last {
+                            return assigned;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..10 {
+            scenario.append(60).await;
+        }
+        written.store(true, Ordering::Release);
+        let mut assigned = 0;
+        for planner in planners {
+            assigned += planner.await.expect("no refresh fails");
+        }
+        let rest = scenario.refresh();
+        assert_eq!(assigned + rest.assigned("p"), 900, "{shape:?}");
+        assert_eq!(rows_called(&log.finish()), 900, "calls, {shape:?}");
+        assert_eq!(scenario.check_int("p", product).await, 900);
+        scenario.expect_rest().await;
+    }
 }
 
 /// Refreshes in two processes for as long as `write` writes; then once more, and all is right.

@@ -4,6 +4,8 @@ use crate::fill::product;
 use crate::support::{Scenario, Shape};
 
 mod compaction;
+mod index;
+mod rest;
 mod schema;
 mod updates;
 

@@ -12,9 +12,12 @@
 mod support;
 
 mod alter;
+mod beside;
 mod concurrency;
 mod damage;
+mod declared;
 mod dependencies;
+mod disk;
 mod failures;
 mod fill;
 mod filters;
@@ -23,6 +26,7 @@ mod jobs;
 mod kill;
 mod neighbours;
 mod parts;
+mod permissions;
 mod refusals;
 mod serve;
 mod types;

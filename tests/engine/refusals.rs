@@ -1,14 +1,12 @@
 //! Bad input: a one-line cause, the right exit code, and an untouched table.
 
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 
 use crate::fill::product;
-use crate::support::program::{binary, finish, run, skip};
+use crate::support::program::run;
 use crate::support::{Scenario, Shape, Table, ints, texts};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,52 +183,4 @@ async fn a_path_without_a_table_is_refused_by_every_command() {
     }
     assert_eq!(crate::support::table::files_below(folder.path()), before);
     run(&["status", "nosuchscheme://bucket/table"]).expect_refusal(&[1, 2], "nosuchscheme");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_may_only_be_read_is_reported_and_left_alone() {
-    let scenario = Scenario::filled(Shape::default().fragments_of(50), 100).await;
-    scenario.append(10).await;
-    let version = scenario.version().await;
-    // Others may read everything and write nothing.
-    let open = |path: &std::path::Path, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
-    };
-    open(scenario.folder.path(), 0o755);
-    let cache = tempfile::tempdir().expect("a folder");
-    open(cache.path(), 0o777);
-    let cache = cache.path().display().to_string();
-    let as_nobody = |arguments: &[&str]| {
-        let mut call = Command::new("setpriv");
-        call.args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-            .arg(binary())
-            .args(arguments)
-            .args(["--json", "--cache", &cache]);
-        finish(call)
-    };
-    let able = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(binary())
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !able {
-        skip(
-            "a table without write permission: needs root, setpriv and a binary that all may read",
-        );
-        return;
-    }
-    let table = scenario.uri.as_str();
-    let status = as_nobody(&["status", table]).expect_code(0);
-    assert_eq!(status.json()["columns"][0]["rows_remaining"], 10);
-    as_nobody(&["plan", table]).expect_code(0);
-    as_nobody(&["refresh", table]).expect_refusal(&[1, 2], "permission");
-    as_nobody(&["column", "add", table, "q", "--sql", "a"]).expect_refusal(&[1, 2], "permission");
-    as_nobody(&["column", "drop", table, "p"]).expect_refusal(&[1, 2], "permission");
-    assert_eq!(scenario.version().await, version);
-    open(scenario.folder.path(), 0o700);
-    as_nobody(&["status", table]).expect_refusal(&[1, 2], "");
-    as_nobody(&["refresh", table]).expect_refusal(&[1, 2], "");
-    scenario.refresh();
-    scenario.check_int("p", product).await;
 }

@@ -17,6 +17,8 @@ use lance_file::version::LanceFileVersion;
 use crate::support::table::batch;
 use crate::support::{Row, Scenario, Shape, Table, ints, texts};
 
+mod further;
+
 const ROWS: i64 = 60;
 
 /// Each third value is NULL.

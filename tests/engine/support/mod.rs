@@ -1,10 +1,12 @@
 //! What the tests stand on: a table that others write to, the real binary, and the oracle.
 
+pub(crate) mod dice;
 pub(crate) mod oracle;
 pub(crate) mod program;
 pub(crate) mod scenario;
 pub(crate) mod serving;
 pub(crate) mod table;
+pub(crate) mod watch;
 
 pub(crate) use oracle::Row;
 pub(crate) use program::Outcome;

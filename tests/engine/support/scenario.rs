@@ -118,6 +118,11 @@ impl Scenario {
         }
     }
 
+    /// The folder of session locks.
+    pub(crate) fn cache(&self) -> &std::path::Path {
+        self.cache.path()
+    }
+
     /// Runs a command on the table: `words` and then, after the table, `options`.
     pub(crate) fn run(&self, words: &[&str], options: &[&str]) -> Outcome {
         run(&self.arguments(words, options))

@@ -125,6 +125,11 @@ impl Table {
     /// A table of the given rows.
     pub(crate) async fn of(shape: Shape, rows: RecordBatch) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::of_in(folder, shape, rows).await
+    }
+
+    /// The same in a folder that is chosen.
+    pub(crate) async fn of_in(folder: TempDir, shape: Shape, rows: RecordBatch) -> Self {
         let uri = folder.path().join("table.lance").display().to_string();
         let schema = rows.schema();
         Dataset::write(
@@ -204,6 +209,28 @@ impl Table {
         )
         .await
         .expect("overwrites");
+    }
+
+    /// Ids of the rows that a filter selects, in order, as a reader gets them.
+    pub(crate) async fn ids_where(&self, filter: &str) -> Vec<i64> {
+        let dataset = self.open().await;
+        let mut scanner = dataset.scan();
+        let scanner = (scanner.project(&["id"]))
+            .and_then(|scanner| scanner.filter(filter))
+            .expect("a filter");
+        let rows = scanner.try_into_batch().await.expect("scans");
+        let ids = rows.column(0).as_any().downcast_ref::<Int64Array>();
+        let mut ids: Vec<i64> = ids.expect("integers").values().to_vec();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// How Lance would run a filtered scan.
+    pub(crate) async fn explain(&self, filter: &str) -> String {
+        let dataset = self.open().await;
+        let mut scanner = dataset.scan();
+        let scanner = scanner.filter(filter).expect("a filter");
+        scanner.explain_plan(true).await.expect("a plan")
     }
 
     pub(crate) async fn delete(&self, predicate: &str) {

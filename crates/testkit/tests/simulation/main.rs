@@ -10,19 +10,27 @@ mod process;
 mod run;
 mod trace;
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io::Write;
+
 use foreigner::Hardship;
 use run::Run;
 use trace::Trace;
 
 /// Names the one seed to run.
 const SEED: &str = "LANCE_BACKFILL_SIM_SEED";
-/// Says how many seeds to run, from 0 on.
+/// Names the first seed of many; without it chance does.
+const FIRST: &str = "LANCE_BACKFILL_SIM_FIRST";
+/// Says how many seeds to run.
 const COUNT: &str = "LANCE_BACKFILL_SIM_SEEDS";
 /// How to run the simulation, before which the seed is set.
 const REPLAY: &str =
     "cargo test --release -p lance-backfill-testkit --test simulation -- --nocapture";
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 500;
+/// First seeds that chance names are below this: short enough to be typed.
+const FRESH: u64 = 1_000_000_000;
 
 #[expect(
     clippy::disallowed_methods,
@@ -48,7 +56,13 @@ fn check(seed: u64, hardship: Hardship) -> Result<String, String> {
     }
 }
 
-/// Runs the one seed that is asked for, or all of them.
+/// Says something that the log shows also when the test passes.
+fn say(line: &str) {
+    // Nobody reads along: the test decides without it.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Runs the one seed that is asked for, or a range of them: a fresh one, so that each run looks elsewhere.
 #[expect(clippy::print_stdout, reason = "a replayed seed tells its story")]
 fn check_all(hardship: Hardship) {
     if let Some(seed) = asked(SEED) {
@@ -57,17 +71,22 @@ fn check_all(hardship: Hardship) {
         assert!(told.is_ok(), "seed {seed} fails");
         return;
     }
-    let seeds = asked(COUNT).unwrap_or(SEEDS);
-    let broken: Vec<String> = (0..seeds)
+    let first = asked(FIRST).unwrap_or_else(|| RandomState::new().build_hasher().finish() % FRESH);
+    let count = asked(COUNT).unwrap_or(SEEDS);
+    say(&format!(
+        "simulation, {hardship:?}: replay with {FIRST}={first} {COUNT}={count} {REPLAY}"
+    ));
+    let broken: Vec<String> = (first..first.saturating_add(count))
         .filter_map(|seed| check(seed, hardship).err())
         .map(|error| error.lines().last().unwrap_or_default().to_owned())
         .collect();
     assert!(
         broken.is_empty(),
-        "{} of {seeds} seeds fail:\n{}\nreplay seed N with: {SEED}=N {REPLAY}",
+        "{} of {count} seeds fail:\n{}\nreplay seed N with: {SEED}=N {REPLAY}",
         broken.len(),
         broken.join("\n")
     );
+    say(&format!("simulation, {hardship:?}: {count} seeds passed"));
 }
 
 #[test]
