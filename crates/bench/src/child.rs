@@ -1,5 +1,6 @@
 //! Running a process and measuring it from outside.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -13,11 +14,32 @@ use serde_json::Value;
 /// How often the peak memory is looked at: growth in the last interval of a process is missed.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// How processes are started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Launcher {
+    /// With a real-time priority, so that what else the machine does hardly disturbs.
+    pub(crate) realtime: bool,
+}
+
+impl Launcher {
+    /// A process that is not started yet.
+    pub(crate) fn command(self, program: impl AsRef<OsStr>) -> Command {
+        if !self.realtime {
+            return Command::new(program);
+        }
+        let mut command = Command::new("chrt");
+        command.args(["--fifo", "1"]).arg(program);
+        command
+    }
+}
+
 /// What a process did.
 #[derive(Debug)]
 pub(crate) struct Ran {
     /// From before the start until the process is gone.
     pub(crate) seconds: f64,
+    /// Time on processors, of all its threads, where the system tells.
+    pub(crate) processor_seconds: Option<f64>,
     /// Most memory that it held, where the system tells.
     pub(crate) peak_bytes: Option<u64>,
     /// Bytes handed to the system for writing, its output left out.
@@ -75,6 +97,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Ran> {
     wait_until_gone(&mut child)?;
     let seconds = started.elapsed().as_secs_f64();
     let written_bytes = counter(id, "io", "wchar:");
+    let processor_seconds = processor_seconds(id);
     let status = child.wait()?;
     let (stdout, stderr) = (stdout?, stderr.unwrap_or_else(|_| Ok(String::new()))?);
     if !status.success() {
@@ -83,6 +106,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Ran> {
     let printed = (stdout.len() + stderr.len()) as u64;
     Ok(Ran {
         seconds,
+        processor_seconds,
         peak_bytes: peak_bytes.ok().flatten(),
         written_bytes: written_bytes.map(|bytes| bytes.saturating_sub(printed)),
         stdout,
@@ -106,6 +130,15 @@ fn wait_until_gone(child: &mut Child) -> Result<()> {
         }
         thread::sleep(Duration::from_micros(200));
     }
+}
+
+fn processor_seconds(id: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // After the name in parentheses come the state and, twelfth and thirteenth, the ticks spent in
+    // the program and in the kernel; Linux counts a hundred a second.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / 100.0)
 }
 
 fn watch_memory(id: u32, ended: &AtomicBool) -> Option<u64> {
@@ -141,6 +174,7 @@ mod tests {
         assert!(ran.seconds > 0.0);
         if cfg!(target_os = "linux") {
             assert!(ran.written_bytes.expect("counted") >= 300_000, "{ran:?}");
+            assert!(ran.processor_seconds.expect("counted") < 5.0, "{ran:?}");
         }
     }
 

@@ -18,6 +18,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::alone::Alone;
+use crate::child::Launcher;
 use crate::measure::{Bench, bulk, increment, pace, parts, plan, say, soak};
 use crate::program::{LanceBackfill, Lancedb};
 use crate::report::{Nature, Section, Setting};
@@ -34,6 +35,9 @@ struct Arguments {
     /// Also fill 100 million rows, to see how much memory that takes.
     #[arg(long)]
     soak: bool,
+    /// Give the measured processes a real-time priority (Linux, root), where other programs disturb.
+    #[arg(long)]
+    realtime: bool,
     /// Rounds that count; one more goes before them as a warm-up.
     #[arg(long)]
     rounds: Option<usize>,
@@ -105,11 +109,15 @@ async fn benchmark(arguments: &Arguments) -> Result<ExitCode> {
         }
         None => tempfile::tempdir()?,
     };
+    let launcher = Launcher {
+        realtime: arguments.realtime,
+    };
     let bench = Bench {
-        program: LanceBackfill::find(arguments.program.as_deref(), scratch.path())?,
+        launcher,
+        program: LanceBackfill::find(arguments.program.as_deref(), scratch.path(), launcher)?,
         lancedb: match &arguments.python {
             Some(python) => {
-                Lancedb::find(python, scratch.path()).map_err(|error| error.to_string())
+                Lancedb::find(python, scratch.path(), launcher).map_err(|error| error.to_string())
             }
             None => Err(arguments.without_python.clone()),
         },
@@ -149,16 +157,13 @@ async fn benchmark(arguments: &Arguments) -> Result<ExitCode> {
 /// Writes report and plot; an exact figure that misses its target fails, a time does not.
 fn write(arguments: &Arguments, setting: &Setting, sections: &[Section]) -> Result<ExitCode> {
     let page = report::markdown(setting, sections);
-    let charts: Vec<_> = sections
-        .iter()
-        .flat_map(|section| section.charts.clone())
-        .collect();
+    let charts = sections.iter().flat_map(|section| section.charts.clone());
     print(&page);
     if let Some(folder) = &arguments.output {
         fs::create_dir_all(folder)?;
         for (name, text) in [
             ("benchmark.md", &page),
-            ("benchmark.svg", &plot::svg(&charts)),
+            ("benchmark.svg", &plot::svg(charts)),
         ] {
             let path = folder.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -209,6 +214,7 @@ fn setting(bench: &Bench) -> Setting {
             lance_version(include_str!("../../../Cargo.lock")).unwrap_or("unknown")
         ),
         rounds: bench.rounds,
+        realtime: bench.launcher.realtime,
         load: read("/proc/loadavg")
             .split(' ')
             .next()

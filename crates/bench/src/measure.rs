@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::plot::{Bar, Owner};
+use crate::child::Launcher;
+use crate::plot::{Bar, Chart, Owner};
 use crate::program::{LanceBackfill, Lancedb};
 use crate::report::Unit;
 use crate::stats::Samples;
@@ -18,6 +19,7 @@ pub(crate) mod soak;
 
 /// What the measurements share.
 pub(crate) struct Bench {
+    pub(crate) launcher: Launcher,
     pub(crate) program: LanceBackfill,
     /// Why not, if it cannot be measured.
     pub(crate) lancedb: Result<Lancedb, String>,
@@ -57,6 +59,17 @@ pub(crate) fn bar(label: &str, owner: Owner, samples: &Samples, target: Option<f
         least: samples.least(),
         most: samples.most(),
         target,
+    }
+}
+
+/// A chart of bytes written, to which each measurement adds a bar.
+pub(crate) fn bytes_chart(label: &str, ratio: f64, target: f64) -> Chart {
+    let ratio: Samples = [ratio].into_iter().collect();
+    Chart {
+        title: "Bytes written".to_owned(),
+        subtitle: "of the column's, records and manifests counted".to_owned(),
+        unit: Unit::Times,
+        bars: vec![bar(label, Owner::LanceBackfill, &ratio, Some(target))],
     }
 }
 

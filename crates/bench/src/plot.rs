@@ -58,8 +58,17 @@ const STYLE: &str = "
     }
 ";
 
-/// Draws the charts, two beside each other.
-pub(crate) fn svg(charts: &[Chart]) -> String {
+/// Draws the charts, two beside each other; bars of one title go into one chart.
+pub(crate) fn svg(charts: impl IntoIterator<Item = Chart>) -> String {
+    let mut joined: Vec<Chart> = vec![];
+    for mut chart in charts {
+        chart.bars.retain(|bar| bar.value.is_finite());
+        match joined.iter_mut().find(|other| other.title == chart.title) {
+            Some(other) => other.bars.append(&mut chart.bars),
+            None => joined.push(chart),
+        }
+    }
+    let charts = joined;
     let width = (WIDTH - 2.0 * MARGIN - GAP) / 2.0;
     let mut body = String::new();
     let mut top = HEADER;
@@ -225,9 +234,17 @@ mod tests {
             unit: Unit::Seconds,
             bars: vec![bar("us", 0.25), bar("them", 0.5)],
         };
-        let plot = svg(&[chart.clone(), chart]);
-        assert!(plot.contains("aria-label=\"Fill &amp; &quot;more&quot;: us 0.25 s, them 0.50 s."));
+        let other = Chart {
+            title: "Plan".to_owned(),
+            bars: vec![bar("unknown", f64::NAN)],
+            ..chart.clone()
+        };
+        let plot = svg([chart.clone(), other, chart]);
+        assert!(
+            plot.contains("aria-label=\"Fill &amp; &quot;more&quot;: us 0.25 s, them 0.50 s, us")
+        );
         assert_eq!(plot.matches("class=\"card\"").count(), 2);
+        assert_eq!(plot.matches("class=\"ours\" x").count(), 5);
         assert!(!plot.contains("NaN"));
     }
 }

@@ -27,6 +27,7 @@ enum Filler {
 struct Taken {
     seconds: Samples,
     whole_seconds: Samples,
+    processor_seconds: Samples,
     peak: Samples,
     written: Samples,
 }
@@ -35,6 +36,8 @@ impl Taken {
     fn push(&mut self, seconds: f64, ran: &Ran) {
         self.seconds.push(seconds);
         self.whole_seconds.push(ran.seconds);
+        self.processor_seconds
+            .push(ran.processor_seconds.unwrap_or(f64::NAN));
         self.peak
             .push(ran.peak_bytes.map_or(f64::NAN, |bytes| bytes as f64));
         self.written
@@ -118,10 +121,12 @@ impl Filler {
                 let seconds = ran.seconds - start;
                 return Ok((ran, seconds));
             }
-            (Self::AddColumns, _) => child::run(&mut Alone::AddColumns { table: path }.command()?)?,
+            (Self::AddColumns, _) => {
+                child::run(&mut Alone::AddColumns { table: path }.command(bench.launcher)?)?
+            }
             (Self::Lancedb, Ok(lancedb)) => lancedb.refresh(table, "p", SQL)?,
             (Self::BareLoop | Self::Lancedb, _) => {
-                child::run(&mut Alone::BareLoop { table: path }.command()?)?
+                child::run(&mut Alone::BareLoop { table: path }.command(bench.launcher)?)?
             }
         };
         let seconds = ran.number("/seconds")?;
@@ -163,10 +168,11 @@ fn section(
         };
         figures.push(figure);
     }
+    let mut written = f64::NAN;
     if let Some(ours) = of(Filler::LanceBackfill) {
         let what = "Bulk: bytes written, of the column's";
         let target = Target::AtMost(1.05);
-        let written = ours.written.median() / column as f64;
+        written = ours.written.median() / column as f64;
         figures.push(match written.is_nan() {
             true => Figure::not_measured(what, Unit::Times, target, "this system does not tell"),
             false => Figure::new(what, Unit::Times, Nature::Exact, written, target),
@@ -192,6 +198,7 @@ fn section(
                 described(*filler).to_owned(),
                 Unit::Seconds.spread(&taken.seconds),
                 Unit::Seconds.print(taken.whole_seconds.median()),
+                Unit::Seconds.print(taken.processor_seconds.median()),
                 bytes(&taken.peak),
                 bytes(&taken.written),
             ]
@@ -225,14 +232,17 @@ fn section(
             "After the warm-up every value of each of them was checked.".to_owned(),
         ],
         figures,
-        head: ["", "Time", "Whole process", "Peak memory", "Bytes written"].map(str::to_owned).to_vec(),
+        head: ["", "Time", "Whole process", "Processor time", "Peak memory", "Bytes written"].map(str::to_owned).to_vec(),
         rows: table_rows,
-        charts: vec![Chart {
+        charts: vec![
+            Chart {
             title: "Fill a column".to_owned(),
             subtitle: format!("p = a * b, {millions} million rows, beyond process start"),
             unit: Unit::Seconds,
             bars,
-        }],
+        },
+        super::bytes_chart("whole fragments", written, 1.05),
+        ],
     }
 }
 

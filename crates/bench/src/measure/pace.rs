@@ -12,7 +12,7 @@ const SQL: &str = "character_length(concat(\
     encode(sha512(CAST(a AS string)), 'hex'), encode(sha512(CAST(b AS string)), 'hex')))";
 
 pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
-    let rows = bench.size(4_000_000, 80_000);
+    let rows = bench.size(8_000_000, 80_000);
     say(&format!("pace: a slow expression on {rows} rows"));
     let path = bench.scratch.join("pace.lance");
     let table = Table::write(path, Rows::Doubles, rows, FRAGMENTS).await?;

@@ -3,7 +3,6 @@
 use anyhow::{Result, ensure};
 
 use super::{Bench, say};
-use crate::plot::{Bar, Chart, Owner};
 use crate::report::{Figure, Nature, Section, Target, Unit};
 use crate::table::{Rows, Table, VECTOR_WIDTH};
 
@@ -40,7 +39,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
         batches,
         Target::Equals(expected),
     );
-    let ratio = written.unwrap_or(0.0);
+    let ratio = written.unwrap_or(f64::NAN);
     Ok(Section {
         title: format!("Parts: {VECTOR_WIDTH} floats a row, {BATCHES_PER_FRAGMENT} batches a fragment"),
         text: vec![
@@ -49,19 +48,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
             "Counted is all that the process wrote: values, column files, records, manifests.".to_owned(),
         ],
         figures: vec![figure, count],
-        charts: vec![Chart {
-            title: "Bytes written in parts".to_owned(),
-            subtitle: "of the column's, 8 batches a fragment".to_owned(),
-            unit: Unit::Times,
-            bars: vec![Bar {
-                label: "lance-backfill".to_owned(),
-                owner: Owner::LanceBackfill,
-                value: ratio,
-                least: ratio,
-                most: ratio,
-                target: Some(2.1),
-            }],
-        }],
+        charts: vec![super::bytes_chart("8 parts each", ratio, 2.1)],
         ..Section::default()
     })
 }
