@@ -5,8 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow_array::cast::AsArray;
-use arrow_array::types::Float64Type;
+use arrow_arith::numeric::mul;
 use arrow_array::{ArrayRef, Float64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use clap::Subcommand;
@@ -110,10 +109,7 @@ async fn multiply(dataset: Arc<Dataset>, fragment: FileFragment) -> Result<DataR
         .scan_in_order(true);
     let products = (scan.try_into_stream().await?).map(|batch| {
         let batch = batch?;
-        let a = batch.column(0).as_primitive::<Float64Type>();
-        let b = batch.column(1).as_primitive::<Float64Type>();
-        let product = a.values().iter().zip(b.values()).map(|(a, b)| a * b);
-        one_column("p", Arc::new(Float64Array::from_iter_values(product)))
+        one_column("p", mul(batch.column(0), batch.column(1))?)
     });
     Ok(fragment.write_columns(products, &schema).await?)
 }
