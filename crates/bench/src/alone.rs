@@ -16,7 +16,7 @@ use lance::dataset::transaction::{DataReplacementGroup, Operation, TransactionBu
 use lance::dataset::{CommitBuilder, NewColumnTransform};
 use serde_json::json;
 
-use crate::child::{Launcher, now};
+use crate::child::now;
 
 /// Rows of one batch, as many as lance-backfill takes.
 const BATCH_ROWS: usize = 65_536;
@@ -36,8 +36,8 @@ pub(crate) enum Alone {
 
 impl Alone {
     /// The call of this program that does it.
-    pub(crate) fn command(&self, launcher: Launcher) -> Result<Command> {
-        let mut command = launcher.command(std::env::current_exe()?);
+    pub(crate) fn command(&self) -> Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
         command.arg("alone");
         match self {
             Self::BareLoop { table } => command.arg("bare-loop").arg(table),

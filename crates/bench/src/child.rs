@@ -1,6 +1,5 @@
 //! Running a process and measuring it from outside.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -13,25 +12,6 @@ use serde_json::Value;
 
 /// How often the peak memory is looked at: growth in the last interval of a process is missed.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// How processes are started.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Launcher {
-    /// With a real-time priority, so that what else the machine does hardly disturbs.
-    pub(crate) realtime: bool,
-}
-
-impl Launcher {
-    /// A process that is not started yet.
-    pub(crate) fn command(self, program: impl AsRef<OsStr>) -> Command {
-        if !self.realtime {
-            return Command::new(program);
-        }
-        let mut command = Command::new("chrt");
-        command.args(["--fifo", "1"]).arg(program);
-        command
-    }
-}
 
 /// What a process did.
 #[derive(Debug)]

@@ -18,7 +18,6 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::alone::Alone;
-use crate::child::Launcher;
 use crate::measure::{Bench, bulk, increment, pace, parts, plan, say, soak};
 use crate::program::{LanceBackfill, Lancedb};
 use crate::report::{Nature, Section, Setting};
@@ -35,9 +34,6 @@ struct Arguments {
     /// Also fill 100 million rows, to see how much memory that takes.
     #[arg(long)]
     soak: bool,
-    /// Give the measured processes a real-time priority (Linux, root), where other programs disturb.
-    #[arg(long)]
-    realtime: bool,
     /// Rounds that count; one more goes before them as a warm-up.
     #[arg(long)]
     rounds: Option<usize>,
@@ -109,15 +105,11 @@ async fn benchmark(arguments: &Arguments) -> Result<ExitCode> {
         }
         None => tempfile::tempdir()?,
     };
-    let launcher = Launcher {
-        realtime: arguments.realtime,
-    };
     let bench = Bench {
-        launcher,
-        program: LanceBackfill::find(arguments.program.as_deref(), scratch.path(), launcher)?,
+        program: LanceBackfill::find(arguments.program.as_deref(), scratch.path())?,
         lancedb: match &arguments.python {
             Some(python) => {
-                Lancedb::find(python, scratch.path(), launcher).map_err(|error| error.to_string())
+                Lancedb::find(python, scratch.path()).map_err(|error| error.to_string())
             }
             None => Err(arguments.without_python.clone()),
         },
@@ -214,7 +206,6 @@ fn setting(bench: &Bench) -> Setting {
             lance_version(include_str!("../../../Cargo.lock")).unwrap_or("unknown")
         ),
         rounds: bench.rounds,
-        realtime: bench.launcher.realtime,
         load: read("/proc/loadavg")
             .split(' ')
             .next()

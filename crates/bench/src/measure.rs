@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::child::Launcher;
 use crate::plot::{Bar, Chart, Owner};
 use crate::program::{LanceBackfill, Lancedb};
 use crate::report::Unit;
@@ -19,7 +18,6 @@ pub(crate) mod soak;
 
 /// What the measurements share.
 pub(crate) struct Bench {
-    pub(crate) launcher: Launcher,
     pub(crate) program: LanceBackfill,
     /// Why not, if it cannot be measured.
     pub(crate) lancedb: Result<Lancedb, String>,

@@ -5,21 +5,20 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::child::{self, Launcher, Ran};
+use crate::child::{self, Ran};
 use crate::table::Table;
 
 /// The real binary.
 #[derive(Debug)]
 pub(crate) struct LanceBackfill {
     binary: PathBuf,
-    launcher: Launcher,
     /// Locks of its sessions, apart from those of the user.
     cache: PathBuf,
 }
 
 impl LanceBackfill {
     /// The given binary, or the one beside this program.
-    pub(crate) fn find(binary: Option<&Path>, scratch: &Path, launcher: Launcher) -> Result<Self> {
+    pub(crate) fn find(binary: Option<&Path>, scratch: &Path) -> Result<Self> {
         let binary = match binary {
             Some(binary) => binary.to_owned(),
             None => {
@@ -33,16 +32,12 @@ impl LanceBackfill {
             binary.display()
         );
         let cache = scratch.join("cache");
-        Ok(Self {
-            binary,
-            launcher,
-            cache,
-        })
+        Ok(Self { binary, cache })
     }
 
     /// A call that is not started yet.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.launcher.command(&self.binary);
+        let mut command = Command::new(&self.binary);
         command
             .args(arguments)
             .arg("--cache")
@@ -83,7 +78,7 @@ impl LanceBackfill {
 
     /// Seconds from starting the process to its end when it has nothing to do.
     pub(crate) fn start(&self) -> Result<f64> {
-        let mut command = self.launcher.command(&self.binary);
+        let mut command = Command::new(&self.binary);
         Ok(child::run(command.arg("--version"))?.seconds)
     }
 }
@@ -98,21 +93,19 @@ pub(crate) struct Refresh {
 #[derive(Debug)]
 pub(crate) struct Lancedb {
     python: PathBuf,
-    launcher: Launcher,
     script: PathBuf,
     pub(crate) version: String,
 }
 
 impl Lancedb {
     /// The package as this interpreter has it; why not, if it does not.
-    pub(crate) fn find(python: &Path, scratch: &Path, launcher: Launcher) -> Result<Self> {
+    pub(crate) fn find(python: &Path, scratch: &Path) -> Result<Self> {
         let script = scratch.join("refresh_column.py");
         std::fs::write(&script, include_str!("../python/refresh_column.py"))?;
         let print = "import lancedb; print(lancedb.__version__)";
         let ran = child::run(Command::new(python).args(["-c", print]))?;
         Ok(Self {
             python: python.to_owned(),
-            launcher,
             script,
             version: ran.stdout.trim().to_owned(),
         })
@@ -129,7 +122,7 @@ impl Lancedb {
     fn call(&self, what: &str, table: &Table, column: &str, sql: &str) -> Result<Ran> {
         let folder = table.path.parent().context("a table lies in a folder")?;
         let name = table.path.file_stem().context("a table has a name")?;
-        let mut command = self.launcher.command(&self.python);
+        let mut command = Command::new(&self.python);
         command
             .arg(&self.script)
             .arg(what)

@@ -146,7 +146,6 @@ pub(crate) struct Setting {
     pub(crate) machine: String,
     pub(crate) versions: String,
     pub(crate) rounds: usize,
-    pub(crate) realtime: bool,
     pub(crate) load: String,
     /// Whether the sizes are those of the targets.
     pub(crate) short: bool,
@@ -174,9 +173,6 @@ pub(crate) fn markdown(setting: &Setting, sections: &[Section]) -> String {
         "\nMachine: {}.\n{}.\n{} rounds, at a load average of {} before the first.",
         setting.machine, setting.versions, setting.rounds, setting.load
     );
-    if setting.realtime {
-        page.push_str(REALTIME);
-    }
     for section in sections {
         let _ = write!(
             page,
@@ -202,10 +198,6 @@ What is compared takes turns within each round, on tables of the same bytes; the
 A ratio is the median of the rounds' ratios, a time the median of the rounds' times, with the least and the most in parentheses.
 Every measurement is a process of its own, and the time of `lance-backfill` is that of the whole process less what `lance-backfill --version` takes in the same round; the others start their clock after their start, before they open the table.
 So reading arguments, starting threads and leaving again count against `lance-backfill` and against nobody else.
-";
-
-const REALTIME: &str = "\
-The measured processes had a real-time priority, because other programs were at work on the same cores.
 ";
 
 #[cfg(test)]
@@ -240,7 +232,6 @@ mod tests {
             machine: "m".to_owned(),
             versions: "v".to_owned(),
             rounds: 1,
-            realtime: false,
             load: "0".to_owned(),
             short: true,
         };

@@ -121,12 +121,10 @@ impl Filler {
                 let seconds = ran.seconds - start;
                 return Ok((ran, seconds));
             }
-            (Self::AddColumns, _) => {
-                child::run(&mut Alone::AddColumns { table: path }.command(bench.launcher)?)?
-            }
+            (Self::AddColumns, _) => child::run(&mut Alone::AddColumns { table: path }.command()?)?,
             (Self::Lancedb, Ok(lancedb)) => lancedb.refresh(table, "p", SQL)?,
             (Self::BareLoop | Self::Lancedb, _) => {
-                child::run(&mut Alone::BareLoop { table: path }.command(bench.launcher)?)?
+                child::run(&mut Alone::BareLoop { table: path }.command()?)?
             }
         };
         let seconds = ran.number("/seconds")?;

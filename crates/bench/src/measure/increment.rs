@@ -64,7 +64,7 @@ async fn one_size(bench: &Bench, fragments: u64) -> Result<Size> {
             table: table.path.clone(),
             column: UNRELATED.to_owned(),
         };
-        let alone = child::run(&mut alone.command(bench.launcher)?)?;
+        let alone = child::run(&mut alone.command()?)?;
         let before = table.state_bytes()?;
         let refresh = bench.program.refresh(&table, &[])?;
         let seconds = refresh.ran.seconds - start;

@@ -38,7 +38,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
         let open = Alone::Open {
             table: table.path.clone(),
         };
-        let open = child::run(&mut open.command(bench.launcher)?)?.number("/seconds")?;
+        let open = child::run(&mut open.command()?)?.number("/seconds")?;
         say(&format!(
             "  round {round}: plan {:.3} s, open {open:.3} s",
             plan.seconds - start
@@ -54,7 +54,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
     let lance = Alone::Open {
         table: table.path.clone(),
     };
-    let lance = opened::count(&lance.command(bench.launcher)?, &table.path)?;
+    let lance = opened::count(&lance.command()?, &table.path)?;
     let mut section = Section {
         title: format!(
             "Plan: a settled table of {} fragments, from a cold process",
