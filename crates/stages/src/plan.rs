@@ -19,7 +19,7 @@ use crate::survey::Survey;
 #[must_use]
 pub enum PlanOutcome {
     /// The entry is in the ledger: its work may be sent.
-    Dispatched(LedgerEntry),
+    Dispatched(Box<LedgerEntry>),
     /// There is nothing to hand out.
     Nothing,
     /// Another planner took the place in the ledger: survey again.
@@ -109,7 +109,7 @@ pub async fn write_down(
         body,
     };
     match column.store.create_entry(&entry).await? {
-        Created::New => Ok(PlanOutcome::Dispatched(entry)),
+        Created::New => Ok(PlanOutcome::Dispatched(Box::new(entry))),
         Created::AlreadyThere => Ok(PlanOutcome::LostRace),
     }
 }

@@ -71,7 +71,7 @@ pub async fn collect(
         let approved_left = approved_left(&entries);
         let body = EntryBody::Settled { approved_left };
         match write_down(survey, column, body, None, world).await? {
-            PlanOutcome::Dispatched(settled) => entries.push(settled),
+            PlanOutcome::Dispatched(settled) => entries.push(*settled),
             // Somebody hands out work: the call after that will do.
             PlanOutcome::LostRace | PlanOutcome::Nothing => return Ok(0),
         }
