@@ -5,6 +5,7 @@ mod demo;
 mod failures;
 mod plan;
 mod refresh;
+mod register;
 mod status;
 
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Plan(command) => plan::run(command, process, *json).await,
         Command::Refresh(command) => refresh::run(command, process, *json).await,
         Command::Status(command) => status::run(command, process, *json).await,
+        Command::Register(command) => register::run(command, process, *json).await,
         Command::Failures(command) => failures::run(command, process, *json).await,
         Command::Demo(command) => demo::run(command, process, *json).await,
     }
@@ -54,12 +56,22 @@ async fn open(table: &str, process: &ProcessArguments, batch_rows: Option<u64>) 
     let options = EngineOptions {
         open: OpenOptions {
             storage_options: process.storage_options(),
+            branch: process.branch.clone(),
         },
         workers,
         most_rows_per_batch: batch_rows,
         cache: cache_folder(process)?,
     };
     Engine::open(table, options).await
+}
+
+/// Opens the engine for a command that only looks: of a copy it says so.
+async fn open_to_look(table: &str, process: &ProcessArguments) -> Result<Engine> {
+    let engine = open(table, process, None).await?;
+    if let Some(note) = engine.copy_note() {
+        output::note(&note);
+    }
+    Ok(engine)
 }
 
 #[expect(

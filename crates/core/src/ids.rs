@@ -34,6 +34,11 @@ pub struct GenerationId(String);
 #[serde(try_from = "String", into = "String")]
 pub struct JobId(String);
 
+/// Tells a table from its copies: random, written where its home is written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HomeId(String);
+
 macro_rules! text_id {
     ($name:ident, $what:literal, $valid:expr) => {
         impl $name {
@@ -100,6 +105,7 @@ fn is_digest(text: &str) -> bool {
 text_id!(BindingId, "binding id", is_token);
 text_id!(GenerationId, "generation", is_digest);
 text_id!(JobId, "job id", is_token);
+text_id!(HomeId, "home id", is_token);
 
 /// Place of an entry in the plan ledger of one binding; dense, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -85,6 +85,9 @@ impl Engine {
         column: &str,
         progress: &dyn Progress,
     ) -> Result<Converged> {
+        if let Some(moved) = self.settle().await? {
+            progress.note(&moved);
+        }
         let mut run = Run {
             engine: self,
             own: BTreeMap::new(),

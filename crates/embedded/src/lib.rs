@@ -6,6 +6,9 @@ pub mod converge;
 pub mod declare;
 pub mod engine;
 mod functions;
+mod home;
+pub mod register;
+mod scratch;
 mod session;
 mod system;
 

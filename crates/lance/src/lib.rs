@@ -3,6 +3,7 @@
 mod changes;
 mod edit;
 mod error;
+mod place;
 mod read;
 mod stage;
 mod state_store;

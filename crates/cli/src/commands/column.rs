@@ -3,7 +3,7 @@
 use lance_backfill_core::definition::{Definition, ErrorPolicy, Function, OnError};
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
-use lance_backfill_embedded::declare::Request;
+use lance_backfill_embedded::declare::{Change, Request};
 use lance_backfill_ports::{Error, Result};
 use serde::Serialize;
 
@@ -101,7 +101,7 @@ struct List {
 }
 
 async fn list(arguments: &TableArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
-    let engine = super::open(&arguments.table, process, None).await?;
+    let engine = super::open_to_look(&arguments.table, process).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let columns = catalog
         .declared
@@ -140,7 +140,7 @@ async fn list(arguments: &TableArguments, process: &ProcessArguments, json: bool
 }
 
 async fn show(arguments: &ColumnArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
-    let engine = super::open(&arguments.table, process, None).await?;
+    let engine = super::open_to_look(&arguments.table, process).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let document = shown(&arguments.table, catalog.expect(&arguments.column)?);
     Ok(output::result(json, &document, || {
@@ -180,6 +180,7 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
     let AlterArguments {
         target,
         sql,
+        output_type,
         filter,
         no_filter,
         on_change,
@@ -201,8 +202,11 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
     };
     let mut edited = engine.check_edit(
         bound,
-        sql.as_deref(),
-        filter,
+        Change {
+            sql: sql.as_deref(),
+            output_type: output_type.as_deref(),
+            filter,
+        },
         &catalog,
         version.view(),
         &version.schema(),
