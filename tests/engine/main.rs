@@ -13,6 +13,7 @@ mod support;
 
 mod alter;
 mod concurrency;
+mod copies;
 mod damage;
 mod dependencies;
 mod failures;

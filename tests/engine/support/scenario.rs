@@ -183,6 +183,13 @@ impl Scenario {
         failures
     }
 
+    /// A refresh calls no function for any column.
+    pub(crate) fn expect_computed_nothing(&self) {
+        for column in &self.refresh().columns {
+            assert_eq!(column.rows_assigned, 0, "nothing to compute: {column:#?}");
+        }
+    }
+
     /// A refresh finds nothing to do and leaves no trace.
     pub(crate) async fn expect_rest(&self) -> Report {
         let version = self.table.version().await;
