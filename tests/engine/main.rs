@@ -15,6 +15,7 @@ mod alter;
 mod concurrency;
 mod copies;
 mod damage;
+mod declarations;
 mod dependencies;
 mod failures;
 mod fill;

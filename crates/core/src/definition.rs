@@ -11,7 +11,7 @@ use crate::ids::{FieldId, GenerationId};
 mod bound;
 pub mod home;
 
-pub use bound::{BoundColumn, Detached, bind};
+pub use bound::{BoundColumn, Detached, bind, output_of};
 
 /// Field metadata key that carries the binding.
 pub const BINDING_KEY: &str = "backfill.binding";

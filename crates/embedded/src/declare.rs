@@ -84,7 +84,7 @@ impl Engine {
         }
         let version = self.latest().await?;
         let definition =
-            checked.definition(request, version.view(), matches!(place, Place::Adopted(_)))?;
+            checked.definition(request, version.view(), !matches!(place, Place::New))?;
         self.store_definition(&binding, &definition, version.view())
             .await?;
         let version = self.latest().await?;

@@ -7,8 +7,8 @@ use lance::Dataset;
 use lance_backfill_core::definition::HOME_KEY;
 use lance_backfill_core::definition::home::{Home, OldHome, TablePlace};
 use lance_backfill_core::format::decode;
+use lance_backfill_ports::Result;
 use lance_backfill_ports::table::Table;
-use lance_backfill_ports::{Error, Result};
 use lance_io::local::to_local_path;
 use lance_io::object_store::ObjectStore;
 
@@ -150,9 +150,4 @@ fn is_same_folder(one: &str, other: &str) -> bool {
         let _ = (one, other);
         false
     }
-}
-
-/// A refusal for a branch that is not there, instead of Lance's.
-pub(crate) fn no_branch(uri: &str, branch: &str) -> Error {
-    Error::invalid(format!("table '{uri}' has no branch '{branch}'"))
 }

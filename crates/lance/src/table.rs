@@ -21,7 +21,6 @@ use lance_backfill_ports::{Error, Result};
 use lance_table::format::Fragment;
 
 use crate::error::from_lance;
-use crate::place::no_branch;
 use crate::{changes, edit, read, stage, view};
 
 /// Index cache: we never use indices.
@@ -137,7 +136,14 @@ pub(crate) async fn load(uri: &str, options: &OpenOptions) -> lance::Result<Data
 
 fn open_error(uri: &str, options: &OpenOptions, error: lance::Error) -> Error {
     match (&error, &options.branch) {
-        (lance::Error::RefNotFound { .. }, Some(branch)) => no_branch(uri, branch),
+        (
+            lance::Error::RefNotFound { .. }
+            | lance::Error::DatasetNotFound { .. }
+            | lance::Error::NotFound { .. },
+            Some(branch),
+        ) => Error::invalid(format!(
+            "there is no branch '{branch}' of a Lance table at '{uri}': check both names"
+        )),
         (lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }, _) => {
             Error::invalid(format!(
                 "there is no Lance table at '{uri}': check the path"

@@ -189,19 +189,13 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     let declared = catalog.expect(&target.column)?;
-    let bound = declared.bound.as_ref().map_err(|detached| {
-        Error::invalid(format!(
-            "column '{}' is detached ({detached}): drop it and declare it again",
-            target.column
-        ))
-    })?;
     let filter = if *no_filter {
         Some(None)
     } else {
         filter.as_ref().map(|filter| Some(filter.as_str()))
     };
     let mut edited = engine.check_edit(
-        bound,
+        declared,
         Change {
             sql: sql.as_deref(),
             output_type: output_type.as_deref(),

@@ -70,11 +70,19 @@ impl std::fmt::Display for Detached {
             Self::InputGone { column } => {
                 write!(
                     formatter,
-                    "column '{column}' that it reads was dropped or replaced; redefine it with 'column alter'"
+                    "column '{column}' that it reads was dropped, cast or replaced; give the expression and the filter again with 'column alter'"
                 )
             }
         }
     }
+}
+
+/// The field that carries a binding.
+pub fn output_of<'a>(binding: &BindingId, table: &'a TableView) -> Option<&'a FieldView> {
+    let carries = |field: &&FieldView| {
+        field.metadata.get(BINDING_KEY).map(String::as_str) == Some(binding.as_str())
+    };
+    table.fields.iter().find(carries)
 }
 
 /// Ties a stored definition to the fields of a table version.
@@ -83,11 +91,7 @@ pub fn bind(
     definition: Definition,
     table: &TableView,
 ) -> Result<BoundColumn, Detached> {
-    let output = table
-        .fields
-        .iter()
-        .find(|field| field.metadata.get(BINDING_KEY).map(String::as_str) == Some(binding.as_str()))
-        .ok_or(Detached::OutputGone)?;
+    let output = output_of(binding, table).ok_or(Detached::OutputGone)?;
     let declared = definition.output_types.first().cloned().unwrap_or_default();
     if output.data_type != declared {
         return Err(Detached::OutputType {

@@ -152,7 +152,7 @@ pub(super) fn inputs(names: &[String], table: &TableView) -> Result<Vec<Input>> 
                 .ok_or_else(|| Error::internal(format!("input '{name}' has no field")))?;
             if is_blob(field) {
                 return Err(Error::invalid(format!(
-                    "column '{name}' holds blobs, which expressions cannot read yet"
+                    "column '{name}' holds blobs, which expressions cannot read yet: put what the expression needs of them, such as a size or a digest, into a column of its own when you write the rows"
                 )));
             }
             Ok(Input {

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow_schema::SchemaRef;
-use lance_backfill_core::definition::{
-    BINDING_KEY, BoundColumn, DEFINITION_PREFIX, Definition, Function,
-};
+use lance_backfill_core::definition::{BINDING_KEY, DEFINITION_PREFIX, Definition, Function, bind};
 use lance_backfill_core::format::encode;
 use lance_backfill_core::table::TableView;
 use lance_backfill_ports::table::Edit;
@@ -76,7 +74,7 @@ impl Engine {
     /// Checks an edited expression or filter against the table; returns the edited definition.
     pub fn check_edit(
         &self,
-        bound: &BoundColumn,
+        declared: &Declared,
         change: Change<'_>,
         catalog: &Catalog,
         table: &TableView,
@@ -87,15 +85,23 @@ impl Engine {
             output_type,
             filter,
         } = change;
-        let column = &bound.output.name;
-        let mut edited = bound.definition.clone();
+        let output = declared.output(table).ok_or_else(|| {
+            let why = declared.bound.as_ref().err().map(ToString::to_string);
+            Error::invalid(format!(
+                "column '{}' is detached ({}): drop it and declare it again",
+                declared.name(),
+                why.unwrap_or_default()
+            ))
+        })?;
+        let column = &output.name;
+        let mut edited = declared.definition.clone();
         if let Some(sql) = sql {
-            let output = schema
+            let found = schema
                 .field_with_name(column)
                 .map_err(|error| Error::internal("the column has no type").with_source(error))?;
             let target = Target {
                 column,
-                data_type: output.data_type(),
+                data_type: found.data_type(),
             };
             let function = compile_for(sql, schema, target, output_type)?;
             edited.inputs = inputs(function.inputs(), table)?;
@@ -117,7 +123,12 @@ impl Engine {
             .chain(&edited.filter_inputs)
             .map(|input| input.id)
             .collect();
-        refuse_reading(column, bound.output.id, reads, catalog)?;
+        refuse_reading(column, output.id, reads, catalog)?;
+        if let Err(detached) = bind(&declared.binding, edited.clone(), table) {
+            return Err(Error::invalid(format!(
+                "column '{column}' would stay detached: {detached}"
+            )));
+        }
         Ok(edited)
     }
 }

@@ -2,6 +2,7 @@
 
 use arrow_schema::{DataType, SchemaRef};
 use lance_backfill_core::definition::BINDING_KEY;
+use lance_backfill_core::identity::place_of;
 use lance_backfill_core::ids::BindingId;
 use lance_backfill_core::table::{FieldView, TableView};
 use lance_backfill_ports::{Error, Result};
@@ -72,7 +73,9 @@ pub(super) fn place_for(request: &Request, table: &TableView, catalog: &Catalog)
             .declared
             .iter()
             .any(|declared| declared.binding == binding);
-        if !named {
+        // Values may have come in meanwhile, or a 'column drop' died half-way: these are adopted only
+        // on request, like those of any other column.
+        if !named && (request.adopt || !has_values(field, table)) {
             return Ok(Place::Abandoned(field.clone(), binding));
         }
     }
@@ -82,4 +85,12 @@ pub(super) fn place_for(request: &Request, table: &TableView, catalog: &Catalog)
     Err(Error::invalid(format!(
         "column '{column}' exists already: choose another name, or give --adopt to keep its values and compute the missing ones"
     )))
+}
+
+/// Whether some file may hold values of a column.
+fn has_values(field: &FieldView, table: &TableView) -> bool {
+    table
+        .fragments
+        .iter()
+        .any(|fragment| place_of(fragment, &[field]).is_some())
 }

@@ -49,7 +49,8 @@ fn extremes() -> Vec<ArrayRef> {
         Arc::new(StringArray::from(vec!["", "12", "x", "2024-01-01"])),
         Arc::new(BinaryArray::from(vec![&b""[..], b"\xff\xfe"])),
         Arc::new(FixedSizeBinaryArray::try_from_iter([b"ab", b"\xff\xfe"].iter()).expect("bytes")),
-        Arc::new(Date32Array::from(vec![i32::MIN, i32::MAX, 0])),
+        // Arrow casts timestamps back to dates for some 260,000 years only.
+        Arc::new(Date32Array::from(vec![-95_000_000, 95_000_000, 0])),
         Arc::new(TimestampSecondArray::from(vec![i64::MIN, i64::MAX, 0])),
     ]
 }
