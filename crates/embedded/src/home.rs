@@ -36,8 +36,8 @@ impl Household {
     /// Finds out what a table is; looks at its home only if that is elsewhere.
     pub(crate) async fn of(table: &LanceTable) -> Result<Self> {
         let here = table.place().await?;
-        let version = table.latest().await?;
-        let home = home_of(version.view())?;
+        let home = table.metadata_seen(HOME_KEY).as_deref().map(read_home);
+        let home = home.transpose()?;
         let reads_from_home = home
             .as_ref()
             .is_some_and(|home| table.reads_files_of(&home.at));
@@ -109,12 +109,13 @@ impl Household {
 
 /// The home that a table's metadata name.
 pub(crate) fn home_of(table: &TableView) -> Result<Option<Home>> {
-    let Some(json) = table.metadata.get(HOME_KEY) else {
-        return Ok(None);
-    };
-    let home = decode(json.as_bytes())
-        .map_err(|error| Error::from(error).with_source(format!("table metadata '{HOME_KEY}'")))?;
-    Ok(Some(home))
+    let json = table.metadata.get(HOME_KEY);
+    json.map(String::as_str).map(read_home).transpose()
+}
+
+fn read_home(json: &str) -> Result<Home> {
+    decode(json.as_bytes())
+        .map_err(|error| Error::from(error).with_source(format!("table metadata '{HOME_KEY}'")))
 }
 
 /// The first version of a clone or branch; what its original did later is none of its history.

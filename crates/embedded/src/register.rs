@@ -1,14 +1,12 @@
 //! Registering a copy: it becomes a table of its own, with a home and a ledger of its own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lance_backfill_core::definition::home::{Home, Residence};
 use lance_backfill_core::format::Stored;
-use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
 use lance_backfill_core::snapshot::{CoverageSnapshot, Head};
-use lance_backfill_ports::state_store::StateStore;
+use lance_backfill_ports::state_store::{Created, StateStore};
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_stages::column::Column;
@@ -124,14 +122,9 @@ impl Engine {
             },
             entries: survey.newly_settled.clone(),
         });
-        let present: BTreeMap<FragmentId, ()> = view
-            .fragments
-            .iter()
-            .map(|fragment| (fragment.id, ()))
-            .collect();
         snapshot
             .entries
-            .retain(|fragment, _| present.contains_key(fragment));
+            .retain(|fragment, _| view.fragment(*fragment).is_some());
         own.extend_snapshot(&LoadedSnapshot::default(), snapshot)
             .await?;
         let Some(last) = survey.ledger.last() else {
@@ -147,7 +140,9 @@ impl Engine {
             session: None,
             body: EntryBody::Resume {},
         };
-        let _ = own.create_entry(&start).await?;
-        Ok(())
+        match own.create_entry(&start).await? {
+            Created::New => Ok(()),
+            Created::AlreadyThere => Err(Error::internal("a new state folder is not empty")),
+        }
     }
 }

@@ -88,3 +88,39 @@ impl<S: StateStore> StateStore for Scratch<S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lance_backfill_testkit::{MemStateStore, conformance};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn scratch_does_what_state_stores_do() {
+        let below = MemStateStore::default();
+        let scratch = Scratch::over(below.clone());
+        conformance::state_store(&scratch).await.expect("conforms");
+        assert_eq!(below.list("").await.expect("lists"), []);
+    }
+
+    #[tokio::test]
+    async fn what_is_below_is_seen_and_never_changed() {
+        let below = MemStateStore::default();
+        for path in ["f/1", "f/2"] {
+            let created = below.create(path, Bytes::from_static(b"old")).await;
+            assert_eq!(created.expect("creates"), Created::New);
+        }
+        let before = below.list("").await.expect("lists");
+        let scratch = Scratch::over(below.clone());
+        let taken = scratch.create("f/1", Bytes::from_static(b"new")).await;
+        assert_eq!(taken.expect("answers"), Created::AlreadyThere);
+        scratch.delete("f/2").await.expect("deletes");
+        assert_eq!(scratch.get("f/2").await.expect("reads"), None);
+        let created = scratch.create("f/3", Bytes::new()).await;
+        assert_eq!(created.expect("creates"), Created::New);
+        let listed = scratch.list("f").await.expect("lists");
+        let paths: Vec<&str> = listed.iter().map(|object| object.path.as_str()).collect();
+        assert_eq!(paths, ["f/1", "f/3"]);
+        assert_eq!(below.list("").await.expect("lists"), before);
+    }
+}

@@ -38,6 +38,11 @@ impl LanceTable {
         })
     }
 
+    /// A value of the table metadata, as of the newest version seen; no I/O.
+    pub fn metadata_seen(&self, key: &str) -> Option<String> {
+        self.newest_known().metadata().get(key).cloned()
+    }
+
     /// Whether some files of this table belong to the table at another place.
     pub fn reads_files_of(&self, other: &TablePlace) -> bool {
         let dataset = self.newest_known();
