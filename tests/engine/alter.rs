@@ -35,6 +35,16 @@ async fn only_new_keeps_old_values_and_computes_new_rows_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "state.rs compares the in_id of every run with the present inputs, also of accepted generations that read others: all rows become stale"]
+async fn only_new_keeps_old_values_also_where_the_new_expression_reads_other_columns() {
+    let scenario = Scenario::filled(Shape::default().fragments_of(150), 400).await;
+    let told = scenario.alter("p", &["--sql", "id + b"]);
+    assert_eq!(told["rows_stale_if_only_new"], 0);
+    assert_eq!(scenario.refresh().assigned("p"), 0);
+    scenario.check_int("p", product).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn recompute_all_computes_each_row_and_there_and_back_again() {
     for shape in Shape::both() {
         let scenario = Scenario::filled(shape.fragments_of(150), 400).await;

@@ -6,7 +6,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 
 use crate::fill::product;
-use crate::support::program::run;
+use crate::support::program::{binary, finish, run, skip};
+use crate::support::table::batch;
 use crate::support::{Scenario, Shape, Table, ints, texts};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,9 +117,9 @@ async fn a_bad_edit_is_refused_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "compile.rs casts whatever Arrow can cast to the column's type, also text to numbers"]
 async fn an_expression_of_another_type_than_its_column_is_refused() {
     let scenario = Scenario::filled(Shape::default(), 20).await;
+    let version = scenario.version().await;
     let adopted = |sql| scenario.try_add("s", sql, &["--adopt"]);
     adopted("make_array(a)").expect_refusal(&[2], "type");
     adopted("a").expect_refusal(&[2], "type");
@@ -126,6 +127,78 @@ async fn an_expression_of_another_type_than_its_column_is_refused() {
         let outcome = scenario.run(&["column", "alter"], &["p", "--sql", sql]);
         outcome.expect_refusal(&[2], "type");
     }
+    for told in ["int64", "string", "--type", "CAST"] {
+        adopted("a").expect_refusal(&[2], told);
+    }
+    let other = &["p", "--sql", "a", "--type", "double"];
+    scenario
+        .run(&["column", "alter"], other)
+        .expect_refusal(&[2], "type");
+    scenario
+        .run(&["column", "alter"], &["p", "--type", "int64"])
+        .expect_code(2);
+    assert_eq!(scenario.version().await, version);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cast_that_was_asked_for_fails_for_the_rows_that_do_not_fit() {
+    let rows = batch(&[
+        ("id", ints((0..10).map(Some))),
+        (
+            "s",
+            texts((0..10).map(|id| {
+                Some(if id < 8 {
+                    format!("{id}")
+                } else {
+                    format!("s{id}")
+                })
+            })),
+        ),
+        ("p", ints([None; 10])),
+        (
+            "small",
+            Arc::new((0..10).map(Some).collect::<arrow_array::Int32Array>()),
+        ),
+    ]);
+    let scenario = Scenario::on(Table::of(Shape::default(), rows).await);
+    let some_fail = &["--max-failed-fraction", "1"];
+    scenario
+        .try_add("p", "s", &["--adopt"])
+        .expect_refusal(&[2], "--type");
+    scenario.add(
+        "p",
+        "s",
+        &[&["--adopt", "--type", "bigint"], &some_fail[..]].concat(),
+    );
+    let report = scenario.refresh();
+    assert_eq!(report.assigned("p"), 8);
+    assert_eq!(report.column("p").rows_failed, 2);
+    let failed: Vec<u32> = scenario
+        .failures("p")
+        .iter()
+        .map(|row| row.offset)
+        .collect();
+    assert_eq!(failed, [8, 9]);
+    // A lossless widening needs no word.
+    scenario.alter("p", &["--sql", "small", "--on-change", "recompute_all"]);
+    assert_eq!(scenario.refresh().assigned("p"), 10);
+    scenario.check_int("p", |row| row.int("small")).await;
+    // The other way it does, and a value that does not fit fails.
+    let all = ["--sql", "id * 1000000000", "--on-change", "recompute_all"];
+    scenario
+        .try_add("small", "id * 1000000000", &["--adopt"])
+        .expect_refusal(&[2], "int32");
+    scenario.alter("p", &[&all[..], &["--type", "int64"]].concat());
+    assert_eq!(scenario.refresh().assigned("p"), 10);
+    let narrow = [&["--type", "int32"], &some_fail[..]].concat();
+    scenario.add("narrow", "id * 1000000000", &narrow);
+    let report = scenario.refresh();
+    assert_eq!(
+        report.assigned("narrow"),
+        3,
+        "0, 1 and 2 thousand millions fit"
+    );
+    assert_eq!(report.column("narrow").rows_failed, 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]

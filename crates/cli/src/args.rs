@@ -47,6 +47,10 @@ pub(crate) struct ProcessArguments {
     #[arg(long = "storage-option", value_name = "KEY=VALUE", global = true, value_parser = key_value)]
     pub(crate) storage_options: Vec<(String, String)>,
 
+    /// Branch of the table; its main line without.
+    #[arg(long, value_name = "BRANCH", global = true)]
+    pub(crate) branch: Option<String>,
+
     /// Slices to work on at once; one per core without.
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
@@ -94,6 +98,12 @@ pub(crate) enum Command {
     Approve(ApproveArguments),
     /// Delete what no column needs any more from the table's state store.
     Reconcile(ReconcileArguments),
+    /// Make a copy of a table (a clone, a branch, a copied folder) a table of its own.
+    ///
+    /// The copy's metadata name the place where the original is kept up to date, so nothing is
+    /// computed in the copy. After this it is kept up to date too, by itself: values that were copied
+    /// stay, and the original is not touched.
+    Register(TableArguments),
     /// Show all of it on real data, in a table of its own.
     Demo(DemoArguments),
 }
@@ -142,7 +152,8 @@ pub(crate) struct AddArguments {
     /// SQL filter: only rows that it selects are computed.
     #[arg(long = "where", value_name = "FILTER")]
     pub(crate) filter: Option<String>,
-    /// Type of the column, such as double, string or fixed_size_list<float, 128>; that of the expression without.
+    /// Type of the column, such as double, string or fixed_size_list<float, 128>: values are cast to it, and those that do not fit fail.
+    /// Without it a new column has the expression's type, and an existing one takes what loses nothing.
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) output_type: Option<String>,
     /// Take over an existing column: its values stay, its missing ones are computed.
@@ -181,9 +192,12 @@ pub(crate) enum OnErrorArgument {
 pub(crate) struct AlterArguments {
     #[command(flatten)]
     pub(crate) target: ColumnArguments,
-    /// New SQL expression, of the column's type.
+    /// New SQL expression, of a type that the column's type holds all values of.
     #[arg(long, value_name = "EXPRESSION")]
     pub(crate) sql: Option<String>,
+    /// Type of the column, said again to cast an expression of any other type: values that do not fit fail.
+    #[arg(long = "type", value_name = "TYPE", requires = "sql")]
+    pub(crate) output_type: Option<String>,
     /// New SQL filter.
     #[arg(long = "where", value_name = "FILTER", conflicts_with = "no_filter")]
     pub(crate) filter: Option<String>,

@@ -10,6 +10,7 @@ mod optimize;
 mod pause;
 mod plan;
 mod refresh;
+mod register;
 mod serve;
 mod status;
 
@@ -51,6 +52,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Approve(command) => operate::approve(command, process, *json).await,
         Command::Reconcile(command) => operate::reconcile(command, process, *json).await,
         Command::Status(command) => status::run(command, process, *json).await,
+        Command::Register(command) => register::run(command, process, *json).await,
         Command::Failures(command) => failures::run(command, process, *json).await,
         Command::Serve(command) => serve::run(command, process, *json).await,
         Command::Pause(command) => pause::pause(command, process, *json).await,
@@ -74,11 +76,21 @@ fn options(process: &ProcessArguments, batch_rows: Option<u64>) -> Result<Engine
     Ok(EngineOptions {
         open: OpenOptions {
             storage_options: process.storage_options(),
+            branch: process.branch.clone(),
         },
         workers,
         most_rows_per_batch: batch_rows,
         cache: cache_folder(process)?,
     })
+}
+
+/// Opens the engine for a command that only looks: of a copy it says so.
+async fn open_to_look(table: &str, process: &ProcessArguments) -> Result<Engine> {
+    let engine = open(table, process, None).await?;
+    if let Some(note) = engine.copy_note() {
+        output::note(&note);
+    }
+    Ok(engine)
 }
 
 #[expect(

@@ -9,14 +9,15 @@ use crate::format::Stored;
 use crate::ids::{FieldId, GenerationId};
 
 mod bound;
+pub mod home;
 
-pub use bound::{BoundColumn, Detached, bind};
+pub use bound::{BoundColumn, Detached, bind, output_of};
 
 /// Field metadata key that carries the binding.
 pub const BINDING_KEY: &str = "backfill.binding";
 /// Prefix of the table metadata keys that carry definitions.
 pub const DEFINITION_PREFIX: &str = "backfill.column.";
-/// Table metadata key that says where the table's state lives.
+/// Table metadata key of the table's [home](home::Home).
 pub const HOME_KEY: &str = "backfill.home";
 
 /// What keeps one computed column up to date.

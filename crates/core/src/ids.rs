@@ -29,6 +29,11 @@ pub struct BindingId(String);
 #[serde(try_from = "String", into = "String")]
 pub struct GenerationId(String);
 
+/// Tells a table from its copies: random, written where its home is written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HomeId(String);
+
 macro_rules! text_id {
     ($name:ident, $what:literal, $valid:expr) => {
         impl $name {
@@ -94,6 +99,7 @@ fn is_digest(text: &str) -> bool {
 
 text_id!(BindingId, "binding id", is_token);
 text_id!(GenerationId, "generation", is_digest);
+text_id!(HomeId, "home id", is_token);
 
 /// Place of an entry in the plan ledger of one binding; dense, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

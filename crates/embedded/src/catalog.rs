@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use lance_backfill_core::definition::{BoundColumn, DEFINITION_PREFIX, Definition, Detached, bind};
+use lance_backfill_core::definition::{
+    BoundColumn, DEFINITION_PREFIX, Definition, Detached, bind, output_of,
+};
 use lance_backfill_core::depend::{Node, order};
 use lance_backfill_core::format::decode;
 use lance_backfill_core::ids::{BindingId, FieldId};
-use lance_backfill_core::table::TableView;
+use lance_backfill_core::table::{FieldView, TableView};
 use lance_backfill_ports::{Error, Result};
 
 /// A definition in a table, acting or not.
@@ -40,6 +42,17 @@ impl Declared {
                 .first()
                 .map(String::as_str)
                 .unwrap_or_default(),
+        }
+    }
+}
+
+impl Declared {
+    /// The field that carries the binding; none where it is gone or was cast.
+    pub fn output<'a>(&'a self, table: &'a TableView) -> Option<&'a FieldView> {
+        match &self.bound {
+            Ok(bound) => Some(&bound.output),
+            Err(Detached::InputGone { .. }) => output_of(&self.binding, table),
+            Err(Detached::OutputGone | Detached::OutputType { .. }) => None,
         }
     }
 }

@@ -97,6 +97,9 @@ impl Engine {
         task: Task<'_>,
         progress: &dyn Progress,
     ) -> Result<Converged> {
+        if let Some(moved) = self.settle().await? {
+            progress.note(&moved);
+        }
         let mut run = Run::new(self, task);
         let mut fruitless = 0;
         loop {

@@ -10,7 +10,7 @@ use lance_backfill_core::ids::{BindingId, FieldId, LedgerSeq};
 use lance_backfill_core::job::Selection;
 use lance_backfill_core::plan::PlannedPage;
 use lance_backfill_core::rate::Estimate;
-use lance_backfill_lance::{LanceTable, ObjectStateStore, OpenOptions};
+use lance_backfill_lance::{LanceTable, OpenOptions};
 use lance_backfill_ports::Result;
 use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_ports::world::World;
@@ -19,9 +19,11 @@ use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::execute::Workers;
 use lance_backfill_stages::plan::preview;
 use lance_backfill_stages::survey::{Survey, Unsettled, survey, survey_for};
+use tokio::sync::OnceCell;
 
 use crate::catalog::{Catalog, node};
 use crate::functions;
+use crate::home::Household;
 use crate::session::Session;
 use crate::system::System;
 
@@ -47,7 +49,9 @@ pub struct Engine {
     pub(crate) options: EngineOptions,
     pub(crate) world: Arc<dyn World>,
     pub(crate) workers: Workers,
-    pub(crate) state: ObjectStateStore,
+    pub(crate) household: Household,
+    /// Whether this process wrote the home of a table that was moved.
+    pub(crate) followed: OnceCell<bool>,
     stores: Mutex<BTreeMap<BindingId, Arc<ColumnStore>>>,
     session: Mutex<Option<Arc<Session>>>,
 }
@@ -66,13 +70,14 @@ impl Engine {
         workers: Workers,
     ) -> Result<Self> {
         let table = Arc::new(LanceTable::open(uri, &options.open).await?);
-        let state = table.state_store().await?;
+        let household = Household::of(&table).await?;
         Ok(Self {
             table,
             options,
             world: Arc::new(System),
             workers,
-            state,
+            household,
+            followed: OnceCell::new(),
             stores: Mutex::default(),
             session: Mutex::default(),
         })
@@ -93,11 +98,7 @@ impl Engine {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         stores
             .entry(binding.clone())
-            .or_insert_with(|| {
-                Arc::new(ColumnStore::new(Arc::new(
-                    self.state.folder(binding.as_str()),
-                )))
-            })
+            .or_insert_with(|| Arc::new(self.household.column(binding)))
             .clone()
     }
 

@@ -85,6 +85,7 @@ impl Engine {
 
     /// Orders a job; the rows are those that its selection matches now.
     pub async fn order(&self, column: &str, selection: &Selection) -> Result<Ordered> {
+        self.settle().await?;
         for _ in 0..MOST_LOST_RACES {
             let version = self.latest().await?;
             let catalog = Catalog::read(version.view())?;
@@ -136,6 +137,7 @@ impl Engine {
         column: &str,
         job: &JobId,
     ) -> Result<Option<Arc<JobEnd>>> {
+        self.settle().await?;
         let (column, survey) = self.one(version, catalog, column).await?;
         match survey.requests.iter().find(|open| open.job == *job) {
             Some(request) => {
@@ -174,6 +176,7 @@ impl Engine {
         column: &str,
         mut by: impl FnMut(HoldReason, u64) -> Result<EntryBody>,
     ) -> Result<Released> {
+        self.settle().await?;
         for _ in 0..MOST_LOST_RACES {
             let version = self.latest().await?;
             let catalog = Catalog::read(version.view())?;
@@ -195,6 +198,7 @@ impl Engine {
 
     /// Collects what nothing needs; without any grace only if nobody works on the table.
     pub async fn reconcile(&self, column: &str, no_grace: bool) -> Result<usize> {
+        self.settle().await?;
         let version = self.latest().await?;
         let catalog = Catalog::read(version.view())?;
         let (column, survey) = self.one(&version, &catalog, column).await?;

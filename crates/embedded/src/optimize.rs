@@ -39,6 +39,7 @@ impl Engine {
     /// The state follows while the versions before and after are there: a cleanup that comes later
     /// finds nothing left to lose.
     pub async fn optimize(&self, target_rows: Option<u64>) -> Result<Optimized> {
+        self.settle().await?;
         let mut last = String::new();
         for _ in 0..MOST_ATTEMPTS {
             self.refuse_while_paused().await?;

@@ -23,7 +23,7 @@ impl Engine {
             return Ok(None);
         };
         let path = format!("{FOLDER}/{}", newest.path);
-        let Some(bytes) = self.state.folder(FOLDER).get(&newest.path).await? else {
+        let Some(bytes) = self.household.folder(FOLDER).get(&newest.path).await? else {
             // Collected meanwhile: there is a newer one, which the next call finds.
             return Ok(None);
         };
@@ -67,12 +67,13 @@ impl Engine {
     }
 
     async fn pauses(&self) -> Result<Vec<Listed>> {
-        self.state.folder(FOLDER).list("").await
+        self.household.folder(FOLDER).list("").await
     }
 
     async fn write_pause(&self, body: PauseBody) -> Result<()> {
+        self.settle().await?;
         let entry = encode(&PauseEntry::new(body))?;
-        let store = self.state.folder(FOLDER);
+        let store = self.household.folder(FOLDER);
         for _ in 0..MOST_ATTEMPTS {
             let listed = self.pauses().await?;
             let highest = newest(&listed);

@@ -5,6 +5,7 @@ mod compact;
 mod discover;
 mod edit;
 mod error;
+mod place;
 mod read;
 mod stage;
 mod state_store;

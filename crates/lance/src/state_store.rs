@@ -8,16 +8,16 @@ use futures::TryStreamExt;
 use lance::Dataset;
 use lance_backfill_ports::Result;
 use lance_backfill_ports::state_store::{Created, Listed, StateStore};
+use lance_io::object_store::ObjectStore as LanceStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::error::{from_lance, from_object_store};
 
-/// Folder beside `data/` and `_versions/`; Lance's cleanup does not look into it.
-const FOLDER: &str = "_backfill";
-
 /// Objects under one prefix of an object store, created with put-if-absent.
+///
+/// Its folder lies beside `data/` and `_versions/`; Lance's cleanup does not look into it.
 #[derive(Clone)]
 pub struct ObjectStateStore {
     store: Arc<dyn ObjectStore>,
@@ -25,20 +25,34 @@ pub struct ObjectStateStore {
 }
 
 impl ObjectStateStore {
-    /// The store beside a table's data.
-    pub(crate) async fn beside(dataset: &Dataset) -> Result<Self> {
+    /// The store in a folder beside a table's data.
+    pub(crate) async fn beside(dataset: &Dataset, folder: &str) -> Result<Self> {
         let doing = "cannot reach the state store beside the table";
-        let lance_store = dataset
+        let store = dataset
             .object_store(None)
             .await
             .map_err(|error| from_lance(error, doing))?;
-        let root = dataset.branch_location().path.join(FOLDER);
+        Ok(Self::on(&store, dataset.branch_location().path, folder))
+    }
+
+    /// The store in a folder below the root of a table.
+    pub(crate) fn on(lance_store: &LanceStore, table: Path, folder: &str) -> Self {
+        let root = folder.split('/').fold(table, |path, part| path.join(part));
         // Lance's own local store does not sync files; a ledger that a power cut forgets is none.
         let store: Arc<dyn ObjectStore> = match lance_store.is_local() {
             true => Arc::new(LocalFileSystem::new().with_fsync(true)),
             false => lance_store.inner.clone(),
         };
-        Ok(Self { store, root })
+        Self { store, root }
+    }
+
+    /// Whether there is anything in it.
+    pub async fn is_empty(&self) -> Result<bool> {
+        match self.store.list(Some(&self.root)).try_next().await {
+            Ok(found) => Ok(found.is_none()),
+            Err(object_store::Error::NotFound { .. }) => Ok(true),
+            Err(error) => Err(from_object_store(error, "cannot list the state store")),
+        }
     }
 
     /// The part of this store under a folder.

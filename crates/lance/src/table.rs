@@ -21,7 +21,6 @@ use lance_backfill_ports::{Error, Result};
 use lance_table::format::Fragment;
 
 use crate::error::from_lance;
-use crate::state_store::ObjectStateStore;
 use crate::{changes, edit, read, stage, view};
 
 /// Index cache: we never use indices.
@@ -34,11 +33,14 @@ const METADATA_CACHE_BYTES: usize = 256 << 20;
 pub struct OpenOptions {
     /// Options of the object store, such as credentials and endpoints.
     pub storage_options: HashMap<String, String>,
+    /// Branch of the table; its main line without.
+    pub branch: Option<String>,
 }
 
 /// A Lance table.
 pub struct LanceTable {
     uri: String,
+    options: OpenOptions,
     newest: Arc<Newest>,
 }
 
@@ -68,17 +70,9 @@ impl Newest {
 impl LanceTable {
     /// Opens a table that exists.
     pub async fn open(uri: &str, options: &OpenOptions) -> Result<Self> {
-        let session = Arc::new(Session::new(
-            INDEX_CACHE_BYTES,
-            METADATA_CACHE_BYTES,
-            Arc::default(),
-        ));
-        let dataset = DatasetBuilder::from_uri(uri)
-            .with_session(session)
-            .with_storage_options(options.storage_options.clone())
-            .load()
+        let dataset = load(uri, options)
             .await
-            .map_err(|error| open_error(uri, error))?;
+            .map_err(|error| open_error(uri, options, error))?;
         if dataset
             .manifest()
             .fragments
@@ -91,13 +85,19 @@ impl LanceTable {
         }
         Ok(Self {
             uri: uri.to_owned(),
+            options: options.clone(),
             newest: Arc::new(Newest(Mutex::new(Arc::new(LanceVersion::new(dataset))))),
         })
     }
 
-    /// The state store that lives beside the table, under `_backfill/`.
-    pub async fn state_store(&self) -> Result<ObjectStateStore> {
-        ObjectStateStore::beside(&self.newest.get().dataset).await
+    /// How the table was opened.
+    pub(crate) fn options(&self) -> &OpenOptions {
+        &self.options
+    }
+
+    /// The newest version that was seen so far.
+    pub(crate) fn newest_known(&self) -> Arc<Dataset> {
+        self.newest.get().dataset.clone()
     }
 
     /// The newest version, for writing.
@@ -118,11 +118,37 @@ impl LanceTable {
     }
 }
 
-fn open_error(uri: &str, error: lance::Error) -> Error {
-    match &error {
-        lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. } => Error::invalid(
-            format!("there is no Lance table at '{uri}': check the path"),
-        ),
+/// Opens the newest version of a table, with caches of its own.
+pub(crate) async fn load(uri: &str, options: &OpenOptions) -> lance::Result<Dataset> {
+    let session = Arc::new(Session::new(
+        INDEX_CACHE_BYTES,
+        METADATA_CACHE_BYTES,
+        Arc::default(),
+    ));
+    let builder = DatasetBuilder::from_uri(uri)
+        .with_session(session)
+        .with_storage_options(options.storage_options.clone());
+    match &options.branch {
+        Some(branch) => builder.with_branch(branch, None).load().await,
+        None => builder.load().await,
+    }
+}
+
+fn open_error(uri: &str, options: &OpenOptions, error: lance::Error) -> Error {
+    match (&error, &options.branch) {
+        (
+            lance::Error::RefNotFound { .. }
+            | lance::Error::DatasetNotFound { .. }
+            | lance::Error::NotFound { .. },
+            Some(branch),
+        ) => Error::invalid(format!(
+            "there is no branch '{branch}' of a Lance table at '{uri}': check both names"
+        )),
+        (lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }, _) => {
+            Error::invalid(format!(
+                "there is no Lance table at '{uri}': check the path"
+            ))
+        }
         _ => from_lance(error, &format!("cannot open table '{uri}'")),
     }
 }
@@ -138,7 +164,7 @@ impl Table for LanceTable {
         dataset
             .checkout_latest()
             .await
-            .map_err(|error| open_error(&self.uri, error))?;
+            .map_err(|error| open_error(&self.uri, &self.options, error))?;
         Ok(self.newest.offer(dataset).with_newest(&self.newest))
     }
 

@@ -14,13 +14,9 @@ use crate::table::{LanceTable, OpenOptions};
 impl LanceTable {
     /// Creates a table from rows; `Invalid` if there is one.
     pub async fn create(uri: &str, rows: Vec<RecordBatch>, options: &OpenOptions) -> Result<Self> {
-        let accessor = StorageOptionsAccessor::with_static_options(options.storage_options.clone());
         let params = WriteParams {
             mode: WriteMode::Create,
-            store_params: Some(ObjectStoreParams {
-                storage_options_accessor: Some(Arc::new(accessor)),
-                ..ObjectStoreParams::default()
-            }),
+            store_params: Some(store_params(options)),
             ..WriteParams::default()
         };
         InsertBuilder::new(uri)
@@ -56,5 +52,14 @@ impl LanceTable {
             .map_err(|error| from_lance(error, doing))?;
         self.remember(dataset);
         Ok(deleted.num_deleted_rows)
+    }
+}
+
+/// Lance's form of our options.
+pub(crate) fn store_params(options: &OpenOptions) -> ObjectStoreParams {
+    let accessor = StorageOptionsAccessor::with_static_options(options.storage_options.clone());
+    ObjectStoreParams {
+        storage_options_accessor: Some(Arc::new(accessor)),
+        ..ObjectStoreParams::default()
     }
 }

@@ -165,7 +165,7 @@ async fn a_state_store_beside_a_table_does_what_state_stores_do() {
     let table = LanceTable::create(&uri, start.fragments, &OpenOptions::default())
         .await
         .expect("creates");
-    let store = table.state_store().await.expect("a store");
+    let store = table.state_store("_backfill").await.expect("a store");
     let checked = conformance::state_store(&store.folder("binding")).await;
     if let Err(error) = checked {
         panic!("{error:#}");

@@ -38,7 +38,20 @@ const MOST_REMEMBERED_RECORDS: usize = 50_000;
 /// Ledger, checkpoint manifests, values, records and snapshot of one column.
 pub struct ColumnStore {
     store: Arc<dyn StateStore>,
+    /// Stores of the tables that this one is a copy of, nearest first: only their records are read.
+    parents: Vec<Self>,
+    /// Nothing newer is taken to be accounted for, whatever the snapshot says.
+    seen_at_most: Option<Seen>,
     cache: Mutex<Cache>,
+}
+
+/// The last point that two tables have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Version.
+    pub table_version: u64,
+    /// Its highest fragment.
+    pub max_fragment: Option<FragmentId>,
 }
 
 /// Objects never change, so what was read once need not be read again.
@@ -75,7 +88,25 @@ impl ColumnStore {
     pub fn new(store: Arc<dyn StateStore>) -> Self {
         Self {
             store,
+            parents: vec![],
+            seen_at_most: None,
             cache: Mutex::default(),
+        }
+    }
+
+    /// The same, and what no record of its own tells is looked up in the stores of other tables.
+    #[must_use]
+    pub fn with_parents(self, parents: Vec<Arc<dyn StateStore>>) -> Self {
+        let parents = parents.into_iter().map(Self::new).collect();
+        Self { parents, ..self }
+    }
+
+    /// The same, for a table that left the one that the store speaks of at this point.
+    #[must_use]
+    pub fn seen_at_most(self, seen: Seen) -> Self {
+        Self {
+            seen_at_most: Some(seen),
+            ..self
         }
     }
 
@@ -289,6 +320,25 @@ impl ColumnStore {
         place: Option<&Place>,
         listing: Option<&HashMap<String, u64>>,
     ) -> Result<Option<Arc<CoverageRecord>>> {
+        // What this table found out itself counts before anything its parents learn later.
+        let mut found = self
+            .own_record(fragment, identities, place, listing)
+            .await?;
+        for parent in &self.parents {
+            if found.is_none() {
+                found = parent.own_record(fragment, identities, place, None).await?;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn own_record(
+        &self,
+        fragment: FragmentId,
+        identities: &Identities,
+        place: Option<&Place>,
+        listing: Option<&HashMap<String, u64>>,
+    ) -> Result<Option<Arc<CoverageRecord>>> {
         let Identities {
             in_id,
             elig_id,
@@ -424,6 +474,13 @@ impl ColumnStore {
             file.entries = newer.entries.len();
             loaded.snapshot.apply(newer);
             loaded.files.push(file);
+        }
+        let head = &mut loaded.snapshot.head;
+        if let Some(seen) = self.seen_at_most
+            && head.table_version > seen.table_version
+        {
+            head.table_version = seen.table_version;
+            head.max_fragment = seen.max_fragment;
         }
         let loaded = Arc::new(loaded);
         self.cache().snapshot = loaded.clone();

@@ -202,6 +202,11 @@ impl Scenario {
             "the table is untouched"
         );
         report
+    /// A refresh calls no function for any column.
+    pub(crate) fn expect_computed_nothing(&self) {
+        for column in &self.refresh().columns {
+            assert_eq!(column.rows_assigned, 0, "nothing to compute: {column:#?}");
+        }
     }
 
     /// A refresh finds nothing to do and leaves no trace.

@@ -160,6 +160,67 @@ impl Table {
         .await
         .expect("creates the table");
         table
+    /// A copy that shares the data files, by Lance's own means.
+    pub(crate) async fn shallow_clone(&self) -> Self {
+        let clone = self.elsewhere("clone.lance");
+        let mut dataset = self.open().await;
+        let version = dataset.version_id();
+        dataset
+            .shallow_clone(&clone.uri, version, None)
+            .await
+            .expect("clones");
+        clone
+    }
+
+    /// A branch of the table; its URI is that of the branch.
+    pub(crate) async fn branch(&self, name: &str) -> Self {
+        let mut dataset = self.open().await;
+        let version = dataset.version_id();
+        let branch = dataset
+            .create_branch(name, version, None)
+            .await
+            .expect("branches");
+        Self {
+            uri: branch.branch_location().uri,
+            ..self.elsewhere("unused")
+        }
+    }
+
+    /// A copy of the whole folder.
+    pub(crate) fn copy_folder(&self) -> Self {
+        let copy = self.elsewhere("copy.lance");
+        let done = std::process::Command::new("cp")
+            .args(["-r", &self.uri, &copy.uri])
+            .status();
+        assert!(done.is_ok_and(|status| status.success()), "cp -r");
+        copy
+    }
+
+    /// The same table, moved to another folder.
+    pub(crate) fn moved(self) -> Self {
+        let moved = self.elsewhere("moved.lance");
+        std::fs::rename(&self.uri, &moved.uri).expect("moves");
+        moved
+    }
+
+    /// A table that is there already.
+    pub(crate) fn at(path: &std::path::Path) -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            uri: path.display().to_string(),
+            shape: Shape::default(),
+            next_id: AtomicI64::new(0),
+        }
+    }
+
+    fn elsewhere(&self, name: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self {
+            uri: folder.path().join(name).display().to_string(),
+            folder,
+            shape: self.shape,
+            next_id: AtomicI64::new(self.next_id.load(Ordering::Relaxed)),
+        }
     }
 
     pub(crate) async fn open(&self) -> Dataset {

@@ -225,7 +225,6 @@ async fn nested_and_uncommon_types_are_read_and_written_in_every_file_version() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "declare.rs asks is_blob of inputs only: adopting a blob column is accepted with exit code 0"]
 async fn a_blob_column_is_refused_as_an_output() {
     let scenario = films().await;
     let version = scenario.version().await;

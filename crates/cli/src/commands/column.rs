@@ -3,7 +3,7 @@
 use lance_backfill_core::definition::{Definition, ErrorPolicy, Function, OnError};
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
-use lance_backfill_embedded::declare::Request;
+use lance_backfill_embedded::declare::{Change, Request};
 use lance_backfill_embedded::jobs::Released;
 use lance_backfill_ports::{Error, Result};
 use serde::Serialize;
@@ -103,7 +103,7 @@ struct List {
 }
 
 async fn list(arguments: &TableArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
-    let engine = super::open(&arguments.table, process, None).await?;
+    let engine = super::open_to_look(&arguments.table, process).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let columns = catalog
         .declared
@@ -142,7 +142,7 @@ async fn list(arguments: &TableArguments, process: &ProcessArguments, json: bool
 }
 
 async fn show(arguments: &ColumnArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
-    let engine = super::open(&arguments.table, process, None).await?;
+    let engine = super::open_to_look(&arguments.table, process).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let document = shown(&arguments.table, catalog.expect(&arguments.column)?);
     Ok(output::result(json, &document, || {
@@ -182,6 +182,7 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
     let AlterArguments {
         target,
         sql,
+        output_type,
         filter,
         no_filter,
         on_change,
@@ -190,21 +191,18 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     let declared = catalog.expect(&target.column)?;
-    let bound = declared.bound.as_ref().map_err(|detached| {
-        Error::invalid(format!(
-            "column '{}' is detached ({detached}): drop it and declare it again",
-            target.column
-        ))
-    })?;
     let filter = if *no_filter {
         Some(None)
     } else {
         filter.as_ref().map(|filter| Some(filter.as_str()))
     };
     let mut edited = engine.check_edit(
-        bound,
-        sql.as_deref(),
-        filter,
+        declared,
+        Change {
+            sql: sql.as_deref(),
+            output_type: output_type.as_deref(),
+            filter,
+        },
         &catalog,
         version.view(),
         &version.schema(),

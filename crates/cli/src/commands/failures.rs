@@ -35,7 +35,7 @@ pub(super) async fn run(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
-    let engine = super::open(&arguments.table, process, None).await?;
+    let engine = super::open_to_look(&arguments.table, process).await?;
     let report = find(&engine, &arguments.column).await?;
     Ok(output::result(json, &report, || text(&report)))
 }

@@ -64,7 +64,7 @@ pub(super) async fn run(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
-    let engine = super::open(&arguments.table, process, None).await?;
+    let engine = super::open_to_look(&arguments.table, process).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     if let Some(column) = &arguments.column {

@@ -108,7 +108,7 @@ pub(super) async fn run(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
-    let engine = super::open(&arguments.table, process, None).await?;
+    let engine = super::open_to_look(&arguments.table, process).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     let mut found = survey_numbers(&engine, &version, &catalog, &|_| true).await?;

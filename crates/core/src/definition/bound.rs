@@ -75,7 +75,7 @@ impl std::fmt::Display for Detached {
             Self::InputGone { column } => {
                 write!(
                     formatter,
-                    "column '{column}' that it reads was dropped or replaced; redefine it with 'column alter'"
+                    "column '{column}' that it reads was dropped, cast or replaced; give the expression and the filter again with 'column alter'"
                 )
             }
         }
@@ -86,17 +86,18 @@ fn carries(field: &FieldView, binding: &BindingId) -> bool {
     field.metadata.get(BINDING_KEY).map(String::as_str) == Some(binding.as_str())
 }
 
+/// The field that carries a binding.
+pub fn output_of<'a>(binding: &BindingId, table: &'a TableView) -> Option<&'a FieldView> {
+    table.fields.iter().find(|field| carries(field, binding))
+}
+
 /// Ties a stored definition to the fields of a table version.
 pub fn bind(
     binding: &BindingId,
     definition: Definition,
     table: &TableView,
 ) -> Result<BoundColumn, Detached> {
-    let output = table
-        .fields
-        .iter()
-        .find(|field| carries(field, binding))
-        .ok_or(Detached::OutputGone)?;
+    let output = output_of(binding, table).ok_or(Detached::OutputGone)?;
     let declared = definition.output_types.first().cloned().unwrap_or_default();
     if output.data_type != declared {
         return Err(Detached::OutputType {

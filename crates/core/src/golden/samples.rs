@@ -6,6 +6,7 @@ use crate::checkpoint::{
     CheckpointManifest, Fault, FaultKind, SliceOutput, SliceResult, StagedColumnFile, ValuesFile,
 };
 use crate::coverage::RowErrors;
+use crate::definition::home::{Home, Records, TablePlace};
 use crate::definition::{Definition, Function, Input, OnError, OnUnknown, Pool};
 use crate::format::Stored;
 use crate::ids::LedgerSeq;
@@ -36,6 +37,7 @@ pub(super) fn all() -> Vec<Form> {
     vec![
         Form::json("definition-sql.json", sql()),
         Form::json("definition-python.json", python()),
+        Form::json("home.json", home()),
         Form::json("ledger-page.json", entry(7, page)),
         Form::json("ledger-hold.json", entry(8, hold)),
         Form::json("ledger-resume.json", entry(9, EntryBody::Resume {})),
@@ -268,4 +270,23 @@ fn checkpoint() -> CheckpointManifest {
         elapsed_ms: 1_250,
         bytes_written: 4_608,
     }
+}
+
+fn home() -> Home {
+    let id = |text: &str| text.parse().expect("an id");
+    let place = |table: &str, branch: Option<&str>| TablePlace {
+        table: table.to_owned(),
+        branch: branch.map(str::to_owned),
+    };
+    Home::first(id("5c0ffee5"), place("/data/flights.lance", None))
+        .registered(
+            id("7ab1e000"),
+            place("s3://lake/flights.lance", Some("june")),
+            Records::AtHome,
+        )
+        .registered(
+            id("90071e55"),
+            place("/data/copy.lance", None),
+            Records::CopiedAlong,
+        )
 }

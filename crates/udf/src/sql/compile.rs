@@ -77,6 +77,7 @@ fn compile_here(text: &str, schema: &Schema, purpose: &Purpose<'_>) -> Result<Pr
         inputs: names,
         schema: Arc::new(inputs),
         expression,
+        own_type: found,
         output_type,
         canonical,
     })

@@ -47,6 +47,11 @@ impl SqlFunction {
         &self.program.output_type
     }
 
+    /// The type that the expression has by itself, without a cast to [`Self::output_type`].
+    pub fn own_type(&self) -> &DataType {
+        &self.program.own_type
+    }
+
     /// The expression as it belongs in a content digest, together with [`Self::output_type`] and
     /// the types of the inputs.
     ///

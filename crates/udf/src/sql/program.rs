@@ -23,6 +23,8 @@ pub(super) struct Program {
     pub(super) schema: SchemaRef,
     /// Reads the input columns by their position in `schema`.
     pub(super) expression: Arc<dyn PhysicalExpr>,
+    /// The type of the expression itself, before any cast to the output type.
+    pub(super) own_type: DataType,
     /// The type of the result, in a form that Lance stores.
     pub(super) output_type: DataType,
     /// The text for content digests.

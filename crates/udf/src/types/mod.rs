@@ -6,10 +6,12 @@ mod reader;
 mod storable;
 #[cfg(test)]
 mod tests;
+mod widening;
 
 pub use name::type_name;
 pub use parse::parse_type;
 pub use storable::{check_storable, normalise};
+pub use widening::widens;
 
 /// Why a type cannot be read, named or stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

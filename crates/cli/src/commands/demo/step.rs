@@ -133,6 +133,7 @@ pub(super) async fn alter(
             column: column.to_owned(),
         },
         sql: Some(expression.to_owned()),
+        output_type: None,
         filter: None,
         no_filter: false,
         on_change,

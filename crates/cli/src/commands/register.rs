@@ -1,0 +1,55 @@
+//! `register`: make a copy of a table a table of its own.
+
+use lance_backfill_core::definition::home::Home;
+use lance_backfill_embedded::register::Registered;
+use lance_backfill_ports::Result;
+use serde::Serialize;
+
+use crate::args::{ProcessArguments, TableArguments};
+use crate::exit::Exit;
+use crate::output;
+
+#[derive(Serialize)]
+struct Document {
+    table: String,
+    /// Whether anything was changed.
+    registered: bool,
+    home: Home,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy_of: Option<Home>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_from: Option<Home>,
+}
+
+pub(super) async fn run(
+    arguments: &TableArguments,
+    process: &ProcessArguments,
+    json: bool,
+) -> Result<Exit> {
+    let engine = super::open(&arguments.table, process, None).await?;
+    let (registered, home, copy_of, moved_from) = match engine.register().await? {
+        Registered::AtHome(home) => (false, home, None, None),
+        Registered::Moved { from, home } => (true, home, None, Some(from)),
+        Registered::Copy { of, home } => (true, home, Some(of), None),
+    };
+    let document = Document {
+        table: arguments.table.clone(),
+        registered,
+        home,
+        copy_of,
+        moved_from,
+    };
+    Ok(output::result(json, &document, || text(&document)))
+}
+
+fn text(document: &Document) -> String {
+    let at = &document.home.at;
+    match (&document.copy_of, &document.moved_from) {
+        (Some(of), _) => format!(
+            "{at} is a table of its own now; it was a copy of {}\nnext: lance-backfill refresh {}",
+            of.at, document.table
+        ),
+        (None, Some(from)) => format!("{at} is at home here now; it was moved from {}", from.at),
+        (None, None) => format!("{at} is at home here already: nothing was changed"),
+    }
+}

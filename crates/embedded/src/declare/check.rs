@@ -1,0 +1,216 @@
+//! Whether an expression and a filter fit a table.
+
+use std::collections::BTreeSet;
+
+use arrow_schema::{DataType, SchemaRef};
+use lance_backfill_core::definition::{Definition, Input};
+use lance_backfill_core::depend::{Node, order};
+use lance_backfill_core::table::{FieldView, TableView};
+use lance_backfill_core::types::column_type_name;
+use lance_backfill_ports::{Error, ErrorKind, Result};
+use lance_backfill_udf::types::{normalise, parse_type, widens};
+use lance_backfill_udf::{SqlFilter, SqlFunction};
+
+use super::Request;
+use crate::catalog::{Catalog, node};
+
+/// A request that fits.
+pub(super) struct Checked {
+    canonical: String,
+    inputs: Vec<Input>,
+    filter_inputs: Vec<Input>,
+    pub(super) output_type: DataType,
+}
+
+/// Compiles what was asked for; `existing` is the type of the column if there is one.
+pub(super) fn check(
+    request: &Request,
+    table: &TableView,
+    schema: &SchemaRef,
+    existing: Option<&DataType>,
+) -> Result<Checked> {
+    let Request {
+        column,
+        sql,
+        output_type,
+        ..
+    } = request;
+    let function = match existing {
+        Some(existing) => {
+            let target = Target {
+                column,
+                data_type: existing,
+            };
+            compile_for(sql, schema, target, output_type.as_deref())?
+        }
+        None => {
+            let wanted = output_type.as_deref().map(read_type).transpose()?;
+            SqlFunction::compile(sql, schema, wanted.as_ref()).map_err(refused)?
+        }
+    };
+    let filter_inputs = match &request.filter {
+        Some(filter) => filter_inputs(filter, table, schema)?,
+        None => vec![],
+    };
+    Ok(Checked {
+        canonical: function.canonical().to_owned(),
+        inputs: inputs(function.inputs(), table)?,
+        filter_inputs,
+        output_type: function.output_type().clone(),
+    })
+}
+
+/// A column that exists.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) column: &'a str,
+    pub(super) data_type: &'a DataType,
+}
+
+/// Compiles an expression for a column that exists; only a type that was asked for by name makes
+/// values of another type than the column's.
+pub(super) fn compile_for(
+    sql: &str,
+    schema: &SchemaRef,
+    target: Target<'_>,
+    asked: Option<&str>,
+) -> Result<SqlFunction> {
+    let Target { column, data_type } = target;
+    let name = column_type_name(data_type);
+    if let Some(text) = asked {
+        let asked = column_type_name(&read_type(text)?);
+        if asked != name {
+            return Err(Error::invalid(format!(
+                "column '{column}' has type {name}, not {asked}: leave --type out to keep it"
+            )));
+        }
+    }
+    let function = SqlFunction::compile(sql, schema, Some(data_type)).map_err(refused)?;
+    if asked.is_none() && !widens(function.own_type(), data_type) {
+        let own = column_type_name(&normalise(function.own_type()));
+        return Err(Error::invalid(format!(
+            "the expression has type {own} and column '{column}' has type {name}, which does not hold all of its values: give --type '{name}' to have each value cast, where one that does not fit fails, or write a CAST in the expression"
+        )));
+    }
+    Ok(function)
+}
+
+fn read_type(text: &str) -> Result<DataType> {
+    parse_type(text).map_err(|error| Error::invalid(format!("--type '{text}': {error}")))
+}
+
+/// The columns that a filter reads.
+pub(super) fn filter_inputs(
+    filter: &str,
+    table: &TableView,
+    schema: &SchemaRef,
+) -> Result<Vec<Input>> {
+    let filter = SqlFilter::compile(filter, schema).map_err(refused)?;
+    inputs(filter.inputs(), table)
+}
+
+impl Checked {
+    /// The definition to store, once the column is there.
+    pub(super) fn definition(
+        &self,
+        request: &Request,
+        table: &TableView,
+        adopted: bool,
+    ) -> Result<Definition> {
+        let field = table.field(&request.column).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("column '{}' vanished while it was declared", request.column),
+            )
+        })?;
+        let mut definition = Definition::sql(
+            &request.column,
+            &field.data_type,
+            &request.sql,
+            &self.canonical,
+            self.inputs.clone(),
+        );
+        definition.filter = request.filter.clone();
+        definition.filter_inputs = self.filter_inputs.clone();
+        definition.error_policy = request.error_policy.clone();
+        definition.approve_above_rows = request.approve_above_rows;
+        definition.declared_max_fragment = table
+            .fragments
+            .last()
+            .map(|fragment| fragment.id)
+            .filter(|_| adopted);
+        Ok(definition)
+    }
+}
+
+/// The columns of these names.
+pub(super) fn inputs(names: &[String], table: &TableView) -> Result<Vec<Input>> {
+    names
+        .iter()
+        .map(|name| {
+            let field = table
+                .field(name)
+                .ok_or_else(|| Error::internal(format!("input '{name}' has no field")))?;
+            if is_blob(field) {
+                return Err(Error::invalid(format!(
+                    "column '{name}' holds blobs, which expressions cannot read yet: put what the expression needs of them, such as a size or a digest, into a column of its own when you write the rows"
+                )));
+            }
+            Ok(Input {
+                id: field.id,
+                name: name.clone(),
+            })
+        })
+        .collect()
+}
+
+/// Whether a column is stored as blobs: a scan gives their descriptors, not their bytes.
+pub(super) fn is_blob(field: &FieldView) -> bool {
+    let has = |key: &str| field.metadata.get(key).map(String::as_str);
+    has("lance-encoding:blob").is_some() || has("ARROW:extension:name") == Some("lance.blob.v2")
+}
+
+fn refused(error: impl std::fmt::Display) -> Error {
+    Error::invalid(error.to_string())
+}
+
+/// Refuses a request that would make a column depend on itself.
+pub(super) fn refuse_cycle(
+    request: &Request,
+    checked: &Checked,
+    catalog: &Catalog,
+    field: Option<&FieldView>,
+) -> Result<()> {
+    let reads: BTreeSet<i32> = checked
+        .inputs
+        .iter()
+        .chain(&checked.filter_inputs)
+        .map(|input| input.id)
+        .collect();
+    // A column that does not exist yet cannot be read by any other.
+    let Some(field) = field else { return Ok(()) };
+    refuse_reading(&request.column, field.id, reads, catalog)
+}
+
+/// Refuses that a column reads fields that depend on it.
+pub(super) fn refuse_reading(
+    column: &str,
+    output: i32,
+    reads: BTreeSet<i32>,
+    catalog: &Catalog,
+) -> Result<()> {
+    let mut nodes: Vec<Node> = catalog
+        .declared
+        .iter()
+        .filter_map(|declared| declared.bound.as_ref().ok())
+        .filter(|bound| bound.output.id != output)
+        .map(node)
+        .collect();
+    nodes.push(Node { output, reads });
+    if order(&nodes).cyclic.contains(&output) {
+        return Err(Error::invalid(format!(
+            "column '{column}' would depend on itself, through its inputs or its filter: nobody could compute it"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Editing and dropping computed columns.
+
+use std::collections::BTreeMap;
+
+use arrow_schema::SchemaRef;
+use lance_backfill_core::definition::{BINDING_KEY, DEFINITION_PREFIX, Definition, Function, bind};
+use lance_backfill_core::format::encode;
+use lance_backfill_core::table::TableView;
+use lance_backfill_ports::table::Edit;
+use lance_backfill_ports::{Error, Result};
+
+use super::check::{Target, compile_for, filter_inputs, inputs, refuse_reading};
+use crate::catalog::{Catalog, Declared};
+use crate::engine::Engine;
+
+/// A change of expression or filter; what is `None` stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Change<'a> {
+    /// New expression.
+    pub sql: Option<&'a str>,
+    /// Type of the column, said again to have values of another type cast to it.
+    pub output_type: Option<&'a str>,
+    /// New filter, or none any more.
+    pub filter: Option<Option<&'a str>>,
+}
+
+impl Engine {
+    /// Stores an edited definition if nobody edited it since it was read.
+    pub async fn redefine(
+        &self,
+        declared: &Declared,
+        edited: &Definition,
+        table: &TableView,
+    ) -> Result<()> {
+        let key = format!("{DEFINITION_PREFIX}{}", declared.binding);
+        let json = String::from_utf8(encode(edited)?)
+            .map_err(|error| Error::internal("a definition is not text").with_source(error))?;
+        let expected = BTreeMap::from([(key.clone(), table.metadata.get(&key).cloned())]);
+        self.edit_or_fail(&Edit::TableMetadata {
+            entries: BTreeMap::from([(key, Some(json))]),
+            expected,
+        })
+        .await
+    }
+
+    /// Removes a definition; with `values` the column goes too.
+    pub async fn undeclare(
+        &self,
+        declared: &Declared,
+        table: &TableView,
+        values: bool,
+    ) -> Result<()> {
+        if values {
+            self.refuse_while_paused().await?;
+        }
+        let key = format!("{DEFINITION_PREFIX}{}", declared.binding);
+        let expected = BTreeMap::from([(key.clone(), table.metadata.get(&key).cloned())]);
+        self.edit_or_fail(&Edit::TableMetadata {
+            entries: BTreeMap::from([(key, None)]),
+            expected,
+        })
+        .await?;
+        let Ok(bound) = &declared.bound else {
+            return Ok(());
+        };
+        let name = bound.output.name.clone();
+        let edit = match values {
+            true => Edit::DropColumn { name },
+            false => Edit::FieldMetadata {
+                name,
+                entries: BTreeMap::from([(BINDING_KEY.to_owned(), None)]),
+            },
+        };
+        self.edit_or_fail(&edit).await
+    }
+
+    /// Checks an edited expression or filter against the table; returns the edited definition.
+    pub fn check_edit(
+        &self,
+        declared: &Declared,
+        change: Change<'_>,
+        catalog: &Catalog,
+        table: &TableView,
+        schema: &SchemaRef,
+    ) -> Result<Definition> {
+        let Change {
+            sql,
+            output_type,
+            filter,
+        } = change;
+        let output = declared.output(table).ok_or_else(|| {
+            let why = declared.bound.as_ref().err().map(ToString::to_string);
+            Error::invalid(format!(
+                "column '{}' is detached ({}): drop it and declare it again",
+                declared.name(),
+                why.unwrap_or_default()
+            ))
+        })?;
+        let column = &output.name;
+        let mut edited = declared.definition.clone();
+        if let Some(sql) = sql {
+            let found = schema
+                .field_with_name(column)
+                .map_err(|error| Error::internal("the column has no type").with_source(error))?;
+            let target = Target {
+                column,
+                data_type: found.data_type(),
+            };
+            let function = compile_for(sql, schema, target, output_type)?;
+            edited.inputs = inputs(function.inputs(), table)?;
+            edited.function = Function::Sql {
+                expression: sql.to_owned(),
+                canonical: function.canonical().to_owned(),
+            };
+        }
+        if let Some(filter) = filter {
+            edited.filter = filter.map(str::to_owned);
+            edited.filter_inputs = match filter {
+                Some(filter) => filter_inputs(filter, table, schema)?,
+                None => vec![],
+            };
+        }
+        let reads = edited
+            .inputs
+            .iter()
+            .chain(&edited.filter_inputs)
+            .map(|input| input.id)
+            .collect();
+        refuse_reading(column, output.id, reads, catalog)?;
+        if let Err(detached) = bind(&declared.binding, edited.clone(), table) {
+            return Err(Error::invalid(format!(
+                "column '{column}' would stay detached: {detached}"
+            )));
+        }
+        Ok(edited)
+    }
+}
