@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 
 use crate::fill::product;
-use crate::support::program::{binary, finish, run, skip};
+use crate::support::program::run;
 use crate::support::table::batch;
 use crate::support::{Scenario, Shape, Table, ints, texts};
 

@@ -217,7 +217,6 @@ async fn serving_nothing_is_refused() {
 /// `cargo test --release -p lance-backfill-tests latency -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures the latency of 200 appends; run it alone"]
-#[expect(clippy::print_stderr, reason = "it is there for its figures")]
 async fn latency_from_append_to_visible_value() {
     let scenario = Arc::new(Scenario::filled(Shape::default().fragments_of(1_000), 10_000).await);
     let serving = Serving::table(&scenario);

@@ -54,7 +54,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Status(command) => status::run(command, process, *json).await,
         Command::Register(command) => register::run(command, process, *json).await,
         Command::Failures(command) => failures::run(command, process, *json).await,
-        Command::Serve(command) => serve::run(command, process, *json).await,
+        Command::Serve(command) => Box::pin(serve::run(command, process, *json)).await,
         Command::Pause(command) => pause::pause(command, process, *json).await,
         Command::Resume(command) => pause::resume(command, process, *json).await,
         Command::Optimize(command) => optimize::run(command, process, *json).await,

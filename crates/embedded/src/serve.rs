@@ -69,7 +69,7 @@ pub async fn serve(
     observer: Arc<dyn Observer>,
     stop: impl Future<Output = ()>,
 ) -> Result<Served> {
-    let mut server = Server::start(options, observer).await?;
+    let mut server = Box::pin(Server::start(options, observer)).await?;
     tokio::pin!(stop);
     loop {
         server.start_rounds();
@@ -82,7 +82,7 @@ pub async fn serve(
         }
         server.scan_places().await;
     }
-    server.finish().await
+    Box::pin(server.finish()).await
 }
 
 /// A round on a table and how it ended.

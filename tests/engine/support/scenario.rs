@@ -202,6 +202,8 @@ impl Scenario {
             "the table is untouched"
         );
         report
+    }
+
     /// A refresh calls no function for any column.
     pub(crate) fn expect_computed_nothing(&self) {
         for column in &self.refresh().columns {

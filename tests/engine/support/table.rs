@@ -160,6 +160,8 @@ impl Table {
         .await
         .expect("creates the table");
         table
+    }
+
     /// A copy that shares the data files, by Lance's own means.
     pub(crate) async fn shallow_clone(&self) -> Self {
         let clone = self.elsewhere("clone.lance");

@@ -29,7 +29,7 @@ pub(super) async fn run(
             *signal = came;
         }
     };
-    let served = serve(&options, Arc::new(Lines { json }), stop).await?;
+    let served = Box::pin(serve(&options, Arc::new(Lines { json }), stop)).await?;
     if json {
         output::result(json, &served, String::new);
     }

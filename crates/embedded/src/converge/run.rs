@@ -48,6 +48,14 @@ pub(super) struct OwnWork {
     pub(super) published: u64,
 }
 
+/// A batch that this call does.
+pub(super) struct Claim {
+    pub(super) batch: BatchId,
+    /// Job that ordered it, if one did.
+    pub(super) job: Option<JobId>,
+    pub(super) work: Work,
+}
+
 pub(super) struct Run<'a> {
     pub(super) engine: &'a Engine,
     pub(super) task: Task<'a>,
@@ -230,10 +238,12 @@ impl<'a> Run<'a> {
                 self.total = self.total.max(self.computed + self.failed + rows);
                 self.own.entry(entry.seq).or_default();
                 let job = entry.job();
-                let work = entry.work().into_iter();
-                let work = work
-                    .map(|(batch, work)| (batch, job.clone(), work))
-                    .collect();
+                let claim = |(batch, work)| Claim {
+                    batch,
+                    job: job.clone(),
+                    work,
+                };
+                let work = entry.work().into_iter().map(claim).collect();
                 self.work(column, work, progress).await.map(Some)
             }
             PlanOutcome::LostRace => Ok(Some(Step::Again)),
@@ -316,7 +326,7 @@ impl<'a> Run<'a> {
     }
 
     /// Open batches that this process may do, and how many belong to others that live.
-    fn sort_open(&self, survey: &Survey) -> Result<(Vec<(BatchId, Option<JobId>, Work)>, usize)> {
+    fn sort_open(&self, survey: &Survey) -> Result<(Vec<Claim>, usize)> {
         if survey.open_work.is_empty() {
             return Ok((vec![], 0));
         }
@@ -336,7 +346,11 @@ impl<'a> Run<'a> {
                 None => false,
             };
             if dead || overdue {
-                mine.push((batch.clone(), entry.entry.job(), work.clone()));
+                mine.push(Claim {
+                    batch: batch.clone(),
+                    job: entry.entry.job(),
+                    work: work.clone(),
+                });
             } else {
                 others += 1;
             }

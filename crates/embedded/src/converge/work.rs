@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use lance_backfill_core::batch::Work;
 use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind};
-use lance_backfill_core::ids::{BatchId, JobId};
+use lance_backfill_core::ids::JobId;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::execute::execute;
 
-use super::run::{Run, Step, wait};
+use super::run::{Claim, Run, Step, wait};
 use super::{Progress, Stopped};
 
 /// How often we look whether somebody called a job off.
@@ -23,17 +22,17 @@ impl Run<'_> {
     pub(super) async fn work(
         &mut self,
         column: &Column,
-        work: Vec<(BatchId, Option<JobId>, Work)>,
+        work: Vec<Claim>,
         progress: &dyn Progress,
     ) -> Result<Step> {
         let engine = self.engine;
         let started_ms = engine.world.now_ms();
-        for (batch, ..) in &work {
-            self.own.entry(batch.seq).or_default();
+        for claim in &work {
+            self.own.entry(claim.batch.seq).or_default();
         }
         let mut running: FuturesUnordered<_> = work
             .iter()
-            .map(|(batch, job, work)| {
+            .map(|Claim { batch, job, work }| {
                 execute(
                     engine.table.as_ref(),
                     column,
@@ -46,7 +45,7 @@ impl Run<'_> {
                 .boxed()
             })
             .collect();
-        let jobs: BTreeSet<JobId> = work.iter().filter_map(|(_, job, _)| job.clone()).collect();
+        let jobs: BTreeSet<JobId> = work.iter().filter_map(|claim| claim.job.clone()).collect();
         let mut stop = None;
         loop {
             let done = tokio::select! {
