@@ -129,7 +129,7 @@ async fn a_lost_checkpoint_manifest_is_worked_out_again_at_once() {
     assert!(!lost.is_empty());
     lost.iter().for_each(|path| remove(path));
     let report = scenario.refresh();
-    assert_eq!(report.assigned("p"), 30);
+    assert_eq!(report.assigned("p"), 80);
     check(&scenario).await;
     scenario.expect_rest().await;
 }

@@ -363,6 +363,8 @@ impl Survey {
             state,
         };
         happenings.apply(fragment.id, &mut unsettled);
+        // What is open for rows that nobody wants, such as deleted ones, keeps nobody waiting.
+        unsettled.open = unsettled.open.intersection(&unsettled.wanted());
         let at_rest = unsettled.finished.is_empty()
             && unsettled.parts.is_empty()
             && unsettled.requested.is_empty();

@@ -221,6 +221,20 @@ impl Process {
         Ok(of(&outcome))
     }
 
+    /// Notes where the column's history begins, as declaring a column does.
+    pub(crate) async fn begin(&mut self) -> anyhow::Result<()> {
+        let version = self.table.latest().await?;
+        let column = self.column(version.view())?;
+        let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+        let generation = &column.bound.generation;
+        let head = found.snapshot_extension(generation);
+        ensure!(head.is_some(), "a new column has no history");
+        if let Some(head) = head {
+            column.store.extend_snapshot(&found.snapshot, head).await?;
+        }
+        Ok(())
+    }
+
     /// Orders all rows to be computed again.
     pub(crate) async fn order(&mut self) -> anyhow::Result<()> {
         self.restart();

@@ -8,6 +8,7 @@ use arrow_schema::DataType;
 use lance_backfill_core::definition::BINDING_KEY;
 use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_ports::table::{Edit, EditOutcome, Table};
+use lance_backfill_stages::survey::{Survey, Unsettled};
 use lance_backfill_testkit::{ManualClock, MemStateStore, MemTable, Random};
 
 use crate::column::{BINDING, Product};
@@ -55,6 +56,7 @@ impl Run {
         let mut one = process("one", random.next_u64());
         let mut two = process("two", random.next_u64());
         let mut last = process("last", random.next_u64());
+        last.begin().await?;
         let mut others = Foreigner::new(&table, random.next_u64(), 3 * FIRST_ROWS, &trace);
         for _ in 0..1 + random.below(3) {
             let (steps, times) = (2 + random.below(12), random.below(6));
@@ -119,12 +121,31 @@ async fn settle(last: &mut Process, others: &Foreigner, filtered: bool) -> anyho
     let remaining = survey.counts.remaining();
     ensure!(
         remaining == 0,
-        "{remaining} rows remain: {:?}",
-        survey.counts
+        "{remaining} rows remain: {:?}; {}",
+        survey.counts,
+        stuck(&survey)
     );
     let wrong = others.differences(filtered).await?;
     ensure!(wrong.is_empty(), "{}", wrong.join("; "));
     Ok(())
+}
+
+/// Where rows are that nobody hands out.
+fn stuck(survey: &Survey) -> String {
+    let told = |(fragment, found): (&u64, &Unsettled)| {
+        format!(
+            "fragment {fragment}: in need {:?}, open {:?}, done {:?}, parts {:?} of {:?}, fold open {}, {} finished",
+            found.state.in_need(),
+            found.open,
+            found.done,
+            found.parts,
+            found.part_rows,
+            found.fold_open,
+            found.finished.len()
+        )
+    };
+    let all: Vec<String> = survey.unsettled.iter().map(told).collect();
+    all.join("; ")
 }
 
 /// *No needless work*: a compaction of settled rows computes nothing.
