@@ -135,6 +135,8 @@ impl ColumnStore {
             .map(|object| {
                 let seq = ledger_seq(&object.path);
                 let known = seq.and_then(|seq| known.get(&seq).cloned());
+                // A ledger that was deleted begins at 1 again: the same number is another entry.
+                let known = known.filter(|known| known.created_ms == object.created_ms);
                 async move {
                     if let (Some(known), true) = (known, seq.is_some()) {
                         return Ok::<_, Error>(Some(known));
