@@ -14,6 +14,7 @@ mod register;
 mod serve;
 mod status;
 
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use lance_backfill_embedded::{Engine, EngineOptions};
@@ -62,9 +63,14 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
     }
 }
 
+/// An engine that is not taken apart when a command ends: the process ends with it, and the caches of
+/// a large table take longer to free than some commands take in all.
+type Opened = ManuallyDrop<Engine>;
+
 /// Opens the engine on a table.
-async fn open(table: &str, process: &ProcessArguments, batch_rows: Option<u64>) -> Result<Engine> {
-    Engine::open(table, options(process, batch_rows)?).await
+async fn open(table: &str, process: &ProcessArguments, batch_rows: Option<u64>) -> Result<Opened> {
+    let engine = Engine::open(table, options(process, batch_rows)?).await?;
+    Ok(ManuallyDrop::new(engine))
 }
 
 /// What an engine of this process may use.
@@ -85,7 +91,7 @@ fn options(process: &ProcessArguments, batch_rows: Option<u64>) -> Result<Engine
 }
 
 /// Opens the engine for a command that only looks: of a copy it says so.
-async fn open_to_look(table: &str, process: &ProcessArguments) -> Result<Engine> {
+async fn open_to_look(table: &str, process: &ProcessArguments) -> Result<Opened> {
     let engine = open(table, process, None).await?;
     if let Some(note) = engine.copy_note() {
         output::note(&note);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lance_backfill_core::ids::JobId;
 use lance_backfill_core::ledger::HoldReason;
 use lance_backfill_core::plan::Limits;
+use lance_backfill_core::state::Counts;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::reconcile::{Grace, collect};
@@ -66,6 +67,8 @@ pub struct Converged {
     pub published_version: Option<u64>,
     /// Why the column was left before it was done, if it was.
     pub stopped: Option<Stopped>,
+    /// What the rows held at the end, and at which version.
+    pub seen: Option<(u64, Counts)>,
 }
 
 /// Why a column was left before it was done.
@@ -109,10 +112,14 @@ impl Engine {
             if matches!(step, Step::Done | Step::Stop(_)) {
                 run.count_published_by_others(&version, &column).await?;
             }
+            run.converged.seen = Some((survey.version, survey.counts));
             match step {
                 Step::Progress => fruitless = 0,
                 Step::Again => fruitless += 1,
                 Step::Done => {
+                    if survey.newly_settled.is_empty() {
+                        run.note_history(&column, &survey).await?;
+                    }
                     collect(&column, &survey, self.world.as_ref(), GRACE).await?;
                     return Ok(run.converged);
                 }

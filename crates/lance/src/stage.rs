@@ -135,7 +135,7 @@ pub(crate) async fn publish(
     match committed {
         Ok(dataset) => {
             let version = dataset.version_id();
-            newest.offer(dataset);
+            newest.offer_committed(dataset).await;
             Ok(PublishOutcome::Published { version })
         }
         Err(error) => {

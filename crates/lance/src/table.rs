@@ -1,7 +1,7 @@
 //! A Lance table as a port.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
@@ -19,6 +19,7 @@ use lance_backfill_ports::table::{
 };
 use lance_backfill_ports::{Error, Result};
 use lance_table::format::Fragment;
+use object_store::ObjectStoreExt;
 
 use crate::error::from_lance;
 use crate::{changes, edit, read, stage, view};
@@ -45,26 +46,74 @@ pub struct LanceTable {
 }
 
 /// The newest version that this process has seen, shared so that a commit saves the next reload.
-pub(crate) struct Newest(Mutex<Arc<LanceVersion>>);
+pub(crate) struct Newest(Mutex<Known>);
+
+/// A version, and how its manifest is told from another of the same name.
+struct Known {
+    version: Arc<LanceVersion>,
+    /// Of a version that we committed: Lance's own record of it lacks the tag, and so would read the
+    /// manifest again that it has just written.
+    tag: Option<String>,
+}
 
 impl Newest {
-    fn get(&self) -> Arc<LanceVersion> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn new(dataset: Dataset) -> Self {
+        Self(Mutex::new(Known {
+            version: Arc::new(LanceVersion::new(dataset)),
+            tag: None,
+        }))
     }
 
-    /// Remembers a version; an older one than the present is ignored.
-    pub(crate) fn offer(&self, dataset: Dataset) -> Arc<LanceVersion> {
-        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same_file = newest.dataset.manifest_location().path == dataset.manifest_location().path
-            && newest.dataset.manifest_location().e_tag == dataset.manifest_location().e_tag;
-        if dataset.version_id() != newest.dataset.version_id() || !same_file {
-            *newest = Arc::new(LanceVersion::new(dataset));
-        }
-        newest.clone()
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn get(&self) -> Arc<LanceVersion> {
+        self.known().version.clone()
+    }
+
+    /// Remembers a version, unless it is the one that is known.
+    pub(crate) fn offer(&self, dataset: Dataset) -> Arc<LanceVersion> {
+        let mut newest = self.known();
+        let (now, then) = (
+            dataset.manifest_location(),
+            newest.version.dataset.manifest_location(),
+        );
+        let same_file = now.path == then.path && now.e_tag == then.e_tag;
+        if dataset.version_id() != newest.version.dataset.version_id() || !same_file {
+            *newest = Known {
+                version: Arc::new(LanceVersion::new(dataset)),
+                tag: None,
+            };
+        }
+        newest.version.clone()
+    }
+
+    /// Remembers a version that this process has just committed.
+    pub(crate) async fn offer_committed(&self, dataset: Dataset) {
+        let tag = manifest_tag(&dataset).await;
+        let version = Arc::new(LanceVersion::new(dataset));
+        *self.known() = Known { version, tag };
+    }
+
+    /// The version that this process committed last, if it is still the newest.
+    async fn still_ours(&self) -> Option<Arc<LanceVersion>> {
+        let (version, tag) = {
+            let known = self.known();
+            (known.version.clone(), known.tag.clone()?)
+        };
+        let dataset = &version.dataset;
+        let newest = dataset.latest_version_id().await.ok()?;
+        let same = newest == dataset.version_id() && manifest_tag(dataset).await? == tag;
+        same.then_some(version)
+    }
+}
+
+/// What the store says of a manifest's bytes; none where it has no such thing.
+async fn manifest_tag(dataset: &Dataset) -> Option<String> {
+    let store = dataset.object_store(None).await.ok()?;
+    let found = store.inner.head(&dataset.manifest_location().path).await;
+    found.ok()?.e_tag
 }
 
 impl LanceTable {
@@ -86,7 +135,7 @@ impl LanceTable {
         Ok(Self {
             uri: uri.to_owned(),
             options: options.clone(),
-            newest: Arc::new(Newest(Mutex::new(Arc::new(LanceVersion::new(dataset))))),
+            newest: Arc::new(Newest::new(dataset)),
         })
     }
 
@@ -160,6 +209,9 @@ impl Table for LanceTable {
     }
 
     async fn latest(&self) -> Result<Arc<dyn TableVersion>> {
+        if let Some(ours) = self.newest.still_ours().await {
+            return Ok(ours.with_newest(&self.newest));
+        }
         let mut dataset = self.newest.get().dataset.as_ref().clone();
         dataset
             .checkout_latest()

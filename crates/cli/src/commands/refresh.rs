@@ -1,5 +1,8 @@
 //! `refresh`: bring computed columns up to date once.
 
+use std::collections::BTreeMap;
+
+use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::ids::JobId;
 use lance_backfill_core::ledger::HoldReason;
 use lance_backfill_embedded::Engine;
@@ -122,17 +125,27 @@ async fn report(
 ) -> Result<Refreshed> {
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
-    let numbers = survey_numbers(engine, &version, &catalog, &|bound| {
-        done.iter().any(|(column, _)| *column == bound.output.name)
-    })
-    .await?;
+    let now = version.view().version;
+    let seen = |(column, converged): &(String, Converged)| {
+        let (_, counts) = converged.seen.filter(|(at, _)| *at == now)?;
+        Some((column.clone(), Numbers::from(&counts)))
+    };
+    // What the last survey of each column saw is what there is, unless another version came after it.
+    let numbers: BTreeMap<String, Numbers> = match done.iter().map(seen).collect() {
+        Some(numbers) => numbers,
+        None => {
+            let wanted =
+                |bound: &BoundColumn| done.iter().any(|(column, _)| *column == bound.output.name);
+            let found = survey_numbers(engine, &version, &catalog, &wanted).await?;
+            (found.into_iter())
+                .map(|(column, found)| (column, found.numbers))
+                .collect()
+        }
+    };
     let columns: Vec<RefreshedColumn> = done
         .into_iter()
         .map(|(column, converged)| RefreshedColumn {
-            numbers: numbers
-                .get(&column)
-                .map(|found| found.numbers.clone())
-                .unwrap_or_default(),
+            numbers: numbers.get(&column).cloned().unwrap_or_default(),
             column,
             rows_assigned: converged.rows_assigned,
             batches: converged.batches,
@@ -185,7 +198,9 @@ fn add(sum: &mut Converged, more: Converged) {
         bytes_written,
         published_version,
         stopped,
+        seen,
     } = more;
+    sum.seen = seen;
     sum.rows_assigned += rows_assigned;
     sum.batches += batches;
     sum.bytes_written += bytes_written;

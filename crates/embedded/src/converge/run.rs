@@ -104,6 +104,17 @@ impl<'a> Run<'a> {
             })
     }
 
+    /// Writes down what is settled, and which version's changes are accounted for.
+    pub(super) async fn note_history(&self, column: &Column, survey: &Survey) -> Result<()> {
+        match survey.snapshot_extension(&column.bound.generation) {
+            Some(extension) => {
+                let store = &column.store;
+                store.extend_snapshot(&survey.snapshot, extension).await
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) async fn step(
         &mut self,
         version: &Arc<dyn TableVersion>,
@@ -111,11 +122,9 @@ impl<'a> Run<'a> {
         survey: &Survey,
         progress: &dyn Progress,
     ) -> Result<Step> {
-        if let Some(extension) = survey.snapshot_extension(&column.bound.generation) {
-            column
-                .store
-                .extend_snapshot(&survey.snapshot, extension)
-                .await?;
+        // Without settled fragments it can wait until nothing is left to do.
+        if !survey.newly_settled.is_empty() {
+            self.note_history(column, survey).await?;
         }
         let mut paused = None;
         if survey.has_finished() {
