@@ -24,6 +24,7 @@ mod failures;
 mod fill;
 mod filters;
 mod history;
+mod holds;
 mod jobs;
 mod kill;
 mod neighbours;

@@ -109,15 +109,16 @@ impl Selection {
                 }
                 all
             }
-            Take::Failed => {
-                let mut failed = state.failed.clone();
-                let by_filter = record.map_or(&[][..], |record| &record.errors);
-                for errors in by_filter.iter().filter(|errors| errors.is_of_filter()) {
-                    failed.remove(&errors.rows);
-                }
-                failed
-            }
+            Take::Failed => state.failed.clone(),
         };
+        if !self.ignore_filter {
+            // The filter failed on them: nobody knows whether they are selected.
+            for errors in record.map_or(&[][..], |record| &record.errors) {
+                if errors.is_of_filter() {
+                    rows.remove(&errors.rows);
+                }
+            }
+        }
         rows = rows.intersection(matching);
         if self.generation.is_some() || self.job.is_some() {
             let mut made = RowSet::new();

@@ -119,6 +119,14 @@ pub fn classify(
         ..FragmentState::default()
     };
     let mut rest = live.difference(filtered);
+    // The filter cannot tell whether they are to be computed, whatever the function would say.
+    for errors in record.map_or(&[][..], |record| &record.errors) {
+        if errors.is_of_filter() {
+            let rows = rest.intersection(&errors.rows);
+            rest.remove(&rows);
+            state.failed.extend(&rows);
+        }
+    }
     for run in record
         .map(|record| record.runs.as_slice())
         .unwrap_or_default()

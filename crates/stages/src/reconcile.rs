@@ -64,6 +64,13 @@ pub async fn collect(
         }
     }
     let mut entries = survey.entries();
+    if entries
+        .iter()
+        .any(|entry| entry.table_version > survey.version)
+    {
+        // Planned from a version that the survey has not seen: it cannot tell what is spent.
+        return Ok(0);
+    }
     let spent_page = |entry: &LedgerEntry| {
         matches!(entry.body, EntryBody::Page(_)) && !open.contains(&entry.seq)
     };
@@ -121,7 +128,10 @@ pub async fn collect(
             .map(|object| object.path),
     );
     let deleted = spent.len() + doomed.len();
-    delete(column, spent).await?;
+    // In order, and one at a time: an entry may take back what an earlier one says, never the reverse.
+    for path in &spent {
+        column.store.delete(path).await?;
+    }
     delete(column, doomed).await?;
     Ok(deleted)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lance_backfill_core::batch::Work;
-use lance_backfill_core::checkpoint::CheckpointManifest;
+use lance_backfill_core::checkpoint::{CheckpointManifest, StagedColumnFile};
 use lance_backfill_core::commit::{Finished, Present};
 use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, JobId, LedgerSeq};
 use lance_backfill_core::ledger::LedgerEntry;
@@ -86,6 +86,8 @@ pub struct Unsettled {
     pub parts: Vec<BatchId>,
     /// Rows for which they count.
     pub part_rows: RowSet,
+    /// Those of them that are staged files, with the rows for which they count.
+    pub staged_parts: BTreeMap<BatchId, (StagedColumnFile, RowSet)>,
     /// When the oldest of them was handed out.
     pub oldest_part_ms: u64,
     /// Whether a fold is open or waits to be published.
@@ -176,6 +178,18 @@ impl Survey {
             rows.len()
         };
         self.unsettled.values().map(free).sum()
+    }
+
+    /// Open requests of which no row is left, as far as this version tells.
+    pub fn finished_requests(&self) -> impl Iterator<Item = &OpenRequest> {
+        let seen = |request: &&OpenRequest| {
+            let ordered = (self.ledger.iter()).find(|stored| stored.entry.seq == request.job.seq);
+            ordered.is_some_and(|stored| stored.entry.table_version <= self.version)
+        };
+        let done = |request: &&OpenRequest| {
+            request.progress.rows_remaining == 0 && request.broken.is_none()
+        };
+        self.requests.iter().filter(done).filter(seen)
     }
 
     /// The entries of the ledger, without what the store says of them.

@@ -10,5 +10,5 @@ pub(crate) mod watch;
 
 pub(crate) use oracle::Row;
 pub(crate) use program::Outcome;
-pub(crate) use scenario::{Report, Scenario};
+pub(crate) use scenario::{ColumnReport, Report, Scenario};
 pub(crate) use table::{Shape, Table, ints, texts};

@@ -219,6 +219,16 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
     let (current, failed) = computed_rows(engine, &catalog, &target.column).await?;
     let old = declared.definition.generation();
     let changed = edited.generation() != old;
+    let reads = |definition: &Definition| -> Vec<i32> {
+        definition.inputs.iter().map(|input| input.id).collect()
+    };
+    let reads_others = reads(&edited) != reads(&declared.definition);
+    if *on_change == OnChangeArgument::OnlyNew && reads_others && current > 0 {
+        return Err(Error::invalid(format!(
+            "the new expression reads other columns, and whether older values are still of their inputs could not be told any more: give --on-change recompute_all to compute {} rows again, or keep them as they are with 'column drop' and 'column add --adopt'",
+            number(current)
+        )));
+    }
     match on_change {
         OnChangeArgument::OnlyNew if changed => {
             edited.accepted_generations.insert(old);

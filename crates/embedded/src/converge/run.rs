@@ -25,6 +25,8 @@ use crate::session::Liveness;
 
 /// How often an open batch of another live session is looked at.
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
+/// Each look waits twice as long as the one before, up to some seconds.
+const MOST_DOUBLINGS: u32 = 4;
 
 pub(super) enum Step {
     /// Something was done: survey again.
@@ -64,6 +66,8 @@ pub(super) struct Run<'a> {
     pub(super) converged: Converged,
     /// When the last commit ended, and how long it took.
     pub(super) last_commit: Option<(u64, u64)>,
+    /// How often others were waited for since anything was done.
+    pub(super) waits: u32,
     /// Why a batch stopped before its end.
     pub(super) stopping: Option<Stopped>,
     pub(super) total: u64,
@@ -79,6 +83,7 @@ impl<'a> Run<'a> {
             own: BTreeMap::new(),
             converged: Converged::default(),
             last_commit: None,
+            waits: 0,
             stopping: None,
             total: 0,
             failed: 0,
@@ -174,6 +179,9 @@ impl<'a> Run<'a> {
             if let Some(step) = step.await? {
                 return Ok(step);
             }
+        } else if let Some(step) = self.fold(column, survey, progress).await? {
+            // What the job finished before somebody called it off.
+            return Ok(step);
         }
         if others == 0 {
             return Ok(paused.map_or(Step::Done, Step::Stop));
@@ -182,7 +190,8 @@ impl<'a> Run<'a> {
             "column '{}': waiting for {others} batches of another process",
             column.name()
         ));
-        wait(WAIT_FOR_OTHERS).await;
+        wait(WAIT_FOR_OTHERS * (1 << self.waits.min(MOST_DOUBLINGS))).await;
+        self.waits += 1;
         Ok(Step::Progress)
     }
 
@@ -288,15 +297,29 @@ impl<'a> Run<'a> {
         held: Stopped,
         progress: &dyn Progress,
     ) -> Result<Step> {
+        let (mut mine, _) = self.sort_open(survey)?;
+        mine.retain(|claim| matches!(claim.work, Work::Fold(_)));
+        if !mine.is_empty() {
+            return self.work(column, mine, progress).await;
+        }
+        let step = self.fold(column, survey, progress).await?;
+        Ok(step.unwrap_or(Step::Stop(held)))
+    }
+
+    /// Hands out the folds that are due, and no rows.
+    async fn fold(
+        &mut self,
+        column: &Column,
+        survey: &Survey,
+        progress: &dyn Progress,
+    ) -> Result<Option<Step>> {
         let limits = Limits {
             most_rows: 0,
             ..self.engine.limits(column, survey)
         };
         let order = self.order(None, approved_left(&survey.entries()));
-        let step = self
-            .hand_out(column, survey, order, &limits, progress)
-            .await?;
-        Ok(step.unwrap_or(Step::Stop(held)))
+        self.hand_out(column, survey, order, &limits, progress)
+            .await
     }
 
     /// Leaves a column whose rows fail too often: its job is over, and nobody begins again unattended.
@@ -324,12 +347,10 @@ impl<'a> Run<'a> {
     /// Says of jobs that have no rows left that they are over.
     async fn end_finished_jobs(&self, column: &Column, survey: &Survey) -> Result<BTreeSet<JobId>> {
         let mut ended = BTreeSet::new();
-        for request in &survey.requests {
-            if request.progress.rows_remaining == 0 && request.broken.is_none() {
-                let end = request.end(&column.bound.binding, JobOutcome::Done);
-                column.store.end_job(end).await?;
-                ended.insert(request.job.clone());
-            }
+        for request in survey.finished_requests() {
+            let end = request.end(&column.bound.binding, JobOutcome::Done);
+            column.store.end_job(end).await?;
+            ended.insert(request.job.clone());
         }
         Ok(ended)
     }

@@ -46,11 +46,14 @@ impl Run<'_> {
             })
             .collect();
         let jobs: BTreeSet<JobId> = work.iter().filter_map(|claim| claim.job.clone()).collect();
+        let called_off = called_off(column, &jobs);
+        tokio::pin!(called_off);
+        self.waits = 0;
         let mut stop = None;
         loop {
             let done = tokio::select! {
                 done = running.next() => done,
-                called_off = called_off(column, &jobs) => {
+                called_off = &mut called_off => {
                     // Dropped work stops at its next pause; without a checkpoint manifest it is nothing.
                     called_off?;
                     break;

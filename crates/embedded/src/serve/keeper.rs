@@ -16,6 +16,8 @@ use crate::converge::{Attention, Converged, Progress, Stopped, Task};
 use crate::engine::{Engine, EngineOptions};
 use crate::pause::paused_line;
 
+/// A settled table is looked at this often all the same: a job whose process died makes no version.
+const LOOK_ANYWAY_MS: u64 = 300_000;
 /// Passes over all columns in one round: writers may never rest, and other tables wait.
 const MOST_PASSES: usize = 8;
 /// A column that somebody holds or paused is asked again at the next look at its table.
@@ -33,6 +35,8 @@ pub(super) struct Keeper {
     engine: Option<Engine>,
     /// Newest version that was seen.
     seen: u64,
+    /// When all columns were looked at last.
+    looked_ms: u64,
     /// Version at which nothing was left to do but what is in trouble.
     settled: Option<u64>,
     fault: Option<String>,
@@ -62,6 +66,7 @@ impl Keeper {
             workers,
             engine: None,
             seen: 0,
+            looked_ms: 0,
             settled: None,
             fault: None,
             troubles: BTreeMap::new(),
@@ -150,10 +155,12 @@ impl Keeper {
     ) -> Result<Ended> {
         let now_ms = clock.now_ms();
         let retry = |trouble: &Trouble| trouble.retry_ms <= now_ms;
-        if self.settled == Some(version) && !self.troubles.values().any(retry) {
+        let looked = now_ms.saturating_sub(self.looked_ms) < LOOK_ANYWAY_MS;
+        if self.settled == Some(version) && looked && !self.troubles.values().any(retry) {
             return Ok(Ended::Settled);
         }
         self.settled = None;
+        self.looked_ms = now_ms;
         self.tally().rounds += 1;
         // Columns that were found settled, and at which version.
         let mut settled: BTreeMap<String, u64> = BTreeMap::new();

@@ -258,6 +258,10 @@ fn sort_result(
         // fold takes from it what counts.
         SliceOutput::ColumnFile(_) | SliceOutput::Values(_) => {
             unsettled.parts.push(batch.clone());
+            if let SliceOutput::ColumnFile(file) = &result.output {
+                let staged = (file.clone(), counting.clone());
+                unsettled.staged_parts.insert(batch.clone(), staged);
+            }
             unsettled.part_rows.extend(&counting);
             unsettled.oldest_part_ms = unsettled.oldest_part_ms.min(created_ms);
         }

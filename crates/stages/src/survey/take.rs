@@ -82,6 +82,11 @@ pub async fn survey_for(
         .ledger
         .last()
         .map_or(LedgerSeq(0), |last| last.entry.seq);
+    // What cannot be told any more asks for no row.
+    let asks = survey
+        .requests
+        .iter()
+        .any(|request| request.broken.is_none());
     let mut unknown = vec![];
     let mut inputs_hold = false;
     for fragment in &view.fragments {
@@ -97,7 +102,7 @@ pub async fn survey_for(
             .entries
             .get(&fragment.id)
             .filter(|entry| entry.fingerprint == print)
-            .filter(|_| survey.requests.is_empty() && !happenings.have_job_work(fragment.id))
+            .filter(|_| !asks && !happenings.have_job_work(fragment.id))
             .filter(|_| upstream.iter().all(|(_, survey)| survey.unready(fragment.id).is_empty()))
             // Dependents ask which rows failed, and only the record knows.
             .filter(|entry| !(column.has_dependents && entry.has_failures()))
@@ -341,7 +346,6 @@ impl Survey {
         let mut requested = BTreeMap::new();
         for (request, matching) in self.requests.iter_mut().zip(&matching) {
             let mut rows = request.rows(&present, &live, &state, matching, bound);
-            rows.remove(&waiting);
             rows.remove(&blocked);
             request.count(&rows, present.record.as_ref(), &live);
             if !rows.is_empty() {
@@ -356,6 +360,7 @@ impl Survey {
             waiting,
             parts: vec![],
             part_rows: RowSet::new(),
+            staged_parts: BTreeMap::new(),
             oldest_part_ms: u64::MAX,
             fold_open: false,
             finished: vec![],
@@ -397,7 +402,11 @@ impl Survey {
                 .slices
                 .iter()
                 .any(|slice| wanted(slice.fragment, slice.in_id, &slice.rows)),
-            Work::Fold(spec) => wanted(spec.fragment, spec.in_id, &spec.rows),
+            Work::Fold(spec) => unsettled.get(&spec.fragment).is_some_and(|now| {
+                let present = &now.present.identities;
+                (present.in_id, present.out) == (spec.in_id, spec.out)
+                    && spec.rows.is_subset(&now.part_rows)
+            }),
         });
     }
 
@@ -405,11 +414,20 @@ impl Survey {
     ///
     /// Lance's commit checks neither existence nor size, and would leave an unreadable column.
     async fn drop_missing(&mut self, version: &dyn TableVersion) -> Result<()> {
-        let staged: Vec<StagedColumnFile> = self
-            .unsettled
-            .values()
-            .flat_map(|unsettled| &unsettled.finished)
-            .filter_map(|finished| finished.file.clone())
+        let in_parts = |unsettled: &Unsettled| unsettled.staged_parts.clone().into_values();
+        let finished = |unsettled: &Unsettled| {
+            let files = unsettled
+                .finished
+                .iter()
+                .map(|finished| finished.file.clone());
+            files.flatten().collect::<Vec<_>>()
+        };
+        let staged: Vec<StagedColumnFile> = (self.unsettled.values())
+            .flat_map(|unsettled| {
+                in_parts(unsettled)
+                    .map(|(file, _)| file)
+                    .chain(finished(unsettled))
+            })
             .collect();
         let missing: BTreeSet<String> = stream::iter(staged)
             .map(|file| async move {
@@ -434,6 +452,16 @@ impl Survey {
                 .into_iter()
                 .partition(is_missing);
             unsettled.finished = kept;
+            let lost: Vec<(BatchId, RowSet)> = (unsettled.staged_parts.iter())
+                .filter(|(_, (file, _))| missing.contains(&file.name))
+                .map(|(batch, (_, rows))| (batch.clone(), rows.clone()))
+                .collect();
+            for (batch, rows) in lost {
+                unsettled.parts.retain(|part| *part != batch);
+                unsettled.part_rows.remove(&rows);
+                unsettled.done.remove(&rows);
+                unsettled.fold_open = false;
+            }
             for finished in gone {
                 unsettled.fold_open = false;
                 // The values of a fold's parts are still there; those of a straight slice are not.

@@ -188,11 +188,9 @@ impl Process {
             deadline_s: 10,
             most_rows: u64::MAX,
         };
-        for request in &found.requests {
-            if request.progress.rows_remaining == 0 {
-                let end = request.end(&column.bound.binding, JobOutcome::Done);
-                column.store.end_job(end).await?;
-            }
+        for request in found.finished_requests() {
+            let end = request.end(&column.bound.binding, JobOutcome::Done);
+            column.store.end_job(end).await?;
         }
         let open = |request: &&OpenRequest| request.progress.rows_remaining > 0;
         let order = Order {

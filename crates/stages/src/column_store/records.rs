@@ -1,0 +1,186 @@
+//! Coverage records, found by the file or the identities that a fragment has now.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use lance_backfill_core::commit::{identity_record_path, record_path};
+use lance_backfill_core::coverage::CoverageRecord;
+use lance_backfill_core::identity::{Identity, Place, record_key};
+use lance_backfill_core::ids::FragmentId;
+use lance_backfill_core::state::Identities;
+use lance_backfill_ports::state_store::Created;
+use lance_backfill_ports::{Error, Result};
+
+use super::names::identity_record;
+use super::{ColumnStore, READ_AT_ONCE};
+
+/// Identity records looked for one by one; above, their folder is listed once.
+const FEW_FRAGMENTS: usize = 16;
+/// Coverage records remembered; a record is a few hundred bytes for most fragments.
+const MOST_REMEMBERED_RECORDS: usize = 50_000;
+
+impl ColumnStore {
+    /// The live coverage records of fragments in the given states.
+    pub async fn records(
+        &self,
+        fragments: &[(FragmentId, Identities, Option<Place>)],
+    ) -> Result<BTreeMap<FragmentId, Arc<CoverageRecord>>> {
+        let listing = if fragments.len() > FEW_FRAGMENTS {
+            Some(self.identity_records().await?)
+        } else {
+            None
+        };
+        let listing = listing.as_ref();
+        let found: Vec<_> = stream::iter(fragments)
+            .map(|(fragment, identities, place)| async move {
+                let record = self
+                    .record(*fragment, identities, place.as_ref(), listing)
+                    .await?;
+                Ok::<_, Error>((*fragment, record))
+            })
+            .buffered(READ_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(fragment, record)| Some((fragment, record?)))
+            .collect())
+    }
+
+    /// Highest number of each identity's records.
+    async fn identity_records(&self) -> Result<HashMap<String, u64>> {
+        let mut highest = HashMap::new();
+        for object in self.store.list("coverage/id").await? {
+            if let Some((key, number)) = identity_record(&object.path) {
+                let entry = highest.entry(key).or_insert(number);
+                *entry = number.max(*entry);
+            }
+        }
+        Ok(highest)
+    }
+
+    async fn record(
+        &self,
+        fragment: FragmentId,
+        identities: &Identities,
+        place: Option<&Place>,
+        listing: Option<&HashMap<String, u64>>,
+    ) -> Result<Option<Arc<CoverageRecord>>> {
+        // What this table found out itself counts before anything its parents learn later.
+        let mut found = self
+            .own_record(fragment, identities, place, listing)
+            .await?;
+        for parent in &self.parents {
+            if found.is_none() {
+                found = parent.own_record(fragment, identities, place, None).await?;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn own_record(
+        &self,
+        fragment: FragmentId,
+        identities: &Identities,
+        place: Option<&Place>,
+        listing: Option<&HashMap<String, u64>>,
+    ) -> Result<Option<Arc<CoverageRecord>>> {
+        let Identities {
+            in_id,
+            elig_id,
+            out,
+        } = *identities;
+        let key = record_key(fragment, in_id, elig_id, out);
+        let by_identity = match listing {
+            Some(listing) => match listing.get(&key.to_string()) {
+                Some(number) => {
+                    self.cached_record(&identity_record_path(key, *number))
+                        .await?
+                }
+                None => None,
+            },
+            None => self.highest_record(key).await?,
+        };
+        if by_identity.is_some() {
+            return Ok(by_identity);
+        }
+        let Some(file) = place.and_then(|place| place.file.as_ref()) else {
+            return Ok(None);
+        };
+        let record = self
+            .cached_record(&format!("coverage/file/{file}.json"))
+            .await?;
+        Ok(record.filter(|record| record.fragment == fragment))
+    }
+
+    /// Numbers are dense: the last that is there counts.
+    async fn highest_record(&self, key: Identity) -> Result<Option<Arc<CoverageRecord>>> {
+        let mut newest = None;
+        for number in 0.. {
+            match self
+                .cached_record(&identity_record_path(key, number))
+                .await?
+            {
+                Some(record) => newest = Some(record),
+                None => break,
+            }
+        }
+        Ok(newest)
+    }
+
+    async fn cached_record(&self, path: &str) -> Result<Option<Arc<CoverageRecord>>> {
+        if let Some(known) = self.cache().records.get(path) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(record) = self.read::<CoverageRecord>(path).await? else {
+            return Ok(None);
+        };
+        let record = Arc::new(record);
+        self.remember_record(path, &record);
+        Ok(Some(record))
+    }
+
+    /// Forgets the records read so far if there are more than this many.
+    pub fn forget_records(&self, most: usize) {
+        let mut cache = self.cache();
+        if cache.records.len() > most {
+            cache.records = HashMap::new();
+        }
+    }
+
+    fn remember_record(&self, path: &str, record: &Arc<CoverageRecord>) {
+        let mut cache = self.cache();
+        if cache.records.len() >= MOST_REMEMBERED_RECORDS {
+            cache.records.clear();
+        }
+        cache.records.insert(path.to_owned(), record.clone());
+    }
+
+    /// Stores a record: under its file, or as the next of its identities.
+    ///
+    /// A record of a file is written once, before the file is published: the file's name is random,
+    /// so what is already there is the same record after a lost answer.
+    pub async fn create_record(&self, record: CoverageRecord) -> Result<()> {
+        for number in 0.. {
+            let path = record_path(&record, number);
+            match self.write(&path, &record).await? {
+                Created::New => {
+                    self.remember_record(&path, &Arc::new(record));
+                    return Ok(());
+                }
+                Created::AlreadyThere if record.file.is_some() => return Ok(()),
+                Created::AlreadyThere => {
+                    let same = self
+                        .cached_record(&path)
+                        .await?
+                        .is_some_and(|found| *found == record);
+                    if same {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! The coverage snapshot: few files, the newer of which replace parts of the older.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lance_backfill_core::snapshot::CoverageSnapshot;
+use lance_backfill_ports::Result;
+use lance_backfill_ports::state_store::Created;
+
+use super::{ColumnStore, LoadedSnapshot, SnapshotFile, at, snapshot_chain};
+
+impl ColumnStore {
+    /// The coverage snapshot, put together from its newest files.
+    pub async fn snapshot(&self) -> Result<Arc<LoadedSnapshot>> {
+        let listed = self.store.list("snapshot").await?;
+        let chain = snapshot_chain(
+            listed
+                .iter()
+                .filter_map(|object| SnapshotFile::parse(&object.path)),
+        );
+        let known = self.cache().snapshot.clone();
+        let same = |file: &SnapshotFile, other: &SnapshotFile| {
+            (file.seq, file.since) == (other.seq, other.since)
+        };
+        let shared = known.files.len() <= chain.len()
+            && known
+                .files
+                .iter()
+                .zip(&chain)
+                .all(|(known, file)| same(known, file));
+        let mut loaded = if shared {
+            (*known).clone()
+        } else {
+            LoadedSnapshot::default()
+        };
+        if shared && known.files.len() == chain.len() {
+            return Ok(known);
+        }
+        for mut file in chain.into_iter().skip(loaded.files.len()) {
+            let path = file.path();
+            let Some(bytes) = self.store.get(&path).await? else {
+                // Collected meanwhile: a snapshot is a cache, the next listing finds its successor.
+                break;
+            };
+            let newer =
+                CoverageSnapshot::decode(&bytes).map_err(|error| at(&path, error.into()))?;
+            file.entries = newer.entries.len();
+            loaded.snapshot.apply(newer);
+            loaded.files.push(file);
+        }
+        let head = &mut loaded.snapshot.head;
+        if let Some(seen) = self.seen_at_most
+            && head.table_version > seen.table_version
+        {
+            head.table_version = seen.table_version;
+            head.max_fragment = seen.max_fragment;
+        }
+        let loaded = Arc::new(loaded);
+        self.cache().snapshot = loaded.clone();
+        Ok(loaded)
+    }
+
+    /// Stores new entries, rewriting older files in proportion: what is written follows what changed.
+    pub async fn extend_snapshot(
+        &self,
+        base: &LoadedSnapshot,
+        newer: CoverageSnapshot,
+    ) -> Result<()> {
+        let seq = base.files.last().map_or(1, |file| file.seq + 1);
+        let mut entries = newer.entries.len().max(1);
+        let mut kept = base.files.len();
+        // Swallow a predecessor while it is not much larger: sizes stay geometric, files few.
+        while let Some(file) = kept.checked_sub(1).and_then(|last| base.files.get(last)) {
+            if file.entries > entries * 8 {
+                break;
+            }
+            entries += file.entries;
+            kept -= 1;
+        }
+        let since = base.files.get(kept).map_or(seq, |file| file.since);
+        let mut merged = base.snapshot.clone();
+        merged.apply(newer.clone());
+        let mut written = newer;
+        if kept == 0 {
+            written = merged.clone();
+        } else if kept < base.files.len() {
+            written = self
+                .merge_files(base.files.get(kept..).unwrap_or_default(), written)
+                .await?;
+        }
+        let file = SnapshotFile {
+            seq,
+            since,
+            entries: written.entries.len(),
+        };
+        match self
+            .store
+            .create(&file.path(), Bytes::from(written.encode()?))
+            .await?
+        {
+            Created::New => {
+                let mut files = base.files.get(..kept).unwrap_or_default().to_vec();
+                files.push(file);
+                self.cache().snapshot = Arc::new(LoadedSnapshot {
+                    snapshot: merged,
+                    files,
+                });
+                Ok(())
+            }
+            // Another process extended it first: ours is found again by the next survey.
+            Created::AlreadyThere => Ok(()),
+        }
+    }
+
+    async fn merge_files(
+        &self,
+        files: &[SnapshotFile],
+        newer: CoverageSnapshot,
+    ) -> Result<CoverageSnapshot> {
+        let mut merged: Option<CoverageSnapshot> = None;
+        for file in files {
+            let Some(bytes) = self.store.get(&file.path()).await? else {
+                continue;
+            };
+            let part =
+                CoverageSnapshot::decode(&bytes).map_err(|error| at(&file.path(), error.into()))?;
+            match &mut merged {
+                Some(merged) => merged.apply(part),
+                None => merged = Some(part),
+            }
+        }
+        Ok(match merged {
+            Some(mut merged) => {
+                merged.apply(newer);
+                merged
+            }
+            None => newer,
+        })
+    }
+}
