@@ -96,8 +96,8 @@ async fn a_cycle_that_two_edits_made_at_once_stops_both_columns_and_no_others() 
     // Each edit is checked against a table that does not have the other yet.
     scenario.alter("x", &["--sql", "y + 1", "--on-change", "recompute_all"]);
     let (key, reads_y) = stored(&scenario, "x").await;
-    scenario.alter("x", &["--sql", "a"]);
-    scenario.alter("y", &["--sql", "x + 1"]);
+    scenario.alter("x", &["--sql", "a", "--on-change", "recompute_all"]);
+    scenario.alter("y", &["--sql", "x + 1", "--on-change", "recompute_all"]);
     set_metadata(&scenario, &key, &reads_y).await;
     scenario.append(20).await;
     let before = scenario.rows().await;

@@ -57,7 +57,7 @@ async fn a_cycle_of_two_declarations_at_once_is_named_and_costs_nothing() {
     // Each edit alone is sound; the second is written as by a process that did not see the first.
     scenario.alter("p", &["--sql", "q + 1", "--on-change", "recompute_all"]);
     let (key, text) = definition(&scenario, "p").await;
-    scenario.alter("p", &["--sql", "a * b"]);
+    scenario.alter("p", &["--sql", "a * b", "--on-change", "recompute_all"]);
     scenario.alter("q", &["--sql", "p + 1", "--on-change", "recompute_all"]);
     let mut dataset = scenario.open().await;
     let entry = [(key.as_str(), text.as_str())];

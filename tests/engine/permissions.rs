@@ -107,7 +107,7 @@ async fn a_table_that_may_only_be_read_is_reported_and_left_alone() {
     for call in [
         &["refresh", table][..],
         &["column", "add", table, "q", "--sql", "a"],
-        &["column", "alter", table, "p", "--sql", "a"],
+        &["column", "alter", table, "p", "--sql", "b * a + 1"],
         &["column", "pause", table, "p"],
         &["column", "drop", table, "p"],
     ] {
