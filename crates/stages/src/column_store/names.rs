@@ -14,6 +14,8 @@ pub struct SnapshotFile {
     pub since: u64,
     /// Entries in it.
     pub entries: usize,
+    /// When it was created; none of one that this process wrote and has not listed since.
+    pub created_ms: Option<u64>,
 }
 
 impl SnapshotFile {
@@ -30,6 +32,7 @@ impl SnapshotFile {
             seq: seq.parse().ok()?,
             since: since.parse().ok()?,
             entries: 0,
+            created_ms: None,
         })
     }
 }

@@ -13,14 +13,15 @@ impl ColumnStore {
     /// The coverage snapshot, put together from its newest files.
     pub async fn snapshot(&self) -> Result<Arc<LoadedSnapshot>> {
         let listed = self.store.list("snapshot").await?;
-        let chain = snapshot_chain(
-            listed
-                .iter()
-                .filter_map(|object| SnapshotFile::parse(&object.path)),
-        );
+        let chain = snapshot_chain(listed.iter().filter_map(|object| {
+            let created_ms = Some(object.created_ms);
+            SnapshotFile::parse(&object.path).map(|file| SnapshotFile { created_ms, ..file })
+        }));
         let known = self.cache().snapshot.clone();
         let same = |file: &SnapshotFile, other: &SnapshotFile| {
-            (file.seq, file.since) == (other.seq, other.since)
+            // A store that was deleted begins at 1 again: the same numbers are another file.
+            let same_time = file.created_ms.is_none() || file.created_ms == other.created_ms;
+            (file.seq, file.since) == (other.seq, other.since) && same_time
         };
         let shared = known.files.len() <= chain.len()
             && known
@@ -92,6 +93,7 @@ impl ColumnStore {
             seq,
             since,
             entries: written.entries.len(),
+            created_ms: None,
         };
         match self
             .store
