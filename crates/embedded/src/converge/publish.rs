@@ -99,10 +99,18 @@ impl Run<'_> {
         let now_ms = self.engine.world.now_ms();
         self.last_commit = Some((now_ms, now_ms.saturating_sub(started_ms)));
         for (seq, rows) in &report.assigned {
-            if self.own.contains_key(seq) || self.engine.has_planned(survey, *seq) {
-                self.own.entry(*seq).or_default().published += rows;
-                self.converged.rows_assigned += rows;
+            let ours = self.engine.has_planned(survey, *seq);
+            if !ours && !self.own.contains_key(seq) {
+                continue;
             }
+            let own = self.own.entry(*seq).or_default();
+            // Of a page that was taken over, another process may have done a part.
+            let more = match ours {
+                true => *rows,
+                false => (*rows).min(own.computed.saturating_sub(own.published)),
+            };
+            own.published += more;
+            self.converged.rows_assigned += more;
         }
         if report.published_version.is_some() {
             self.converged.published_version = report.published_version;

@@ -339,7 +339,12 @@ impl<'a> Run<'a> {
                 reason: HoldReason::Budget,
                 message: message.clone(),
             };
-            return self.write_down(survey, column, body).await;
+            let step = self.write_down(survey, column, body).await?;
+            if matches!(step, Step::Again) {
+                // Somebody else took the place in the ledger; the reason stands.
+                self.stopping = Some(why);
+            }
+            return Ok(step);
         }
         Ok(Step::Stop(why))
     }
