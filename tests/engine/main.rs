@@ -33,3 +33,4 @@ mod permissions;
 mod refusals;
 mod serve;
 mod types;
+mod unpublished;

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::SliceResult;
 use crate::format::Stored;
 use crate::identity::Identity;
 use crate::ids::{BatchId, BindingId, FragmentId, GenerationId, JobId};
+use crate::journey::{Journey, Site};
 use crate::rows::RowSet;
 
 /// Some rows of one fragment, computed under one identity of its inputs.
@@ -70,12 +72,58 @@ pub struct FoldSpec {
     pub in_id: Identity,
     /// Identity of the column that the parts are laid over.
     pub out: Option<Identity>,
-    /// Batches with finished parts of the fragment, in ledger order: the later wins a row.
-    pub parts: Vec<BatchId>,
+    /// Finished parts of the fragment, in ledger order: the later wins a row.
+    pub parts: Vec<FoldPart>,
     /// Rows that the parts may speak of: the others were corrected or computed again meanwhile.
     pub rows: RowSet,
     /// Seconds after the ledger entry was stored when somebody else may take the fold over.
     pub deadline_s: u64,
+}
+
+/// What one batch has finished of a fragment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoldPart {
+    /// The batch.
+    pub batch: BatchId,
+    /// How its rows came here, if they were in another fragment when they were computed.
+    pub journey: Option<Journey>,
+}
+
+impl FoldPart {
+    /// The part's result, if a slice of its batch is that, told of the rows where they are now.
+    pub fn result(&self, slice: &SliceResult, here: Site) -> Option<SliceResult> {
+        let site = Site {
+            fragment: slice.fragment,
+            in_id: slice.in_id,
+        };
+        match &self.journey {
+            None => (site == here).then(|| slice.clone()),
+            Some(journey) => {
+                (site == journey.from && here == journey.to).then(|| journey.result(slice))
+            }
+        }
+    }
+}
+
+impl Slice {
+    /// Where its rows are when it is planned.
+    pub fn site(&self) -> Site {
+        Site {
+            fragment: self.fragment,
+            in_id: self.in_id,
+        }
+    }
+}
+
+impl FoldSpec {
+    /// Where the parts are laid together.
+    pub fn site(&self) -> Site {
+        Site {
+            fragment: self.fragment,
+            in_id: self.in_id,
+        }
+    }
 }
 
 /// What a worker gets: one queue message.

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod ids;
 pub mod invariant;
 pub mod job;
+pub mod journey;
 pub mod ledger;
 pub mod pause;
 pub mod plan;

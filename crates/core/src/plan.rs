@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{BatchSpec, FoldSpec, Slice, Target};
+use crate::batch::{BatchSpec, FoldPart, FoldSpec, Slice, Target};
 use crate::identity::Identity;
-use crate::ids::{BatchId, FragmentId};
+use crate::ids::FragmentId;
 use crate::rows::RowSet;
 
 /// A fragment of one column that is not settled, as a survey found it.
@@ -20,8 +20,8 @@ pub struct FragmentNeed {
     pub ready: RowSet,
     /// Rows in open batches.
     pub open: RowSet,
-    /// Batches with finished, unpublished values of the fragment under this `in_id`.
-    pub parts: Vec<BatchId>,
+    /// Finished, unpublished values of the fragment under this `in_id`.
+    pub parts: Vec<FoldPart>,
     /// Rows for which the parts count.
     pub part_rows: RowSet,
     /// Live rows of the fragment.

@@ -344,15 +344,15 @@ impl TableVersion for OpenVersion {
 
     async fn read_staged(
         &self,
-        fragment: FragmentId,
         column: &str,
         file: &StagedColumnFile,
         rows: &RowSet,
         batch_rows: u32,
     ) -> Result<BatchStream> {
-        let mut fragment = self.fragment(fragment)?;
+        // Not one of the manifest: the fragment that it was staged for may have been rewritten since.
+        let mut fragment = Fragment::new(0);
+        fragment.physical_rows = usize::try_from(file.physical_rows).ok();
         fragment.files = vec![stage::data_file(file)?];
-        fragment.overlays = vec![];
         read::physical_rows(
             &self.version.dataset,
             fragment,

@@ -115,10 +115,9 @@ pub trait TableVersion: Send + Sync {
         batch_rows: u32,
     ) -> Result<BatchStream>;
 
-    /// Reads the given physical rows of a column from a staged file of a fragment.
+    /// Reads the given physical rows of a column from a staged file; its fragment may be gone.
     async fn read_staged(
         &self,
-        fragment: FragmentId,
         column: &str,
         file: &StagedColumnFile,
         rows: &RowSet,

@@ -11,6 +11,7 @@ use lance_backfill_core::format::{Stored, decode, encode};
 use lance_backfill_core::identity::Identity;
 use lance_backfill_core::ids::{BatchId, FragmentId, JobId, LedgerSeq};
 use lance_backfill_core::job::JobEnd;
+use lance_backfill_core::journey::Site;
 use lance_backfill_core::ledger::LedgerEntry;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::snapshot::CoverageSnapshot;
@@ -26,6 +27,7 @@ pub(crate) use jobs::job_of;
 pub use names::{SnapshotFile, checkpoint_path, snapshot_chain};
 pub(crate) use names::{checkpoint_batch, superseded_snapshots, values_batch};
 
+use crate::history::Trail;
 use names::ledger_seq;
 
 /// Objects read at once.
@@ -61,6 +63,7 @@ struct Cache {
     snapshot: Arc<LoadedSnapshot>,
     ended: BTreeMap<JobId, Arc<JobEnd>>,
     matches: HashMap<(FragmentId, Identity), RowSet>,
+    trails: BTreeMap<Site, Trail>,
 }
 
 /// A ledger entry and when the store says it was created.

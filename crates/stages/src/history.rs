@@ -23,7 +23,10 @@ use crate::survey::look;
 
 mod compare;
 mod rewrite;
+mod trail;
 mod update;
+
+pub(crate) use trail::Trail;
 
 /// What history tells of a fragment.
 #[derive(Debug, Default)]

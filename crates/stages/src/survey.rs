@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lance_backfill_core::batch::Work;
+use lance_backfill_core::batch::{FoldPart, Work};
 use lance_backfill_core::checkpoint::{CheckpointManifest, StagedColumnFile};
 use lance_backfill_core::commit::{Finished, Present};
 use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, JobId, LedgerSeq};
@@ -19,6 +19,7 @@ use lance_backfill_core::state::{Counts, FragmentState};
 
 use crate::column_store::{LoadedSnapshot, StoredEntry};
 
+mod drop;
 mod happenings;
 pub(crate) mod look;
 pub(crate) mod requests;
@@ -82,12 +83,12 @@ pub struct Unsettled {
     pub waiting: RowSet,
     /// Rows that open requests still ask for; nobody waits for them.
     pub requested: BTreeMap<JobId, RowSet>,
-    /// Batches whose results must be folded.
-    pub parts: Vec<BatchId>,
+    /// Results that must be folded.
+    pub parts: Vec<FoldPart>,
     /// Rows for which they count.
     pub part_rows: RowSet,
     /// Those of them that are staged files, with the rows for which they count.
-    pub staged_parts: BTreeMap<BatchId, (StagedColumnFile, RowSet)>,
+    pub staged_parts: Vec<(FoldPart, StagedColumnFile, RowSet)>,
     /// When the oldest of them was handed out.
     pub oldest_part_ms: u64,
     /// Whether a fold is open or waits to be published.

@@ -193,7 +193,7 @@ impl Before {
         let folded: Vec<&BatchId> = (work.iter())
             .filter(|(batch, _)| finished.contains(batch))
             .filter_map(|(_, work)| match work {
-                Work::Fold(fold) => Some(&fold.parts),
+                Work::Fold(fold) => Some(fold.parts.iter().map(|part| &part.batch)),
                 Work::Compute(_) => None,
             })
             .flatten()

@@ -87,12 +87,6 @@ impl CheckpointLog {
         }
     }
 
-    /// Manifests so far, those from before counted.
-    pub(crate) fn rows_so_far(&self) -> u64 {
-        assert_eq!(self.known, 0, "only where none was there before");
-        rows_called(&self.found.lock().expect("a lock"))
-    }
-
     /// Ends; returns the manifests that appeared.
     pub(crate) fn finish(self) -> Objects<CheckpointManifest> {
         self.stop.store(true, Ordering::Release);

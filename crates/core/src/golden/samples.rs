@@ -1,7 +1,7 @@
 //! One value of each stored form that uses all of it.
 
 use super::Form;
-use crate::batch::{BatchMessage, BatchSpec, FoldSpec, Lane, Slice, Target, Work};
+use crate::batch::{BatchMessage, BatchSpec, FoldPart, FoldSpec, Lane, Slice, Target, Work};
 use crate::checkpoint::{
     CheckpointManifest, Fault, FaultKind, SliceOutput, SliceResult, StagedColumnFile, ValuesFile,
 };
@@ -11,6 +11,7 @@ use crate::definition::{Definition, Function, Input, OnError, OnUnknown, Pool};
 use crate::format::Stored;
 use crate::ids::LedgerSeq;
 use crate::job::{JobEnd, JobOutcome, Selection, Take};
+use crate::journey::{Journey, Site};
 use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page, Request};
 use crate::pause::{PauseBody, PauseEntry};
 use crate::rows::RowSet;
@@ -174,12 +175,34 @@ fn compute_spec() -> BatchSpec {
     }
 }
 
+fn journey() -> Journey {
+    let site = |fragment, in_id| Site {
+        fragment,
+        in_id: identity(in_id),
+    };
+    Journey {
+        from: site(2, 7),
+        to: site(6, 3),
+        old: RowSet::range(10..30),
+        new: RowSet::range(50..70),
+    }
+}
+
 fn fold_spec() -> FoldSpec {
     FoldSpec {
         fragment: 6,
         in_id: identity(3),
         out: Some(identity(4)),
-        parts: vec![batch(5, 0), batch(6, 11)],
+        parts: vec![
+            FoldPart {
+                batch: batch(5, 0),
+                journey: None,
+            },
+            FoldPart {
+                batch: batch(6, 11),
+                journey: Some(journey()),
+            },
+        ],
         rows: RowSet::range(0..90),
         deadline_s: 300,
     }

@@ -7,6 +7,13 @@ use super::*;
 use crate::invariant;
 use crate::testing::{batch, some_rows};
 
+fn part(index: u32) -> FoldPart {
+    FoldPart {
+        batch: batch(1, index),
+        journey: None,
+    }
+}
+
 fn some_need(fragment: FragmentId) -> impl Strategy<Value = FragmentNeed> {
     let rows = prop_oneof![
         2 => (0_u32..400).prop_map(RowSet::full),
@@ -26,7 +33,7 @@ fn some_need(fragment: FragmentId) -> impl Strategy<Value = FragmentNeed> {
                 false => RowSet::new(),
             },
             parts: match parts {
-                true => vec![batch(1, 0), batch(1, 3)],
+                true => vec![part(0), part(3)],
                 false => vec![],
             },
             fold_open,

@@ -78,11 +78,17 @@ fn a_fragment_with_open_work_is_never_written_straight() {
     assert_eq!(page.batches[0].slices[0].target, Target::Values);
 }
 
+fn part() -> FoldPart {
+    FoldPart {
+        batch: "00000000000000000001-ab-0".parse().expect("valid"),
+        journey: None,
+    }
+}
+
 #[test]
 fn a_fold_waits_for_the_last_part() {
-    let part: BatchId = "00000000000000000001-ab-0".parse().expect("valid");
     let mut waiting = need(1, RowSet::new());
-    waiting.parts = vec![part];
+    waiting.parts = vec![part()];
     waiting.open = RowSet::range(0..5);
     assert!(
         cut(std::slice::from_ref(&waiting), &limits(1e6))
@@ -103,7 +109,7 @@ fn a_fold_waits_for_the_last_part() {
 #[test]
 fn a_quarter_of_a_fragment_that_waits_for_long_is_folded_early() {
     let mut slow = need(1, RowSet::new());
-    slow.parts = vec!["00000000000000000001-ab-0".parse().expect("valid")];
+    slow.parts = vec![part()];
     slow.open = RowSet::range(500..1_000);
     slow.part_rows = RowSet::range(0..250);
     slow.oldest_part_s = 600;
@@ -120,7 +126,7 @@ fn a_quarter_of_a_fragment_that_waits_for_long_is_folded_early() {
 #[test]
 fn a_held_column_folds_what_is_finished() {
     let mut held = need(1, RowSet::range(10..20));
-    held.parts = vec!["00000000000000000001-ab-0".parse().expect("valid")];
+    held.parts = vec![part()];
     let limits = Limits {
         most_rows: 0,
         ..limits(1e6)

@@ -1,15 +1,18 @@
-//! Ends of jobs, and which rows match their filters.
+//! Ends of jobs, and what need not be asked twice: matches of their filters, and where rows went.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lance_backfill_core::identity::Identity;
 use lance_backfill_core::ids::{FragmentId, JobId};
 use lance_backfill_core::job::JobEnd;
+use lance_backfill_core::journey::Site;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_ports::state_store::Created;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
 use super::ColumnStore;
+use crate::history::Trail;
 
 /// Answers of filters remembered.
 const MOST_REMEMBERED_MATCHES: usize = 50_000;
@@ -55,6 +58,16 @@ impl ColumnStore {
     }
 
     /// Rows that a filter selected in a fragment, by identity of the filter and its columns.
+    /// Where the rows of a site went, as far as they were followed.
+    pub(crate) fn trail(&self, site: &Site) -> Option<Trail> {
+        self.cache().trails.get(site).cloned()
+    }
+
+    /// Remembers these trails and no others: the rest was not asked for again.
+    pub(crate) fn remember_trails(&self, trails: BTreeMap<Site, Trail>) {
+        self.cache().trails = trails;
+    }
+
     pub(crate) fn known_matches(&self, fragment: FragmentId, key: Identity) -> Option<RowSet> {
         self.cache().matches.get(&(fragment, key)).cloned()
     }

@@ -6,6 +6,7 @@ use arrow_select::interleave::interleave;
 use futures::{StreamExt, stream};
 use lance_backfill_core::batch::FoldSpec;
 use lance_backfill_core::checkpoint::{SliceOutput, SliceResult};
+use lance_backfill_core::journey::Journey;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, ErrorKind, Result};
@@ -44,21 +45,22 @@ pub(super) async fn fold(
         .data_type()
         .clone();
     let mut parts = vec![];
-    for batch in &spec.parts {
+    for part in &spec.parts {
+        let batch = &part.batch;
         let manifest = column.store.checkpoint(batch).await?.ok_or_else(|| {
             Error::new(
                 ErrorKind::Corrupt,
                 format!("the checkpoint manifest of batch {batch} is missing"),
             )
         })?;
-        for result in manifest
-            .slices
-            .iter()
-            .filter(|result| result.fragment == spec.fragment && result.in_id == spec.in_id)
-        {
-            let result = limited(result, &spec.rows);
+        for slice in &manifest.slices {
+            let Some(mut result) = part.result(slice, spec.site()) else {
+                continue;
+            };
+            // Rows that were corrected or computed again since are left out.
+            result.keep(&spec.rows);
             add_result(&mut done.result, &result);
-            parts.extend(part(version, column, &result).await?);
+            parts.extend(read_part(version, column, part.journey.as_ref(), &result).await?);
         }
     }
     if parts.is_empty() {
@@ -96,13 +98,6 @@ pub(super) async fn fold(
     Ok(done)
 }
 
-/// A result without the rows that were corrected or computed again since.
-fn limited(result: &SliceResult, rows: &RowSet) -> SliceResult {
-    let mut limited = result.clone();
-    limited.keep(rows);
-    limited
-}
-
 /// Adds a later result: what it says of a row replaces what was said before.
 fn add_result(sum: &mut SliceResult, later: &SliceResult) {
     let rows = later.done();
@@ -117,25 +112,38 @@ fn add_result(sum: &mut SliceResult, later: &SliceResult) {
     sum.failed.extend(later.failed.iter().cloned());
 }
 
-async fn part(
+/// Opens what a result stored; its rows may have had other offsets then, in the same order.
+async fn read_part(
     version: &dyn TableVersion,
     column: &Column,
+    journey: Option<&Journey>,
     result: &SliceResult,
 ) -> Result<Option<Part>> {
     let results = result.values.union(&result.nulls);
     match &result.output {
         SliceOutput::Values(file) => {
             let batches = values::read(&file.path, &column.store.values(&file.path).await?)?;
+            let (batches, stored) = match journey {
+                None => (batches, file.rows.clone()),
+                Some(journey) => (
+                    values::pick(batches, &file.rows, &journey.old)?,
+                    journey.rows(&file.rows),
+                ),
+            };
             let feed = RowFeed::new(stream::iter(batches.into_iter().map(Ok)).boxed(), None);
             Ok(Some(Part {
                 feed,
-                stored: file.rows.clone(),
+                stored,
                 results,
             }))
         }
         SliceOutput::ColumnFile(file) => {
+            let rows = match journey {
+                None => results.clone(),
+                Some(journey) => journey.back(&results),
+            };
             let batches = version
-                .read_staged(result.fragment, column.name(), file, &results, CHUNK_ROWS)
+                .read_staged(column.name(), file, &rows, CHUNK_ROWS)
                 .await?;
             Ok(Some(Part {
                 feed: RowFeed::new(batches, None),

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
+use lance_backfill_core::rows::RowSet;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
 /// Writes one.
@@ -50,4 +52,23 @@ pub(super) fn read(path: &str, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
     reader
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(damaged)
+}
+
+/// Values of some of the rows that a file speaks of, in order.
+pub(super) fn pick(
+    batches: Vec<RecordBatch>,
+    stored: &RowSet,
+    wanted: &RowSet,
+) -> Result<Vec<RecordBatch>> {
+    let mut offsets = stored.iter();
+    let mut picked = vec![];
+    for batch in batches {
+        let keep: BooleanArray = (offsets.by_ref().take(batch.num_rows()))
+            .map(|offset| Some(wanted.contains(offset)))
+            .collect();
+        let batch = filter_record_batch(&batch, &keep)
+            .map_err(|error| Error::internal("cannot pick values").with_source(error))?;
+        picked.push(batch);
+    }
+    Ok(picked)
 }

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use lance_backfill_core::history::{Carried, Move, by_row_ids, concatenation};
 use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::rows::RowSet;
-use lance_backfill_core::table::FragmentView;
+use lance_backfill_core::table::{FragmentView, TableView};
 use lance_backfill_ports::Result;
 
 use super::{Historian, Step, Walk, compare, live_row_ids, live_rows};
+
+/// Rows that moved from an old fragment into a new one.
+pub(super) type Moves = BTreeMap<(FragmentId, FragmentId), Vec<Move>>;
 
 impl Historian<'_> {
     /// A compaction: rows keep their order, or their stable ids.
@@ -19,28 +22,14 @@ impl Historian<'_> {
         old: &[FragmentId],
         new: &[FragmentId],
     ) -> Result<()> {
-        let old_views: Vec<&FragmentView> = old
-            .iter()
-            .filter_map(|id| step.before.view().fragment(*id))
-            .collect();
-        let new_views: Vec<&FragmentView> = new
-            .iter()
-            .filter_map(|id| step.after.view().fragment(*id))
-            .collect();
-        if old_views.len() != old.len() || new_views.len() != new.len() {
-            return Ok(());
-        }
-        let Some(moves) = self.rewrite_moves(step, &old_views, &new_views).await? else {
+        let Some(moves) = self.rewrite_moves(step, old, new).await? else {
             return Ok(());
         };
-        if !compare::samples_agree(step, self.column, &moves).await? {
-            return Ok(());
-        }
         let mut states = vec![];
-        for view in &old_views {
-            states.push((*view, self.state_before(walk, step, view).await?));
+        for view in old.iter().filter_map(|id| step.before.view().fragment(*id)) {
+            states.push((view, self.state_before(walk, step, view).await?));
         }
-        for view in new_views {
+        for view in new.iter().filter_map(|id| step.after.view().fragment(*id)) {
             let now = self.column.identify(view).0;
             let mut carried =
                 Carried::new(&self.column.bound.binding, view.id, view.physical_rows, now);
@@ -59,12 +48,37 @@ impl Historian<'_> {
         Ok(())
     }
 
-    async fn rewrite_moves(
+    /// How rows moved from the old fragments into the new ones; none if that cannot be told.
+    pub(super) async fn rewrite_moves(
         &self,
         step: &Step,
-        old: &[&FragmentView],
-        new: &[&FragmentView],
-    ) -> Result<Option<BTreeMap<(FragmentId, FragmentId), Vec<Move>>>> {
+        old: &[FragmentId],
+        new: &[FragmentId],
+    ) -> Result<Option<Moves>> {
+        let (before, after) = (step.before.view(), step.after.view());
+        let views = |version: &'_ TableView, ids: &[FragmentId]| -> Option<Vec<FragmentView>> {
+            ids.iter()
+                .map(|id| version.fragment(*id).cloned())
+                .collect()
+        };
+        let Some((old, new)) = views(before, old).zip(views(after, new)) else {
+            return Ok(None);
+        };
+        let moves = self.moves_between(step, &old, &new).await?;
+        match moves {
+            Some(moves) if compare::samples_agree(step, self.column, &moves).await? => {
+                Ok(Some(moves))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn moves_between(
+        &self,
+        step: &Step,
+        old: &[FragmentView],
+        new: &[FragmentView],
+    ) -> Result<Option<Moves>> {
         let mut moves = BTreeMap::new();
         if step.before.view().stable_row_ids {
             for old_view in old {

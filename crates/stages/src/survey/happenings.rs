@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lance_backfill_core::batch::{FoldSpec, Work};
+use lance_backfill_core::batch::{FoldPart, FoldSpec, Work};
 use lance_backfill_core::checkpoint::{
     CheckpointManifest, SliceOutput, SliceResult, StagedColumnFile,
 };
 use lance_backfill_core::commit::{Contribution, Finished};
 use lance_backfill_core::identity::Identity;
 use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, JobId, LedgerSeq};
+use lance_backfill_core::journey::{Journey, Site};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
 use lance_backfill_core::rows::RowSet;
+use lance_backfill_core::table::TableView;
 
 use super::{OpenWork, Unsettled};
 use crate::column::Column;
@@ -30,12 +32,19 @@ pub(super) struct Happenings {
 
 enum Happening {
     /// Rows in an open batch.
-    Open { in_id: Identity, rows: RowSet },
+    Open {
+        in_id: Identity,
+        rows: RowSet,
+        /// Version that had the fragment.
+        seen: u64,
+    },
     /// Results of a finished batch.
     Done {
-        batch: BatchId,
+        part: FoldPart,
         created_ms: u64,
-        contribution: Contribution,
+        /// Version that had the fragment.
+        seen: u64,
+        contribution: Box<Contribution>,
     },
     /// A fold, finished or not, and what its parts contribute.
     Fold {
@@ -43,6 +52,50 @@ enum Happening {
         checkpoint: Option<Arc<CheckpointManifest>>,
         parts: Vec<Contribution>,
     },
+}
+
+impl Happening {
+    /// Where its rows were, and a version that had them there.
+    fn site(&self, fragment: FragmentId) -> Option<(Site, u64)> {
+        let (in_id, seen) = match self {
+            Self::Open { in_id, seen, .. } => (*in_id, *seen),
+            Self::Done {
+                seen, contribution, ..
+            } => (contribution.result.in_id, *seen),
+            Self::Fold { .. } => return None,
+        };
+        Some((Site { fragment, in_id }, seen))
+    }
+
+    /// The same of the rows that went this way.
+    fn after(&self, journey: &Journey) -> Option<Self> {
+        match self {
+            Self::Open { in_id, rows, seen } if *in_id == journey.from.in_id => Some(Self::Open {
+                in_id: journey.to.in_id,
+                rows: journey.rows(rows),
+                seen: *seen,
+            }),
+            Self::Done {
+                part,
+                created_ms,
+                seen,
+                contribution,
+            } if contribution.result.in_id == journey.from.in_id => Some(Self::Done {
+                part: FoldPart {
+                    journey: Some(journey.clone()),
+                    ..part.clone()
+                },
+                created_ms: *created_ms,
+                seen: *seen,
+                contribution: Box::new(Contribution {
+                    result: journey.result(&contribution.result),
+                    ..contribution.as_ref().clone()
+                }),
+            }),
+            // A fold is made of parts, which can be folded again.
+            Self::Open { .. } | Self::Done { .. } | Self::Fold { .. } => None,
+        }
+    }
 }
 
 impl Happenings {
@@ -74,7 +127,7 @@ impl Happenings {
                 if !counts {
                     continue;
                 }
-                found.add(&batch, stored.created_ms, &work, checkpoint, checkpoints);
+                found.add(&batch, stored, &work, checkpoint, checkpoints);
                 if checkpoint.is_none() {
                     found.open_work.push(OpenWork {
                         batch,
@@ -90,7 +143,7 @@ impl Happenings {
     fn add(
         &mut self,
         batch: &BatchId,
-        created_ms: u64,
+        stored: &StoredEntry,
         work: &Work,
         checkpoint: Option<&Arc<CheckpointManifest>>,
         checkpoints: &Checkpoints,
@@ -101,6 +154,7 @@ impl Happenings {
                     let happening = Happening::Open {
                         in_id: slice.in_id,
                         rows: slice.rows.clone(),
+                        seen: stored.entry.table_version,
                     };
                     self.by_fragment
                         .entry(slice.fragment)
@@ -110,10 +164,15 @@ impl Happenings {
             }
             (Work::Compute(_), Some(checkpoint)) => {
                 for result in &checkpoint.slices {
-                    let contribution = contribution(batch.seq, checkpoint, result);
-                    let happening = Happening::Done {
+                    let contribution = Box::new(contribution(batch.seq, checkpoint, result));
+                    let part = FoldPart {
                         batch: batch.clone(),
-                        created_ms,
+                        journey: None,
+                    };
+                    let happening = Happening::Done {
+                        part,
+                        created_ms: stored.created_ms,
+                        seen: checkpoint.read_version,
                         contribution,
                     };
                     self.by_fragment
@@ -137,6 +196,39 @@ impl Happenings {
         }
     }
 
+    /// Sites of rows at work or finished whose fragments the version does not have, and when they were there.
+    pub(super) fn gone(&self, view: &TableView) -> BTreeMap<Site, u64> {
+        let mut gone = BTreeMap::new();
+        for (fragment, happenings) in &self.by_fragment {
+            if view.fragment(*fragment).is_some() {
+                continue;
+            }
+            for happening in happenings {
+                if let Some((site, seen)) = happening.site(*fragment) {
+                    let earliest = gone.entry(site).or_insert(seen);
+                    *earliest = seen.min(*earliest);
+                }
+            }
+        }
+        gone
+    }
+
+    /// Follows rows to the fragments into which they were rewritten.
+    pub(super) fn relocate(&mut self, journeys: &BTreeMap<Site, Vec<Journey>>) {
+        for (site, journeys) in journeys {
+            let left = self.by_fragment.remove(&site.fragment).unwrap_or_default();
+            for journey in journeys {
+                let here = left.iter().filter_map(|happening| happening.after(journey));
+                let there = self.by_fragment.entry(journey.to.fragment).or_default();
+                there.extend(here);
+                if self.of_jobs.contains(&site.fragment) {
+                    self.of_jobs.insert(journey.to.fragment);
+                }
+            }
+            self.by_fragment.insert(site.fragment, left);
+        }
+    }
+
     /// Whether a job ordered rows of the fragment.
     pub(super) fn have_job_work(&self, fragment: FragmentId) -> bool {
         self.of_jobs.contains(&fragment)
@@ -152,26 +244,22 @@ impl Happenings {
         let mut direct = vec![];
         for happening in happenings {
             match happening {
-                Happening::Open { in_id: under, rows } if *under == in_id => {
-                    unsettled.open.extend(rows)
-                }
+                Happening::Open {
+                    in_id: under, rows, ..
+                } if *under == in_id => unsettled.open.extend(rows),
                 Happening::Done {
-                    batch,
+                    part,
                     created_ms,
                     contribution,
+                    ..
                 } if contribution.result.in_id == in_id => {
-                    sort_result(
-                        unsettled,
-                        batch,
-                        *created_ms,
-                        contribution,
-                        out,
-                        &mut direct,
-                    );
+                    sort_result(unsettled, part, *created_ms, contribution, out, &mut direct);
                 }
                 Happening::Open { .. } | Happening::Done { .. } | Happening::Fold { .. } => {}
             }
         }
+        // Those that were computed in other fragments come last in the list.
+        unsettled.parts.sort_by(|a, b| a.batch.cmp(&b.batch));
         for happening in happenings {
             let Happening::Fold {
                 spec,
@@ -230,7 +318,7 @@ fn accepts(column: &Column, generation: &GenerationId) -> bool {
 
 fn sort_result(
     unsettled: &mut Unsettled,
-    batch: &BatchId,
+    part: &FoldPart,
     created_ms: u64,
     contribution: &Contribution,
     out: Option<Identity>,
@@ -250,17 +338,19 @@ fn sort_result(
     };
     let in_file = result.values.union(&result.nulls);
     match &result.output {
-        SliceOutput::ColumnFile(file) if file.over == out && in_file.is_subset(&counting) => {
+        SliceOutput::ColumnFile(file)
+            if part.journey.is_none() && file.over == out && in_file.is_subset(&counting) =>
+        {
             direct.push(finished(Some(file.clone())))
         }
         SliceOutput::Nothing => direct.push(finished(None)),
-        // Made over another state of the column, or with rows that somebody corrected meanwhile: a
-        // fold takes from it what counts.
+        // Made in another fragment, over another state of the column, or with rows that somebody
+        // corrected meanwhile: a fold takes from it what counts.
         SliceOutput::ColumnFile(_) | SliceOutput::Values(_) => {
-            unsettled.parts.push(batch.clone());
+            unsettled.parts.push(part.clone());
             if let SliceOutput::ColumnFile(file) = &result.output {
-                let staged = (file.clone(), counting.clone());
-                unsettled.staged_parts.insert(batch.clone(), staged);
+                let staged = (part.clone(), file.clone(), counting.clone());
+                unsettled.staged_parts.push(staged);
             }
             unsettled.part_rows.extend(&counting);
             unsettled.oldest_part_ms = unsettled.oldest_part_ms.min(created_ms);
@@ -285,12 +375,12 @@ fn folded_file(
 fn part_contributions(spec: &FoldSpec, checkpoints: &Checkpoints) -> Vec<Contribution> {
     let mut contributions = vec![];
     for part in &spec.parts {
-        let Some(checkpoint) = checkpoints.get(part) else {
+        let Some(checkpoint) = checkpoints.get(&part.batch) else {
             continue;
         };
-        for result in &checkpoint.slices {
-            if result.fragment == spec.fragment && result.in_id == spec.in_id {
-                let whole = contribution(part.seq, checkpoint, result);
+        for slice in &checkpoint.slices {
+            if let Some(result) = part.result(slice, spec.site()) {
+                let whole = contribution(part.batch.seq, checkpoint, &result);
                 contributions.push(whole.limited_to(&spec.rows));
             }
         }

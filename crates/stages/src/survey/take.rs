@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use lance_backfill_core::batch::Work;
-use lance_backfill_core::checkpoint::StagedColumnFile;
-use lance_backfill_core::commit::{Finished, Present};
+use lance_backfill_core::commit::Present;
 use lance_backfill_core::coverage::{CoverageRecord, Outcome};
 use lance_backfill_core::identity::{Place, fingerprint};
 use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
 use lance_backfill_core::invariant;
 use lance_backfill_core::job::Selection;
+use lance_backfill_core::journey::{Journey, Site};
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::snapshot::{CoverageSnapshot, Entry};
 use lance_backfill_core::state::{Counts, Identities, classify};
@@ -25,8 +24,6 @@ use crate::column::Column;
 use crate::column_store::LoadedSnapshot;
 use crate::history::{Historian, Told};
 
-/// Staged files looked for at once.
-const FILES_AT_ONCE: usize = 32;
 /// Fragments looked into at once.
 const FRAGMENTS_AT_ONCE: usize = 8;
 
@@ -62,7 +59,18 @@ pub async fn survey_for(
         column.store.checkpoints(&batches).await?
     };
     let mut happenings = Happenings::index(&ledger, &checkpoints, column, &jobs.ended);
+    // A value that is noticed now was written before any request to come.
+    let noticed = ledger.last().map_or(LedgerSeq(0), |last| last.entry.seq);
+    let question = Question {
+        table,
+        version,
+        column,
+        upstream,
+        noticed,
+    };
     let view = version.view();
+    let journeys = question.follow(&snapshot, happenings.gone(view)).await?;
+    happenings.relocate(&journeys);
     let mut survey = Survey {
         version: view.version,
         counts: Counts::default(),
@@ -77,11 +85,6 @@ pub async fn survey_for(
         newly_settled: BTreeMap::new(),
         requests: jobs.open,
     };
-    // A value that is noticed now was written before any request to come.
-    let noticed = survey
-        .ledger
-        .last()
-        .map_or(LedgerSeq(0), |last| last.entry.seq);
     // What cannot be told any more asks for no row.
     let asks = survey
         .requests
@@ -140,13 +143,6 @@ pub async fn survey_for(
             column.name()
         )));
     }
-    let question = Question {
-        table,
-        version,
-        column,
-        upstream,
-        noticed,
-    };
     let mut told = question.ask_history(&snapshot, &unknown, &records).await?;
     let requests = &survey.requests;
     let looked: Vec<_> = stream::iter(unknown)
@@ -205,7 +201,7 @@ pub async fn survey_for(
         survey.add(fragment, column, upstream, &happenings)?;
     }
     survey.drop_missing(version.as_ref()).await?;
-    survey.drop_useless();
+    survey.drop_useless(&journeys);
     invariant::counts_add_up(&survey.counts)
         .map_err(|violation| Error::internal(violation.to_string()))?;
     Ok(survey)
@@ -257,16 +253,37 @@ impl Question<'_> {
             return Ok(BTreeMap::new());
         }
         let upstream: Vec<&Column> = self.upstream.iter().map(|(column, _)| *column).collect();
-        let historian = Historian {
+        let historian = self.historian(snapshot, &upstream);
+        Box::pin(historian.tell(&puzzling)).await
+    }
+
+    /// Where the rows of fragments that are gone lie now.
+    async fn follow(
+        &self,
+        snapshot: &LoadedSnapshot,
+        gone: BTreeMap<Site, u64>,
+    ) -> Result<BTreeMap<Site, Vec<Journey>>> {
+        if gone.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        Box::pin(self.historian(snapshot, &[]).journeys(gone)).await
+    }
+
+    fn historian<'b>(
+        &'b self,
+        snapshot: &LoadedSnapshot,
+        upstream: &'b [&'b Column],
+    ) -> Historian<'b> {
+        let head = &snapshot.snapshot.head;
+        Historian {
             table: self.table,
             latest: self.version,
             column: self.column,
-            upstream: &upstream,
+            upstream,
             after: head.table_version,
             max_fragment: head.max_fragment,
             noticed: self.noticed,
-        };
-        Box::pin(historian.tell(&puzzling)).await
+        }
     }
 }
 
@@ -360,7 +377,7 @@ impl Survey {
             waiting,
             parts: vec![],
             part_rows: RowSet::new(),
-            staged_parts: BTreeMap::new(),
+            staged_parts: vec![],
             oldest_part_ms: u64::MAX,
             fold_open: false,
             finished: vec![],
@@ -386,92 +403,6 @@ impl Survey {
             }
         }
         self.unsettled.insert(fragment.id, unsettled);
-        Ok(())
-    }
-
-    /// Forgets open work of which no row is wanted any more, such as batches that were done twice.
-    fn drop_useless(&mut self) {
-        let unsettled = &self.unsettled;
-        let wanted = |fragment: FragmentId, in_id, rows: &RowSet| {
-            unsettled.get(&fragment).is_some_and(|now| {
-                now.present.identities.in_id == in_id && !now.wanted().is_disjoint(rows)
-            })
-        };
-        self.open_work.retain(|open| match &open.work {
-            Work::Compute(spec) => spec
-                .slices
-                .iter()
-                .any(|slice| wanted(slice.fragment, slice.in_id, &slice.rows)),
-            Work::Fold(spec) => unsettled.get(&spec.fragment).is_some_and(|now| {
-                let present = &now.present.identities;
-                (present.in_id, present.out) == (spec.in_id, spec.out)
-                    && spec.rows.is_subset(&now.part_rows)
-            }),
-        });
-    }
-
-    /// Forgets staged files that are gone: their rows are ready again.
-    ///
-    /// Lance's commit checks neither existence nor size, and would leave an unreadable column.
-    async fn drop_missing(&mut self, version: &dyn TableVersion) -> Result<()> {
-        let in_parts = |unsettled: &Unsettled| unsettled.staged_parts.clone().into_values();
-        let finished = |unsettled: &Unsettled| {
-            let files = unsettled
-                .finished
-                .iter()
-                .map(|finished| finished.file.clone());
-            files.flatten().collect::<Vec<_>>()
-        };
-        let staged: Vec<StagedColumnFile> = (self.unsettled.values())
-            .flat_map(|unsettled| {
-                in_parts(unsettled)
-                    .map(|(file, _)| file)
-                    .chain(finished(unsettled))
-            })
-            .collect();
-        let missing: BTreeSet<String> = stream::iter(staged)
-            .map(|file| async move {
-                let there = version.staged_exists(&file).await?;
-                Ok::<_, Error>((!there).then_some(file.name))
-            })
-            .buffer_unordered(FILES_AT_ONCE)
-            .try_filter_map(|missing| async { Ok(missing) })
-            .try_collect()
-            .await?;
-        if missing.is_empty() {
-            return Ok(());
-        }
-        for unsettled in self.unsettled.values_mut() {
-            let is_missing = |finished: &Finished| {
-                finished
-                    .file
-                    .as_ref()
-                    .is_some_and(|file| missing.contains(&file.name))
-            };
-            let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut unsettled.finished)
-                .into_iter()
-                .partition(is_missing);
-            unsettled.finished = kept;
-            let lost: Vec<(BatchId, RowSet)> = (unsettled.staged_parts.iter())
-                .filter(|(_, (file, _))| missing.contains(&file.name))
-                .map(|(batch, (_, rows))| (batch.clone(), rows.clone()))
-                .collect();
-            for (batch, rows) in lost {
-                unsettled.parts.retain(|part| *part != batch);
-                unsettled.part_rows.remove(&rows);
-                unsettled.done.remove(&rows);
-                unsettled.fold_open = false;
-            }
-            for finished in gone {
-                unsettled.fold_open = false;
-                // The values of a fold's parts are still there; those of a straight slice are not.
-                if unsettled.parts.is_empty() {
-                    for contribution in &finished.contributions {
-                        unsettled.done.remove(&contribution.result.done());
-                    }
-                }
-            }
-        }
         Ok(())
     }
 }

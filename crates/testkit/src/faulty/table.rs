@@ -79,15 +79,12 @@ impl TableVersion for Faulty<Arc<dyn TableVersion>> {
 
     async fn read_staged(
         &self,
-        fragment: FragmentId,
         column: &str,
         file: &StagedColumnFile,
         rows: &RowSet,
         batch_rows: u32,
     ) -> Result<BatchStream> {
-        let call = self
-            .inner
-            .read_staged(fragment, column, file, rows, batch_rows);
+        let call = self.inner.read_staged(column, file, rows, batch_rows);
         self.faults.call("read_staged", call).await
     }
 

@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lance_backfill_core::checkpoint::StagedColumnFile;
 use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::rows::RowSet;
-use lance_backfill_core::table::{FragmentView, TableView};
+use lance_backfill_core::table::TableView;
 use lance_backfill_ports::table::{
     ArrayStream, BatchStream, PublishNote, PublishOutcome, TableVersion,
 };
@@ -78,22 +78,20 @@ impl TableVersion for MemVersion {
             let values = self.manifest.column(&disk.files, fragment, field)?;
             read.push((self.manifest.arrow_field(field), values));
         }
-        batches(fragment, read, rows, batch_rows)
+        batches(fragment.physical_rows, read, rows, batch_rows)
     }
 
     async fn read_staged(
         &self,
-        fragment: FragmentId,
         column: &str,
         file: &StagedColumnFile,
         rows: &RowSet,
         batch_rows: u32,
     ) -> Result<BatchStream> {
-        let fragment = self.manifest.fragment(fragment)?;
         let field = self.manifest.field(column)?;
         let values = column_of_file(&self.disk.lock().files, &file.name, 0)?;
         let read = vec![(self.manifest.arrow_field(field), values)];
-        batches(fragment, read, rows, batch_rows)
+        batches(file.physical_rows, read, rows, batch_rows)
     }
 
     async fn stage_column(
@@ -162,19 +160,14 @@ fn size_of(values: &ArrayRef) -> u64 {
 
 /// The given rows of columns, cut into batches.
 fn batches(
-    fragment: &FragmentView,
+    physical_rows: u32,
     columns: Vec<(Field, ArrayRef)>,
     rows: &RowSet,
     batch_rows: u32,
 ) -> Result<BatchStream> {
-    if rows
-        .iter()
-        .last()
-        .is_some_and(|last| last >= fragment.physical_rows)
-    {
+    if rows.iter().last().is_some_and(|last| last >= physical_rows) {
         return Err(Error::invalid(format!(
-            "fragment {} has {} rows, others were asked for",
-            fragment.id, fragment.physical_rows
+            "there are {physical_rows} rows, others were asked for"
         )));
     }
     let fields: Vec<Field> = columns.iter().map(|(field, _)| field.clone()).collect();
@@ -184,7 +177,7 @@ fn batches(
     let mut cut = vec![];
     for chunk in offsets.chunks(size) {
         let chunk = UInt32Array::from(chunk.to_vec());
-        let doing = || format!("cannot read fragment {}", fragment.id);
+        let doing = || "cannot take rows".to_owned();
         let arrays = columns
             .iter()
             .map(|(_, values)| take(values, &chunk, None))
