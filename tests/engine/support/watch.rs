@@ -46,51 +46,37 @@ pub(crate) fn rows_called(manifests: &Objects<CheckpointManifest>) -> u64 {
 /// Collects the checkpoint manifests that appear while it lives.
 pub(crate) struct CheckpointLog {
     stop: Arc<AtomicBool>,
-    found: Arc<std::sync::Mutex<Objects<CheckpointManifest>>>,
-    known: usize,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Objects<CheckpointManifest>>,
 }
 
 impl CheckpointLog {
     /// Starts; what is there already does not count.
     pub(crate) fn start(table: &Table) -> Self {
         let state = table.state_folder();
-        let mut before = Objects::new();
-        read_new(&state, "checkpoints", &mut before);
-        let known = before.len();
-        let old: Vec<PathBuf> = before.keys().cloned().collect();
+        let mut found = Objects::new();
+        read_new(&state, "checkpoints", &mut found);
+        let old: Vec<PathBuf> = found.keys().cloned().collect();
         let stop = Arc::new(AtomicBool::new(false));
-        let found = Arc::new(std::sync::Mutex::new(before));
-        let thread = {
-            let (stop, found) = (stop.clone(), found.clone());
-            std::thread::spawn(move || {
-                loop {
-                    // Once more after the end: nothing appears any more.
-                    let last = stop.load(Ordering::Acquire);
-                    read_new(&state, "checkpoints", &mut found.lock().expect("a lock"));
-                    if last {
-                        break;
-                    }
-                    std::thread::sleep(LOOK_EVERY);
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            loop {
+                // Once more after the end: nothing appears any more.
+                let last = stopped.load(Ordering::Acquire);
+                read_new(&state, "checkpoints", &mut found);
+                if last {
+                    break;
                 }
-                let mut found = found.lock().expect("a lock");
-                old.iter().for_each(|path| {
-                    found.remove(path);
-                });
-            })
-        };
-        Self {
-            stop,
-            found,
-            known,
-            thread,
-        }
+                std::thread::sleep(LOOK_EVERY);
+            }
+            found.retain(|path, _| !old.contains(path));
+            found
+        });
+        Self { stop, thread }
     }
 
     /// Ends; returns the manifests that appeared.
     pub(crate) fn finish(self) -> Objects<CheckpointManifest> {
         self.stop.store(true, Ordering::Release);
-        self.thread.join().expect("the watcher ends");
-        std::mem::take(&mut self.found.lock().expect("a lock"))
+        self.thread.join().expect("the watcher ends")
     }
 }
