@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lance_backfill_core::definition::BoundColumn;
+use lance_backfill_core::definition::home::Home;
 use lance_backfill_core::ids::{FieldId, FragmentId};
 use lance_backfill_core::job::Selection;
 use lance_backfill_core::plan::PlannedPage;
@@ -26,6 +27,9 @@ use crate::output::{self, number};
 struct Plan {
     table: String,
     version: u64,
+    /// Home of the table that this is a copy of, in which nothing is computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy_of: Option<Home>,
     columns: Vec<PlannedColumn>,
 }
 
@@ -113,6 +117,7 @@ pub(super) async fn run(
     let plan = Plan {
         table: arguments.table.clone(),
         version: version.view().version,
+        copy_of: engine.copy_of().cloned(),
         columns,
     };
     Ok(output::result(json, &plan, || text(&plan)))

@@ -174,19 +174,19 @@ fn report_left_out(catalog: &Catalog, arguments: &RefreshArguments) {
                 "column '{}' is left out: {detached}",
                 declared.name()
             )),
-            Ok(bound) if catalog.cyclic.contains(&bound.output.id) => {
-                output::note(&format!(
-                    "column '{}' is left out: it is in a cycle",
-                    declared.name()
-                ));
+            Ok(bound) => {
+                if let Some(cycle) = catalog.cycle(bound) {
+                    output::note(&format!(
+                        "column '{}' is left out: {cycle}; change one of them with 'column alter'",
+                        declared.name()
+                    ));
+                } else if !bound.definition.auto {
+                    output::note(&format!(
+                        "column '{}' is left out: it is paused ('column resume' ends that)",
+                        declared.name()
+                    ));
+                }
             }
-            Ok(bound) if !bound.definition.auto => {
-                output::note(&format!(
-                    "column '{}' is left out: it is paused ('column resume' ends that)",
-                    declared.name()
-                ));
-            }
-            Ok(_) => {}
         }
     }
 }
