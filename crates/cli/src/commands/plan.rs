@@ -11,6 +11,7 @@ use lance_backfill_core::rate::Estimate;
 use lance_backfill_core::table::TableView;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
+use lance_backfill_embedded::waiting::rows_waiting;
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::survey::Survey;
@@ -161,7 +162,6 @@ fn planned(
     page: &PlannedPage,
     rows: u64,
 ) -> PlannedColumn {
-    let unsettled = survey.unsettled.values();
     let fragments: BTreeSet<FragmentId> = (page.batches.iter())
         .flat_map(|batch| &batch.slices)
         .map(|slice| slice.fragment)
@@ -174,11 +174,8 @@ fn planned(
             stale_input: survey.counts.stale_input,
             stale_definition: survey.counts.stale_definition,
         },
-        rows_waiting: unsettled
-            .clone()
-            .map(|found| found.waiting.intersection(&found.state.in_need()).len())
-            .sum(),
-        rows_in_flight: unsettled
+        rows_waiting: rows_waiting(survey),
+        rows_in_flight: (survey.unsettled.values())
             .map(|found| found.open.union(&found.done).len())
             .sum(),
         rows_planned: rows,
