@@ -46,6 +46,9 @@ pub(super) struct RefreshedColumn {
     /// Those columns.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     waits_for: BTreeSet<Awaited>,
+    /// Jobs that cannot be done any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    broken_jobs: Vec<String>,
 }
 
 pub(super) async fn run(
@@ -164,6 +167,7 @@ async fn report(
             batches: converged.batches,
             bytes_written: converged.bytes_written,
             stopped: converged.stopped.as_ref().map(describe),
+            broken_jobs: converged.broken.iter().map(ToString::to_string).collect(),
         });
     }
     if columns.iter().all(|column| column.stopped.is_none()) {
@@ -212,8 +216,10 @@ fn add(sum: &mut Converged, more: Converged) {
         published_version,
         stopped,
         seen,
+        broken,
     } = more;
     sum.seen = seen;
+    sum.broken = broken;
     sum.rows_assigned += rows_assigned;
     sum.batches += batches;
     sum.bytes_written += bytes_written;
@@ -242,6 +248,9 @@ fn describe(stopped: &Stopped) -> String {
 fn exit(report: &Refreshed) -> Exit {
     let mut exit = Exit::Done;
     for column in &report.columns {
+        for broken in &column.broken_jobs {
+            output::note(&format!("column '{}': {broken}", column.column));
+        }
         if let Some(stopped) = &column.stopped {
             output::note(&format!("column '{}': {stopped}", column.column));
             exit = Exit::Failed;
