@@ -307,6 +307,36 @@ async fn a_job_that_cannot_be_done_any_more_is_told_once_until_it_is_called_off(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_called_off_without_a_look_at_the_table() {
+    let scenario = Scenario::filled(Shape::default().fragments_of(500), 4_000).await;
+    let (mut child, job) = start(&scenario);
+    child.kill().expect("kills");
+    child.wait().expect("ends");
+    // Whoever surveys the column finds what cannot be read.
+    let records = scenario.state_files().into_keys();
+    let records = records.filter(|path| path.to_string_lossy().contains("/coverage/"));
+    let records: Vec<_> = records
+        .map(|path| (std::fs::read(&path).expect("reads"), path))
+        .collect();
+    for (_, path) in &records {
+        std::fs::write(path, b"not a record").expect("writes");
+    }
+    let listed = scenario.run(&["jobs", "list"], &[]);
+    assert_ne!(listed.code, 0, "{listed:#?}");
+    let ended = scenario.run(&["jobs", "cancel"], &[&job]).expect_code(0);
+    assert_eq!(ended.json()["state"], "cancelled");
+    for (bytes, path) in &records {
+        std::fs::write(path, bytes).expect("writes");
+    }
+    assert_eq!(jobs(&scenario)[0], ended.json());
+    let again = scenario.run(&["jobs", "cancel"], &[&job]).expect_code(0);
+    assert_eq!(again.json(), ended.json());
+    assert_eq!(scenario.refresh().column("p").rows_remaining, 0);
+    scenario.check_int("p", product).await;
+    scenario.expect_rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_grace_only_what_counts_is_left_in_the_state_store() {
     let scenario = Scenario::filled(Shape::default().fragments_of(100), 1_000).await;
     backfill(
