@@ -10,7 +10,7 @@ use super::{Catalog, node};
 /// Why a column can never come: a cycle that it is in or waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cycle {
-    /// The other columns that are in it.
+    /// The other columns that are in it, sorted.
     pub others: Vec<String>,
     /// Whether the column is in it itself.
     pub is_part: bool,
@@ -26,10 +26,11 @@ impl Catalog {
         let bound = || (self.declared.iter()).filter_map(|declared| declared.bound.as_ref().ok());
         let nodes: Vec<Node> = bound().map(node).collect();
         let cycle = cycle_of(&nodes, output);
-        let others = bound()
+        let mut others: Vec<String> = bound()
             .filter(|other| other.output.id != output && cycle.contains(&other.output.id))
             .map(|other| other.output.name.clone())
             .collect();
+        others.sort_unstable();
         Some(Cycle {
             others,
             is_part: cycle.contains(&output),
