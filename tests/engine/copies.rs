@@ -36,6 +36,15 @@ async fn expect_quiet(copy: &Scenario, original: &Scenario, rows: u64, known: u6
         assert_eq!(found.rows_remaining, rows - known, "{found:#?}");
     }
     assert!(note_of(copy).contains("register"), "{}", note_of(copy));
+    for (command, options) in [("status", &[][..]), ("plan", &[]), ("failures", &["p"])] {
+        let told = copy.run(&[command], options).expect_code(0).json();
+        assert!(
+            told["copy_of"]["at"]["table"].is_string(),
+            "{command}: {told}"
+        );
+        let own = original.run(&[command], options).expect_code(0).json();
+        assert!(own.get("copy_of").is_none(), "{command}: {own}");
+    }
     assert_eq!(copy.plan("p")["rows_remaining"], rows - known);
     assert_eq!(copy.failures("q").len(), 1);
     copy.run(&["refresh"], &[])

@@ -68,9 +68,41 @@ async fn a_column_waits_for_the_column_it_reads_when_refreshed_alone() {
         0,
         "p has no value yet"
     );
+    let told = "400 rows wait for column 'p', which is not up to date";
+    assert!(outcome.stderr.contains(told), "{outcome:#?}");
     scenario.check_int("q", |_| None).await;
     scenario.refresh();
     check_chain(&scenario).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_wait_for_a_column_that_somebody_stopped_are_said_to() {
+    let scenario = chain(Shape::default().fragments_of(150)).await;
+    scenario.add("t", "q * 2", &[]);
+    scenario.refresh();
+    scenario.run(&["column", "pause"], &["p"]).expect_code(0);
+    scenario.append(20).await;
+    let outcome = scenario.run(&["refresh"], &[]).expect_code(1);
+    // Not the columns between, which only wait themselves.
+    for column in ["q", "t"] {
+        let line = format!("column '{column}': 20 rows wait for column 'p', which is paused");
+        assert!(outcome.stderr.contains(&line), "{outcome:#?}");
+    }
+    assert!(!outcome.stderr.contains("meanwhile"), "{outcome:#?}");
+    let columns = outcome.json()["columns"].clone();
+    for column in columns.as_array().expect("columns") {
+        // What `r` selects is not known before its filter can be asked.
+        if column["column"] != "r" {
+            let awaited = serde_json::json!([{ "column": "p", "why": "paused" }]);
+            assert_eq!(column["waits_for"], awaited);
+            assert_eq!(column["rows_waiting"], 20);
+        }
+    }
+    scenario.run(&["column", "resume"], &["p"]).expect_code(0);
+    let report = scenario.refresh();
+    assert_eq!(report.assigned("q"), 20);
+    check_chain(&scenario).await;
+    scenario.expect_rest().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

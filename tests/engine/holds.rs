@@ -44,6 +44,12 @@ async fn many_rows_wait_for_approval_and_few_do_not() {
     scenario.append(60).await;
     eventually_says(&scenario, "new rows are held anew", |p| p.state == "held").await;
     serving.stop("-TERM", 143);
+    scenario.add("q", "p + 1", &[]);
+    let alone = scenario
+        .run(&["refresh"], &["--column", "q"])
+        .expect_code(1);
+    let told = "column 'q': 60 rows wait for column 'p', which is held";
+    assert!(alone.stderr.contains(told), "{alone:#?}");
     // What a person asks for by name needs no approval, and ends the hold.
     let report = scenario.refresh();
     assert_eq!(report.assigned("p"), 60);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::fill::product;
 use crate::support::program::{Outcome, command};
+use crate::support::serving::{Serving, eventually};
 use crate::support::table::{batch, ints};
 use crate::support::{Report, Scenario, Shape};
 
@@ -198,7 +199,11 @@ async fn a_retry_takes_exactly_the_failed_rows() {
 
 /// Starts a recompute of all rows in very many batches, and waits until its job is known.
 fn start(scenario: &Scenario) -> (Child, String) {
-    let options = ["p", "--recompute", "--batch-rows", "2"];
+    start_with(scenario, &[])
+}
+
+fn start_with(scenario: &Scenario, more: &[&str]) -> (Child, String) {
+    let options = [&["p", "--recompute", "--batch-rows", "2"], more].concat();
     let mut child = command(&scenario.arguments(&["backfill"], &options))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -266,6 +271,67 @@ async fn a_job_that_is_called_off_stops_within_seconds_and_keeps_what_it_finishe
         planned(&scenario, &by_job) < 20_000,
         "not all of it was done"
     );
+    scenario.check_int("p", product).await;
+    scenario.expect_rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_done_any_more_is_told_once_until_it_is_called_off() {
+    let scenario = Scenario::filled(Shape::default().fragments_of(500), 4_000).await;
+    let (mut child, job) = start_with(&scenario, &["--where", "s <> 'x'"]);
+    child.kill().expect("kills");
+    child.wait().expect("ends");
+    scenario.drop_column("s").await;
+    let told = format!("job {job} cannot go on: ");
+    let outcome = scenario.run(&["refresh"], &[]).expect_code(0);
+    assert_eq!(outcome.stderr.matches(&told).count(), 1, "{outcome:#?}");
+    assert!(outcome.stderr.contains("'jobs cancel'"), "{outcome:#?}");
+    let broken = outcome.json()["columns"][0]["broken_jobs"].clone();
+    assert_eq!(broken.as_array().map(Vec::len), Some(1), "{broken}");
+    let serving = Serving::table(&scenario);
+    serving.wait_line(&told);
+    for _ in 0..2 {
+        scenario.update("b", "b + 1", "id < 5").await;
+        eventually("the update is followed", async || {
+            let rows = scenario.rows().await;
+            rows.iter().all(|row| row.int("p") == product(row))
+        })
+        .await;
+    }
+    assert_eq!(serving.count(&told), 1);
+    serving.stop("-TERM", 143);
+    scenario.run(&["jobs", "cancel"], &[&job]).expect_code(0);
+    let outcome = scenario.run(&["refresh"], &[]).expect_code(0);
+    assert!(!outcome.stderr.contains("cannot go on"), "{outcome:#?}");
+    scenario.expect_rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_called_off_without_a_look_at_the_table() {
+    let scenario = Scenario::filled(Shape::default().fragments_of(500), 4_000).await;
+    let (mut child, job) = start(&scenario);
+    child.kill().expect("kills");
+    child.wait().expect("ends");
+    // Whoever surveys the column finds what cannot be read.
+    let records = scenario.state_files().into_keys();
+    let records = records.filter(|path| path.to_string_lossy().contains("/coverage/"));
+    let records: Vec<_> = records
+        .map(|path| (std::fs::read(&path).expect("reads"), path))
+        .collect();
+    for (_, path) in &records {
+        std::fs::write(path, b"not a record").expect("writes");
+    }
+    let listed = scenario.run(&["jobs", "list"], &[]);
+    assert_ne!(listed.code, 0, "{listed:#?}");
+    let ended = scenario.run(&["jobs", "cancel"], &[&job]).expect_code(0);
+    assert_eq!(ended.json()["state"], "cancelled");
+    for (bytes, path) in &records {
+        std::fs::write(path, bytes).expect("writes");
+    }
+    assert_eq!(jobs(&scenario)[0], ended.json());
+    let again = scenario.run(&["jobs", "cancel"], &[&job]).expect_code(0);
+    assert_eq!(again.json(), ended.json());
+    assert_eq!(scenario.refresh().column("p").rows_remaining, 0);
     scenario.check_int("p", product).await;
     scenario.expect_rest().await;
 }

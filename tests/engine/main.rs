@@ -17,7 +17,6 @@ mod concurrency;
 mod copies;
 mod damage;
 mod declarations;
-mod declared;
 mod dependencies;
 mod disk;
 mod failures;

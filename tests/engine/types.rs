@@ -17,6 +17,7 @@ use lance_file::version::LanceFileVersion;
 use crate::support::table::batch;
 use crate::support::{Row, Scenario, Shape, Table, ints, texts};
 
+mod blobs;
 mod further;
 
 const ROWS: i64 = 60;

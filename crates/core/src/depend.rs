@@ -52,5 +52,36 @@ pub fn order(nodes: &[Node]) -> Order {
     }
 }
 
+/// The columns of the cycle that a column is in; or, if it is in none, of those that it waits for.
+pub fn cycle_of(nodes: &[Node], output: FieldId) -> BTreeSet<FieldId> {
+    let reads: BTreeMap<FieldId, &BTreeSet<FieldId>> = (nodes.iter())
+        .map(|node| (node.output, &node.reads))
+        .collect();
+    let reached_from = |start: FieldId| {
+        let mut reached = BTreeSet::new();
+        let mut next = vec![start];
+        while let Some(column) = next.pop() {
+            for read in reads.get(&column).into_iter().copied().flatten() {
+                if reads.contains_key(read) && reached.insert(*read) {
+                    next.push(*read);
+                }
+            }
+        }
+        reached
+    };
+    let reached = reached_from(output);
+    // What leads back is in the same cycle; without a cycle of its own, whatever leads to itself.
+    let is_part = reached.contains(&output);
+    let back = |column: &FieldId| match is_part {
+        true => reached_from(*column).contains(&output),
+        false => reached_from(*column).contains(column),
+    };
+    reached
+        .iter()
+        .copied()
+        .filter(|column| back(column))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests;

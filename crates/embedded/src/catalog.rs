@@ -11,6 +11,10 @@ use lance_backfill_core::ids::{BindingId, FieldId};
 use lance_backfill_core::table::{FieldView, TableView};
 use lance_backfill_ports::{Error, Result};
 
+mod cycle;
+
+pub use cycle::Cycle;
+
 /// A definition in a table, acting or not.
 #[derive(Debug, Clone)]
 pub struct Declared {
@@ -131,10 +135,12 @@ impl Catalog {
             Err(detached) => Err(Error::invalid(format!(
                 "column '{column}' is detached: {detached}"
             ))),
-            Ok(bound) if self.cyclic.contains(&bound.output.id) => Err(Error::invalid(format!(
-                "column '{column}' is in a cycle of computed columns: change one of them with 'column alter'"
-            ))),
-            Ok(bound) => Ok(bound),
+            Ok(bound) => match self.cycle(bound) {
+                Some(cycle) => Err(Error::invalid(format!(
+                    "column '{column}' cannot be computed: {cycle}; change one of them with 'column alter'"
+                ))),
+                None => Ok(bound),
+            },
         }
     }
 

@@ -9,7 +9,7 @@ use lance_backfill_core::state::Counts;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::reconcile::{Grace, collect};
-use lance_backfill_stages::survey::Survey;
+use lance_backfill_stages::survey::{OpenRequest, Survey};
 
 use crate::catalog::Catalog;
 use crate::engine::Engine;
@@ -69,6 +69,39 @@ pub struct Converged {
     pub stopped: Option<Stopped>,
     /// What the rows held at the end, and at which version.
     pub seen: Option<(u64, Counts)>,
+    /// Open jobs that cannot be done any more.
+    pub broken: Vec<BrokenJob>,
+}
+
+/// A job that cannot be done any more; it stays open until somebody calls it off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenJob {
+    /// The job.
+    pub job: JobId,
+    /// Why it cannot be done, in one line.
+    pub reason: String,
+}
+
+impl BrokenJob {
+    fn of(survey: &Survey) -> Vec<Self> {
+        let broken = |request: &OpenRequest| {
+            Some(Self {
+                job: request.job.clone(),
+                reason: request.broken.clone()?,
+            })
+        };
+        survey.requests.iter().filter_map(broken).collect()
+    }
+}
+
+impl std::fmt::Display for BrokenJob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { job, reason } = self;
+        write!(
+            formatter,
+            "job {job} cannot go on: {reason}; 'jobs cancel' ends it"
+        )
+    }
 }
 
 /// Why a column was left before it was done.
@@ -113,6 +146,7 @@ impl Engine {
                 run.count_published_by_others(&version, &column).await?;
             }
             run.converged.seen = Some((survey.version, survey.counts));
+            run.converged.broken = BrokenJob::of(&survey);
             match step {
                 Step::Progress => fruitless = 0,
                 Step::Again => fruitless += 1,

@@ -256,6 +256,18 @@ impl Engine {
         Ok(found.unsettled.values().filter_map(failed).collect())
     }
 
+    /// Rows of a version that are not deleted.
+    pub async fn live_rows(&self, version: &dyn TableVersion) -> Result<u64> {
+        let mut rows = 0;
+        for fragment in &version.view().fragments {
+            rows += u64::from(fragment.physical_rows);
+            if fragment.deletion.is_some() {
+                rows -= version.deleted_rows(fragment.id).await?.len();
+            }
+        }
+        Ok(rows)
+    }
+
     /// Gives back what only work in progress needs to remember.
     pub(crate) fn slim(&self) {
         let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);

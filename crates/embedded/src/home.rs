@@ -158,6 +158,14 @@ impl Engine {
         &self.household.residence
     }
 
+    /// The home of the table that this is a copy of, if nothing is computed in it for that reason.
+    pub fn copy_of(&self) -> Option<&Home> {
+        match &self.household.residence {
+            Residence::Copy { home, .. } => Some(home),
+            _ => None,
+        }
+    }
+
     /// A line for a person if this is a copy that nothing is computed in.
     pub fn copy_note(&self) -> Option<String> {
         let Residence::Copy { home, doubt } = &self.household.residence else {

@@ -1,10 +1,13 @@
 //! Jobs: what a person orders, and what an operator decides about a column.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lance_backfill_core::ids::JobId;
+use lance_backfill_core::batch::Work;
+use lance_backfill_core::format::Stored;
+use lance_backfill_core::ids::{BatchId, BindingId, JobId};
 use lance_backfill_core::job::{JobEnd, JobOutcome, Selection};
-use lance_backfill_core::ledger::{EntryBody, HoldReason, Request, standing_hold};
+use lance_backfill_core::ledger::{EntryBody, HoldReason, LedgerEntry, Request, standing_hold};
 use lance_backfill_core::plan::PlannedPage;
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, ErrorKind, Result};
@@ -129,23 +132,53 @@ impl Engine {
         Ok(jobs)
     }
 
-    /// Calls a job off; what it finished counts. `None` if nobody knows of it.
-    pub async fn cancel(
-        &self,
-        version: &Arc<dyn TableVersion>,
-        catalog: &Catalog,
-        column: &str,
-        job: &JobId,
-    ) -> Result<Option<Arc<JobEnd>>> {
+    /// Calls a job off at once, without a look at the table; what it finished counts.
+    ///
+    /// `None` if the column knows of no such job. A job that is over already stays as it ended.
+    pub async fn cancel(&self, column: &BindingId, job: &JobId) -> Result<Option<Arc<JobEnd>>> {
         self.settle().await?;
-        let (column, survey) = self.one(version, catalog, column).await?;
-        match survey.requests.iter().find(|open| open.job == *job) {
-            Some(request) => {
-                let end = request.end(&column.bound.binding, JobOutcome::Cancelled);
-                column.store.end_job(end).await.map(Some)
-            }
-            None => column.store.job_end(job).await,
+        let store = self.store(column);
+        if let Some(end) = store.job_end(job).await? {
+            return Ok(Some(end));
         }
+        let ledger = store.ledger().await?;
+        let of_job = || {
+            let entries = ledger.iter().map(|stored| &stored.entry);
+            entries.filter(|entry| entry.job().as_ref() == Some(job))
+        };
+        let request = of_job().find_map(|entry| match &entry.body {
+            EntryBody::Request(request) => Some(request),
+            _ => None,
+        });
+        let Some(request) = request else {
+            return Ok(None);
+        };
+        // What a fold lays together was counted where it was computed.
+        let batches: BTreeSet<BatchId> = of_job()
+            .flat_map(LedgerEntry::work)
+            .filter(|(_, work)| matches!(work, Work::Compute(_)))
+            .map(|(batch, _)| batch)
+            .collect();
+        let finished = match batches.is_empty() {
+            true => BTreeMap::new(),
+            false => store.checkpoints(&batches).await?,
+        };
+        let end = JobEnd {
+            version: JobEnd::VERSION,
+            binding: column.clone(),
+            job: job.clone(),
+            selection: request.selection.clone(),
+            rows: request.rows,
+            outcome: JobOutcome::Cancelled,
+            rows_assigned: (finished.values())
+                .map(|manifest| manifest.rows_computed())
+                .sum(),
+            rows_failed: finished
+                .values()
+                .map(|manifest| manifest.rows_failed())
+                .sum(),
+        };
+        store.end_job(end).await.map(Some)
     }
 
     /// Ends the holds of a column, also those for failed rows.

@@ -16,5 +16,6 @@ mod scratch;
 pub mod serve;
 mod session;
 mod system;
+pub mod waiting;
 
 pub use engine::{Engine, EngineOptions};

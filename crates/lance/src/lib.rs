@@ -1,5 +1,6 @@
 //! The only crate that names Lance: tables, their versions, and state stores beside them.
 
+mod blob;
 mod changes;
 mod compact;
 mod discover;

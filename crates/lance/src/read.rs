@@ -11,8 +11,10 @@ use lance::dataset::fragment::{FileFragment, FragReadConfig};
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_ports::table::BatchStream;
 use lance_backfill_ports::{Error, Result};
+use lance_core::datatypes::Schema;
 use lance_table::format::Fragment;
 
+use crate::blob;
 use crate::error::from_lance;
 
 /// Gaps up to this many rows are read through: cheaper than another request.
@@ -52,10 +54,46 @@ pub(crate) async fn physical_rows(
         .schema()
         .project(columns)
         .map_err(|error| from_lance(error, &doing))?;
-    let ranges = read_ranges(rows);
+    if schema.fields.iter().any(|field| field.is_blob()) {
+        return blob::physical_rows(dataset, fragment, &schema, rows, batch_rows).await;
+    }
+    let gaps = Gaps::ReadThrough;
+    stored_rows(dataset, fragment, &schema, rows, batch_rows, gaps).await
+}
+
+/// What is done about rows between those that are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gaps {
+    /// A few of them are read and dropped.
+    ReadThrough,
+    /// None of them is read: they may be large.
+    Skip,
+}
+
+/// Streams exactly the given physical rows as they stand in the data files, in the types of `schema`.
+pub(crate) async fn stored_rows(
+    dataset: &Arc<Dataset>,
+    fragment: Fragment,
+    schema: &Schema,
+    rows: &RowSet,
+    batch_rows: u32,
+    gaps: Gaps,
+) -> Result<BatchStream> {
+    let names: Vec<&str> = (schema.fields.iter())
+        .map(|field| field.name.as_str())
+        .collect();
+    let doing = format!(
+        "cannot read {} of fragment {}",
+        names.join(", "),
+        fragment.id
+    );
+    let ranges = match gaps {
+        Gaps::ReadThrough => read_ranges(rows),
+        Gaps::Skip => rows.ranges().collect(),
+    };
     let reader = FileFragment::new(dataset.clone(), fragment)
         .open(
-            &schema,
+            schema,
             FragReadConfig::default().with_ignore_deletions(true),
         )
         .await

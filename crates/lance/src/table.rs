@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use lance::Dataset;
 use lance::dataset::builder::DatasetBuilder;
@@ -22,7 +22,7 @@ use lance_table::format::Fragment;
 use object_store::ObjectStoreExt;
 
 use crate::error::from_lance;
-use crate::{changes, edit, read, stage, view};
+use crate::{blob, changes, edit, read, stage, view};
 
 /// Index cache: we never use indices.
 const INDEX_CACHE_BYTES: usize = 16 << 20;
@@ -256,7 +256,7 @@ pub(crate) struct LanceVersion {
 impl LanceVersion {
     fn new(dataset: Dataset) -> Self {
         let view = view::of_dataset(&dataset);
-        let schema = Arc::new(Schema::from(dataset.schema()));
+        let schema = Arc::new(blob::schema_of_values(dataset.schema()));
         Self {
             dataset: Arc::new(dataset),
             view,

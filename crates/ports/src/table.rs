@@ -97,7 +97,7 @@ pub trait TableVersion: Send + Sync {
     /// Schema, fragments and metadata.
     fn view(&self) -> &TableView;
 
-    /// Columns with their Arrow types.
+    /// Columns with the Arrow types that reading them gives: blobs are `LargeBinary`, whatever is stored.
     fn schema(&self) -> SchemaRef;
 
     /// Deleted rows of a fragment.
@@ -107,6 +107,8 @@ pub trait TableVersion: Send + Sync {
     async fn row_ids(&self, fragment: FragmentId) -> Result<Option<Vec<u64>>>;
 
     /// Reads columns of the given physical rows of a fragment, deleted ones included.
+    ///
+    /// A batch has at most `batch_rows` rows, and fewer where blobs would fill the memory.
     async fn read(
         &self,
         fragment: FragmentId,

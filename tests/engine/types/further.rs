@@ -1,6 +1,5 @@
 //! Nested and less common types, and those that are refused.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -9,11 +8,11 @@ use arrow_array::builder::{
 };
 use arrow_array::{
     Array, ArrayRef, Decimal256Array, DurationMillisecondArray, FixedSizeBinaryArray, Float32Array,
-    Int8Array, LargeBinaryArray, LargeStringArray, RecordBatch, Time64MicrosecondArray,
-    TimestampNanosecondArray, UInt32Array,
+    Int8Array, LargeStringArray, RecordBatch, Time64MicrosecondArray, TimestampNanosecondArray,
+    UInt32Array,
 };
 use arrow_buffer::i256;
-use arrow_schema::{DataType, Field, Fields, Schema};
+use arrow_schema::{DataType, Field, Fields};
 use lance_file::version::LanceFileVersion;
 
 use super::sparse;
@@ -225,53 +224,10 @@ async fn nested_and_uncommon_types_are_read_and_written_in_every_file_version() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blob_column_is_refused_as_an_output() {
-    let scenario = films().await;
+async fn dictionaries_are_refused_as_outputs() {
+    let scenario = Scenario::on(Table::of(Shape::default(), rows()).await);
     let version = scenario.version().await;
-    let adopted = scenario.try_add("film", "still", &["--adopt"]);
-    adopted.expect_refusal(&[2], "blob");
-    assert_eq!(scenario.version().await, version);
-}
-
-/// Rows with a blob column `film` and a column `still` of ordinary bytes.
-async fn films() -> Scenario {
-    let blob = HashMap::from([("lance-encoding:blob".to_owned(), "true".to_owned())]);
-    let schema = Schema::new(vec![
-        Field::new("id", DataType::Int64, true),
-        Field::new("film", DataType::LargeBinary, true).with_metadata(blob),
-        Field::new("still", DataType::LargeBinary, true),
-    ]);
-    let bytes = || {
-        let bytes = (0..20).map(|id: i64| Some(id.to_be_bytes().repeat(10)));
-        Arc::new(bytes.collect::<LargeBinaryArray>()) as ArrayRef
-    };
-    let columns = vec![ints((0..20).map(Some)), bytes(), bytes()];
-    let rows = RecordBatch::try_new(Arc::new(schema), columns).expect("rows");
-    // Blobs of this kind are of the file versions before 2.2.
-    let shape = Shape {
-        storage: LanceFileVersion::V2_1,
-        ..Shape::default()
-    };
-    Scenario::on(Table::of(shape, rows).await)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn blobs_and_dictionaries_are_refused_where_they_cannot_be_used_yet() {
-    let scenario = films().await;
-    let version = scenario.version().await;
-    for sql in ["film", "CASE WHEN film IS NULL THEN 1 ELSE 2 END"] {
-        scenario.try_add("p", sql, &[]).expect_refusal(&[2], "blob");
-    }
-    (scenario.try_add("p", "id", &["--where", "film IS NOT NULL"])).expect_refusal(&[2], "blob");
     let sql = "arrow_cast(CAST(id AS VARCHAR), 'Dictionary(Int32, Utf8)')";
     (scenario.try_add("p", sql, &[])).expect_refusal(&[2], "dictionary");
     assert_eq!(scenario.version().await, version);
-    // A blob beside it disturbs no other column.
-    scenario.add("p", "CASE WHEN still IS NULL THEN 0 ELSE 80 END + id", &[]);
-    assert_eq!(scenario.refresh().assigned("p"), 20);
-    let found: Vec<_> = (scenario.ids_where("p = id + 80").await)
-        .into_iter()
-        .collect();
-    assert_eq!(found, (0..20).collect::<Vec<i64>>());
-    scenario.expect_rest().await;
 }

@@ -1,5 +1,6 @@
 //! `failures`: the rows that could not be computed.
 
+use lance_backfill_core::definition::home::Home;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
@@ -17,6 +18,9 @@ pub(super) struct Failures {
     table: String,
     column: String,
     version: u64,
+    /// Home of the table that this is a copy of, in which nothing is computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy_of: Option<Home>,
     rows_failed: u64,
     pub(super) failures: Vec<Failure>,
 }
@@ -61,6 +65,7 @@ pub(super) async fn find(engine: &Engine, column: &str) -> Result<Failures> {
         table: engine.uri().to_owned(),
         column: column.to_owned(),
         version: version.view().version,
+        copy_of: engine.copy_of().cloned(),
         rows_failed: failures.len() as u64,
         failures,
     })

@@ -48,8 +48,7 @@ pub(super) async fn run(
         }
         JobsCommand::Cancel(arguments) => {
             let engine = super::open(&arguments.table, process, None).await?;
-            cancel(&engine, arguments).await?;
-            let job = find(&engine, arguments).await?;
+            let job = cancel(&engine, arguments).await?;
             Ok(output::result(json, &job, || describe(&job)))
         }
     }
@@ -84,14 +83,14 @@ async fn find(engine: &Engine, arguments: &JobArguments) -> Result<Job> {
         .ok_or_else(|| unknown(&arguments.job))
 }
 
-async fn cancel(engine: &Engine, arguments: &JobArguments) -> Result<()> {
+async fn cancel(engine: &Engine, arguments: &JobArguments) -> Result<Job> {
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
-    for bound in catalog.acting() {
-        let column = &bound.output.name;
-        let cancelled = engine.cancel(&version, &catalog, column, &arguments.job);
-        if cancelled.await?.is_some() {
-            return Ok(());
+    // Also of columns that do not act now: their jobs wait for them.
+    for declared in &catalog.declared {
+        let cancelled = engine.cancel(&declared.binding, &arguments.job).await?;
+        if let Some(end) = cancelled {
+            return Ok(shown(declared.name(), &KnownJob::Ended(end)));
         }
     }
     Err(unknown(&arguments.job))

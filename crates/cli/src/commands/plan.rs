@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lance_backfill_core::definition::BoundColumn;
+use lance_backfill_core::definition::home::Home;
 use lance_backfill_core::ids::{FieldId, FragmentId};
 use lance_backfill_core::job::Selection;
 use lance_backfill_core::plan::PlannedPage;
@@ -10,6 +11,7 @@ use lance_backfill_core::rate::Estimate;
 use lance_backfill_core::table::TableView;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
+use lance_backfill_embedded::waiting::rows_waiting;
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::survey::Survey;
@@ -26,6 +28,9 @@ use crate::output::{self, number};
 struct Plan {
     table: String,
     version: u64,
+    /// Home of the table that this is a copy of, in which nothing is computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy_of: Option<Home>,
     columns: Vec<PlannedColumn>,
 }
 
@@ -113,6 +118,7 @@ pub(super) async fn run(
     let plan = Plan {
         table: arguments.table.clone(),
         version: version.view().version,
+        copy_of: engine.copy_of().cloned(),
         columns,
     };
     Ok(output::result(json, &plan, || text(&plan)))
@@ -156,7 +162,6 @@ fn planned(
     page: &PlannedPage,
     rows: u64,
 ) -> PlannedColumn {
-    let unsettled = survey.unsettled.values();
     let fragments: BTreeSet<FragmentId> = (page.batches.iter())
         .flat_map(|batch| &batch.slices)
         .map(|slice| slice.fragment)
@@ -169,11 +174,8 @@ fn planned(
             stale_input: survey.counts.stale_input,
             stale_definition: survey.counts.stale_definition,
         },
-        rows_waiting: unsettled
-            .clone()
-            .map(|found| found.waiting.intersection(&found.state.in_need()).len())
-            .sum(),
-        rows_in_flight: unsettled
+        rows_waiting: rows_waiting(survey),
+        rows_in_flight: (survey.unsettled.values())
             .map(|found| found.open.union(&found.done).len())
             .sum(),
         rows_planned: rows,

@@ -1,6 +1,6 @@
 //! `refresh`: bring computed columns up to date once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::ids::JobId;
@@ -9,6 +9,7 @@ use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_embedded::converge::{Attention, Converged, Stopped, Task};
 use lance_backfill_embedded::pause::paused_line;
+use lance_backfill_embedded::waiting::{Awaited, Waiting};
 use lance_backfill_ports::Result;
 use serde::Serialize;
 
@@ -40,6 +41,14 @@ pub(super) struct RefreshedColumn {
     bytes_written: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stopped: Option<String>,
+    /// Remaining rows that wait for other columns.
+    rows_waiting: u64,
+    /// Those columns.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    waits_for: BTreeSet<Awaited>,
+    /// Jobs that cannot be done any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    broken_jobs: Vec<String>,
 }
 
 pub(super) async fn run(
@@ -142,17 +151,25 @@ async fn report(
                 .collect()
         }
     };
-    let columns: Vec<RefreshedColumn> = done
-        .into_iter()
-        .map(|(column, converged)| RefreshedColumn {
-            numbers: numbers.get(&column).cloned().unwrap_or_default(),
+    let mut columns = vec![];
+    for (column, converged) in done {
+        let numbers = numbers.get(&column).cloned().unwrap_or_default();
+        let waiting = match numbers.rows_remaining {
+            0 => Waiting::default(),
+            _ => engine.waiting(&version, &catalog, &column).await?,
+        };
+        columns.push(RefreshedColumn {
+            rows_waiting: waiting.rows.min(numbers.rows_remaining),
+            waits_for: waiting.awaited,
+            numbers,
             column,
             rows_assigned: converged.rows_assigned,
             batches: converged.batches,
             bytes_written: converged.bytes_written,
             stopped: converged.stopped.as_ref().map(describe),
-        })
-        .collect();
+            broken_jobs: converged.broken.iter().map(ToString::to_string).collect(),
+        });
+    }
     if columns.iter().all(|column| column.stopped.is_none()) {
         engine.rest();
     }
@@ -174,19 +191,19 @@ fn report_left_out(catalog: &Catalog, arguments: &RefreshArguments) {
                 "column '{}' is left out: {detached}",
                 declared.name()
             )),
-            Ok(bound) if catalog.cyclic.contains(&bound.output.id) => {
-                output::note(&format!(
-                    "column '{}' is left out: it is in a cycle",
-                    declared.name()
-                ));
+            Ok(bound) => {
+                if let Some(cycle) = catalog.cycle(bound) {
+                    output::note(&format!(
+                        "column '{}' is left out: {cycle}; change one of them with 'column alter'",
+                        declared.name()
+                    ));
+                } else if !bound.definition.auto {
+                    output::note(&format!(
+                        "column '{}' is left out: it is paused ('column resume' ends that)",
+                        declared.name()
+                    ));
+                }
             }
-            Ok(bound) if !bound.definition.auto => {
-                output::note(&format!(
-                    "column '{}' is left out: it is paused ('column resume' ends that)",
-                    declared.name()
-                ));
-            }
-            Ok(_) => {}
         }
     }
 }
@@ -199,8 +216,10 @@ fn add(sum: &mut Converged, more: Converged) {
         published_version,
         stopped,
         seen,
+        broken,
     } = more;
     sum.seen = seen;
+    sum.broken = broken;
     sum.rows_assigned += rows_assigned;
     sum.batches += batches;
     sum.bytes_written += bytes_written;
@@ -229,6 +248,9 @@ fn describe(stopped: &Stopped) -> String {
 fn exit(report: &Refreshed) -> Exit {
     let mut exit = Exit::Done;
     for column in &report.columns {
+        for broken in &column.broken_jobs {
+            output::note(&format!("column '{}': {broken}", column.column));
+        }
         if let Some(stopped) = &column.stopped {
             output::note(&format!("column '{}': {stopped}", column.column));
             exit = Exit::Failed;
@@ -240,15 +262,31 @@ fn exit(report: &Refreshed) -> Exit {
             ));
         }
         if column.stopped.is_none() && column.numbers.rows_remaining > 0 {
-            output::note(&format!(
-                "column '{}': {} rows came in meanwhile; refresh again",
-                column.column,
-                number(column.numbers.rows_remaining)
-            ));
+            note_remaining(column);
             exit = Exit::Failed;
         }
     }
     exit
+}
+
+/// Says why rows remain although nothing stopped the work on them.
+fn note_remaining(column: &RefreshedColumn) {
+    let name = &column.column;
+    if column.rows_waiting > 0 {
+        let awaited: Vec<String> = column.waits_for.iter().map(ToString::to_string).collect();
+        output::note(&format!(
+            "column '{name}': {} rows wait for {}",
+            number(column.rows_waiting),
+            awaited.join(" and ")
+        ));
+    }
+    let came_in = column.numbers.rows_remaining - column.rows_waiting;
+    if came_in > 0 {
+        output::note(&format!(
+            "column '{name}': {} rows came in meanwhile; refresh again",
+            number(came_in)
+        ));
+    }
 }
 
 pub(super) fn text(report: &Refreshed) -> String {

@@ -78,6 +78,11 @@ fn line(what: &Happening<'_>) -> String {
             column,
             cause,
         } => format!("{}: {cause}", place(table, *column)),
+        Happening::BrokenJob {
+            table,
+            column,
+            cause,
+        } => format!("{table}: {column}: {cause}"),
         Happening::Recovered { table, column } => {
             format!("{}: works again", place(table, *column))
         }

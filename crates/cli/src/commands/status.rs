@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lance_backfill_core::definition::home::Home;
 use lance_backfill_core::definition::{BoundColumn, Function};
 use lance_backfill_core::ledger::standing_hold;
 use lance_backfill_core::state::Counts;
@@ -73,6 +74,28 @@ pub(super) async fn survey_numbers(
         };
         numbers.insert(column.name().to_owned(), found);
     }
+    let blocked = (catalog.declared.iter())
+        .filter_map(|declared| declared.bound.as_ref().ok())
+        .filter(|bound| catalog.cyclic.contains(&bound.output.id) && wanted(bound));
+    let mut live_rows = None;
+    for bound in blocked {
+        let rows = match live_rows {
+            Some(rows) => rows,
+            None => engine.live_rows(version.as_ref()).await?,
+        };
+        live_rows = Some(rows);
+        // Nobody asks the filter either: it may read a column of the cycle.
+        let found = Found {
+            numbers: Numbers {
+                rows_total: rows,
+                rows_eligible: rows,
+                rows_blocked: rows,
+                ..Numbers::default()
+            },
+            ..Found::default()
+        };
+        numbers.insert(bound.output.name.clone(), found);
+    }
     Ok(numbers)
 }
 
@@ -80,6 +103,9 @@ pub(super) async fn survey_numbers(
 struct Status {
     table: String,
     version: u64,
+    /// Home of the table that this is a copy of, in which nothing is computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy_of: Option<Home>,
     /// How long a pause of the table still lasts, if it is paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     paused_for_ms: Option<u64>,
@@ -92,6 +118,9 @@ struct StatusColumn {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Other columns of the cycle that it is in or waits for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cycle: Vec<String>,
     generation: String,
     expression: String,
     filter: Option<String>,
@@ -130,6 +159,7 @@ pub(super) async fn run(
     let status = Status {
         table: arguments.table.clone(),
         version: version.view().version,
+        copy_of: engine.copy_of().cloned(),
         paused_for_ms: engine.paused_for_ms().await?,
         columns,
     };
@@ -143,12 +173,10 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
         hold,
         oldest_row_in_need_s,
     } = found.unwrap_or_default();
+    let cycle = (declared.bound.as_ref().ok()).and_then(|bound| catalog.cycle(bound));
     let (state, reason) = match &declared.bound {
         Err(detached) => ("detached", Some(detached.to_string())),
-        Ok(bound) if catalog.cyclic.contains(&bound.output.id) => (
-            "blocked",
-            Some("it is in a cycle of computed columns".to_owned()),
-        ),
+        Ok(_) if cycle.is_some() => ("blocked", cycle.as_ref().map(ToString::to_string)),
         Ok(bound) if !bound.definition.auto => ("paused", None),
         Ok(_) if hold.is_some() => ("held", hold),
         Ok(_) if numbers.rows_remaining > 0 => ("in need", None),
@@ -158,6 +186,7 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
         column: declared.name().to_owned(),
         state,
         reason,
+        cycle: cycle.map(|cycle| cycle.others).unwrap_or_default(),
         generation: declared.definition.generation().to_string(),
         expression: match &declared.definition.function {
             Function::Sql { expression, .. } => expression.clone(),

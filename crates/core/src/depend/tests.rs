@@ -39,6 +39,28 @@ fn a_cycle_and_what_hangs_on_it_are_named() {
     );
 }
 
+#[test]
+fn a_column_is_told_its_own_cycle_or_else_those_that_it_waits_for() {
+    // 1 and 2 read each other, and 1 reads 5, which reads itself; 3 waits for all of them.
+    let nodes = [
+        node(1, &[2, 5]),
+        node(2, &[1, 4]),
+        node(3, &[2]),
+        node(4, &[9]),
+        node(5, &[5]),
+    ];
+    for (column, cycle) in [
+        (1, &[1, 2][..]),
+        (2, &[1, 2]),
+        (3, &[1, 2, 5]),
+        (4, &[]),
+        (5, &[5]),
+    ] {
+        let found: Vec<FieldId> = cycle_of(&nodes, column).into_iter().collect();
+        assert_eq!(found, cycle, "of {column}");
+    }
+}
+
 proptest! {
     #[test]
     fn each_column_is_the_lowest_whose_dependencies_came_before_and_the_rest_can_never_come(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Field, SchemaRef};
 use lance_backfill_core::definition::{Definition, Input};
 use lance_backfill_core::depend::{Node, order};
 use lance_backfill_core::table::{FieldView, TableView};
@@ -13,6 +13,11 @@ use lance_backfill_udf::{SqlFilter, SqlFunction};
 
 use super::Request;
 use crate::catalog::{Catalog, node};
+
+/// Field metadata by which Lance knows blobs, in the two ways in which it stores them.
+const BLOB_KEY: &str = "lance-encoding:blob";
+const EXTENSION_KEY: &str = "ARROW:extension:name";
+const BLOB_EXTENSION: &str = "lance.blob.v2";
 
 /// A request that fits.
 pub(super) struct Checked {
@@ -54,7 +59,7 @@ pub(super) fn check(
     };
     Ok(Checked {
         canonical: function.canonical().to_owned(),
-        inputs: inputs(function.inputs(), table)?,
+        inputs: inputs(function.inputs(), table, schema)?,
         filter_inputs,
         output_type: function.output_type().clone(),
     })
@@ -106,7 +111,7 @@ pub(super) fn filter_inputs(
     schema: &SchemaRef,
 ) -> Result<Vec<Input>> {
     let filter = SqlFilter::compile(filter, schema).map_err(refused)?;
-    inputs(filter.inputs(), table)
+    inputs(filter.inputs(), table, schema)
 }
 
 impl Checked {
@@ -144,16 +149,20 @@ impl Checked {
 }
 
 /// The columns of these names.
-pub(super) fn inputs(names: &[String], table: &TableView) -> Result<Vec<Input>> {
+pub(super) fn inputs(
+    names: &[String],
+    table: &TableView,
+    schema: &SchemaRef,
+) -> Result<Vec<Input>> {
     names
         .iter()
         .map(|name| {
             let field = table
                 .field(name)
                 .ok_or_else(|| Error::internal(format!("input '{name}' has no field")))?;
-            if is_blob(field) {
+            if (schema.field_with_name(name)).is_ok_and(|field| has_blobs_inside(field.data_type())) {
                 return Err(Error::invalid(format!(
-                    "column '{name}' holds blobs, which expressions cannot read yet: put what the expression needs of them, such as a size or a digest, into a column of its own when you write the rows"
+                    "column '{name}' has blobs inside its type, which expressions cannot read yet: only columns that are blobs themselves can be read"
                 )));
             }
             Ok(Input {
@@ -164,10 +173,28 @@ pub(super) fn inputs(names: &[String], table: &TableView) -> Result<Vec<Input>> 
         .collect()
 }
 
-/// Whether a column is stored as blobs: a scan gives their descriptors, not their bytes.
+/// Whether a column is stored as blobs.
 pub(super) fn is_blob(field: &FieldView) -> bool {
     let has = |key: &str| field.metadata.get(key).map(String::as_str);
-    has("lance-encoding:blob").is_some() || has("ARROW:extension:name") == Some("lance.blob.v2")
+    has(BLOB_KEY).is_some() || has(EXTENSION_KEY) == Some(BLOB_EXTENSION)
+}
+
+/// Whether some field below a type is stored as blobs.
+fn has_blobs_inside(data_type: &DataType) -> bool {
+    let is_or_has = |field: &Field| {
+        let extension = field.metadata().get(EXTENSION_KEY).map(String::as_str);
+        field.metadata().contains_key(BLOB_KEY)
+            || extension == Some(BLOB_EXTENSION)
+            || has_blobs_inside(field.data_type())
+    };
+    match data_type {
+        DataType::Struct(fields) => fields.iter().any(|field| is_or_has(field)),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => is_or_has(item),
+        _ => false,
+    }
 }
 
 fn refused(error: impl std::fmt::Display) -> Error {

@@ -107,7 +107,7 @@ impl Engine {
                 data_type: found.data_type(),
             };
             let function = compile_for(sql, schema, target, output_type)?;
-            edited.inputs = inputs(function.inputs(), table)?;
+            edited.inputs = inputs(function.inputs(), table, schema)?;
             edited.function = Function::Sql {
                 expression: sql.to_owned(),
                 canonical: function.canonical().to_owned(),

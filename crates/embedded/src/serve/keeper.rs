@@ -1,9 +1,10 @@
 //! One table as it is served: its open engine, and what is known of it since the last look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lance_backfill_core::definition::{BoundColumn, Definition};
+use lance_backfill_core::ids::JobId;
 use lance_backfill_core::ledger::HoldReason;
 use lance_backfill_core::schedule::Ended;
 use lance_backfill_ports::Result;
@@ -41,6 +42,8 @@ pub(super) struct Keeper {
     settled: Option<u64>,
     fault: Option<String>,
     troubles: BTreeMap<String, Trouble>,
+    /// Jobs that cannot be done any more, of which that was said.
+    told: BTreeSet<(String, JobId)>,
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -70,6 +73,7 @@ impl Keeper {
             settled: None,
             fault: None,
             troubles: BTreeMap::new(),
+            told: BTreeSet::new(),
             tally,
         }
     }
@@ -232,6 +236,15 @@ impl Keeper {
         };
         let took_ms = clock.now_ms().saturating_sub(started_ms);
         self.count(column, &converged);
+        for broken in &converged.broken {
+            if self.told.insert((column.to_owned(), broken.job.clone())) {
+                observer.happened(&Happening::BrokenJob {
+                    table: &self.table,
+                    column,
+                    cause: &broken.to_string(),
+                });
+            }
+        }
         if let Some(to_version) = converged.published_version {
             observer.happened(&Happening::Converged {
                 table: &self.table,

@@ -46,6 +46,15 @@ pub enum Happening<'a> {
         /// One line for a person.
         cause: &'a str,
     },
+    /// A job cannot be done any more; told once.
+    BrokenJob {
+        /// Its path or URI.
+        table: &'a str,
+        /// Column that the job is about.
+        column: &'a str,
+        /// One line for a person.
+        cause: &'a str,
+    },
     /// What was in trouble works again.
     Recovered {
         /// Its path or URI.

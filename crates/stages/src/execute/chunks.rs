@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, SchemaRef};
 use arrow_select::interleave::interleave;
 use lance_backfill_core::checkpoint::{Fault, SliceResult};
@@ -18,6 +18,12 @@ use super::isolate;
 
 /// Physical rows of one chunk: large enough for vectorised work, small enough for wide vectors.
 pub(super) const CHUNK_ROWS: u32 = 65_536;
+
+/// Bytes of inputs of one chunk; a chunk ends before a batch of the table that would exceed them.
+///
+/// Twice as much doubles the memory of each slice at work; half as much calls the function more often
+/// where inputs are wide.
+const CHUNK_BYTES: usize = 64 << 20;
 
 /// What is known of a slice so far; shared between the stream that computes and who waits for it.
 #[derive(Default)]
@@ -138,11 +144,22 @@ impl Chunks {
     /// The next chunk's values, or `None` after the last.
     pub(super) async fn next(&mut self) -> Result<Option<ArrayRef>> {
         while self.next < self.physical_rows {
-            let chunk = self.next..self.physical_rows.min(self.next.saturating_add(CHUNK_ROWS));
-            self.next = chunk.end;
-            let length = chunk.len();
+            let mut chunk = self.next..self.physical_rows.min(self.next.saturating_add(CHUNK_ROWS));
             let wanted =
                 usize::try_from(self.rows.count_within(chunk.clone())).unwrap_or(usize::MAX);
+            let stopped = self.tally().fault.is_some() || self.budget.exceeded().is_some();
+            let batch = match wanted == 0 || stopped {
+                true => None,
+                false => Some(self.inputs.take_within(wanted, CHUNK_BYTES).await?),
+            };
+            if let Some(batch) = &batch
+                && batch.num_rows() < wanted
+            {
+                let last = self.rows.within(chunk.clone()).nth(batch.num_rows() - 1);
+                chunk.end = chunk.start + last.map_or(0, |last| last + 1);
+            }
+            self.next = chunk.end;
+            let length = chunk.len();
             let old = match &mut self.layout {
                 Layout::Physical { old: Some(old) } => {
                     Some(single_column(old.take(length).await?)?)
@@ -150,14 +167,11 @@ impl Chunks {
                 Layout::Physical { old: None } => Some(new_null_array(&self.output, length)),
                 Layout::RowsOnly => None,
             };
-            let stopped = self.tally().fault.is_some() || self.budget.exceeded().is_some();
-            if wanted == 0 || stopped {
-                match old {
-                    Some(old) => return Ok(Some(old)),
-                    None => continue,
-                }
+            match (batch, old) {
+                (Some(batch), old) => return self.compute(chunk, batch, old).await.map(Some),
+                (None, Some(old)) => return Ok(Some(old)),
+                (None, None) => {}
             }
-            return self.compute(chunk, wanted, old).await.map(Some);
         }
         Ok(None)
     }
@@ -165,12 +179,12 @@ impl Chunks {
     async fn compute(
         &mut self,
         chunk: Range<u32>,
-        wanted: usize,
+        batch: RecordBatch,
         old: Option<ArrayRef>,
     ) -> Result<ArrayRef> {
+        let wanted = batch.num_rows();
         let picked: Option<Vec<u32>> =
             (wanted < chunk.len()).then(|| self.rows.within(chunk.clone()).collect());
-        let batch = self.inputs.take(wanted).await?;
         let computed =
             isolate::call(self.function.as_ref(), &batch, &self.output, &self.budget).await?;
         let offsets = Offsets {
@@ -225,7 +239,7 @@ fn lay_over(
 }
 
 /// The one column of a batch.
-pub(super) fn single_column(batch: arrow_array::RecordBatch) -> Result<ArrayRef> {
+pub(super) fn single_column(batch: RecordBatch) -> Result<ArrayRef> {
     batch
         .columns()
         .first()

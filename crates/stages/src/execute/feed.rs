@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use futures::TryStreamExt;
@@ -46,6 +46,11 @@ impl RowFeed {
 
     /// The next `rows` rows, exactly.
     pub(super) async fn take(&mut self, rows: usize) -> Result<RecordBatch> {
+        self.take_within(rows, usize::MAX).await
+    }
+
+    /// The next rows, `rows` at most, at least one, and no further batch that would exceed `bytes`.
+    pub(super) async fn take_within(&mut self, rows: usize, bytes: usize) -> Result<RecordBatch> {
         let Source::Stream {
             batches,
             pending,
@@ -60,6 +65,7 @@ impl RowFeed {
         };
         let mut taken = vec![];
         let mut missing = rows;
+        let mut taken_bytes = 0_usize;
         while missing > 0 {
             let next = match pending.pop_front() {
                 Some(batch) => batch,
@@ -73,6 +79,13 @@ impl RowFeed {
                     }
                 }
             };
+            if bytes < usize::MAX {
+                taken_bytes = taken_bytes.saturating_add(size_of(&next));
+                if taken_bytes > bytes && !taken.is_empty() {
+                    pending.push_front(next);
+                    break;
+                }
+            }
             if next.num_rows() > missing {
                 pending.push_front(next.slice(missing, next.num_rows() - missing));
                 taken.push(next.slice(0, missing));
@@ -95,6 +108,17 @@ impl RowFeed {
     }
 }
 
+/// Bytes of the rows of a batch, which may share its memory with others.
+fn size_of(batch: &RecordBatch) -> usize {
+    (batch.columns().iter())
+        .map(|values| {
+            let data = values.to_data();
+            // Types that cannot be told apart by rows count with all that they hold on to.
+            (data.get_slice_memory_size()).unwrap_or_else(|_| values.get_array_memory_size())
+        })
+        .sum()
+}
+
 fn rename(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options).map_err(
@@ -103,4 +127,43 @@ fn rename(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
                 .with_source(error)
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, LargeBinaryArray};
+    use futures::StreamExt;
+    use futures::stream;
+
+    use super::*;
+
+    /// Batches of two blobs of a thousand bytes each.
+    fn blobs(batches: usize) -> RowFeed {
+        let batch = || {
+            let values: ArrayRef = Arc::new(LargeBinaryArray::from_vec(vec![&[7; 1_000]; 2]));
+            RecordBatch::try_from_iter([("blob", values)]).expect("a batch")
+        };
+        let batches: Vec<_> = (0..batches).map(|_| Ok(batch())).collect();
+        RowFeed::new(stream::iter(batches).boxed(), None)
+    }
+
+    #[tokio::test]
+    async fn rows_are_taken_up_to_a_number_of_bytes_and_at_least_a_batch() {
+        let mut feed = blobs(5);
+        let mut rows = vec![];
+        for (most, bytes) in [(8, 5_000), (6, 10), (4, usize::MAX)] {
+            let taken = feed.take_within(most, bytes).await.expect("rows are left");
+            rows.push(taken.num_rows());
+        }
+        // A pending batch is not lost, and none is split for its bytes.
+        assert_eq!(rows, [4, 2, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_in_pieces_counts_only_the_piece() {
+        let mut feed = blobs(2);
+        assert_eq!(feed.take(1).await.expect("a row").num_rows(), 1);
+        let rest = feed.take_within(3, 3_500).await.expect("rows are left");
+        assert_eq!(rest.num_rows(), 3);
+    }
 }

@@ -1,10 +1,14 @@
 //! Comparing values of rows before and after a change.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::cast::AsArray;
+use arrow_array::{
+    Array, ArrayRef, FixedSizeBinaryArray, GenericBinaryArray, OffsetSizeTrait, RecordBatch,
+};
 use arrow_ord::ord::make_comparator;
-use arrow_schema::SortOptions;
+use arrow_schema::{DataType, Field, Schema, SortOptions};
 use arrow_select::concat::concat_batches;
 use futures::TryStreamExt;
 use lance_backfill_core::history::Move;
@@ -13,6 +17,7 @@ use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::table::FieldView;
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, Result};
+use sha2::{Digest, Sha256};
 
 use super::Step;
 use crate::column::Column;
@@ -197,6 +202,7 @@ async fn read_all(
             u32::try_from(ROWS_AT_ONCE).unwrap_or(u32::MAX),
         )
         .await?
+        .and_then(|batch| std::future::ready(condensed(&batch)))
         .try_collect()
         .await?;
     let schema = batches
@@ -205,6 +211,30 @@ async fn read_all(
         .ok_or_else(|| Error::internal("rows were read without a batch"))?;
     concat_batches(&schema, &batches)
         .map_err(|error| Error::internal("cannot join rows").with_source(error))
+}
+
+/// The batch with digests in place of bytes: thousands of blobs would not fit into memory together.
+fn condensed(batch: &RecordBatch) -> Result<RecordBatch> {
+    let columns: Vec<ArrayRef> = (batch.columns().iter())
+        .map(|values| match values.data_type() {
+            DataType::Binary => digests(values.as_binary::<i32>()),
+            DataType::LargeBinary => digests(values.as_binary::<i64>()),
+            _ => Ok(values.clone()),
+        })
+        .collect::<Result<_>>()?;
+    let fields = (batch.schema().fields().iter().zip(&columns))
+        .map(|(field, values)| Field::new(field.name(), values.data_type().clone(), true))
+        .collect::<Vec<_>>();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .map_err(|error| Error::internal("cannot condense rows").with_source(error))
+}
+
+fn digests<Offset: OffsetSizeTrait>(values: &GenericBinaryArray<Offset>) -> Result<ArrayRef> {
+    const BYTES: i32 = 32;
+    let digests = values.iter().map(|bytes| bytes.map(Sha256::digest));
+    FixedSizeBinaryArray::try_from_sparse_iter_with_size(digests, BYTES)
+        .map(|digests| Arc::new(digests) as ArrayRef)
+        .map_err(|error| Error::internal("cannot condense bytes").with_source(error))
 }
 
 /// Whether all columns of two batches agree at one place.

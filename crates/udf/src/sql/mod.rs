@@ -23,6 +23,7 @@ mod lazy_coalesce;
 mod lazy_logic;
 mod limits;
 mod names;
+mod octet_length;
 mod parse;
 mod plan;
 mod program;

@@ -1,10 +1,13 @@
 //! The functions and settings that every expression is planned and evaluated with.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
+
+use super::octet_length::OctetLength;
 
 /// The state that is shared by all expressions: DataFusion's default functions and expression
 /// planners. It holds no tables, and none of its settings come from the environment.
@@ -15,10 +18,13 @@ pub(super) fn state() -> &'static SessionState {
         // Lance stores plain strings; views would be converted row by row at the end.
         parser.map_string_types_to_utf8view = false;
         parser.support_varchar_with_length = true;
-        SessionStateBuilder::new()
+        let mut builder = SessionStateBuilder::new()
             .with_config(config)
-            .with_default_features()
-            .build()
+            .with_default_features();
+        // The last function of a name is the one that counts.
+        let octet_length = ScalarUDF::from(OctetLength::new());
+        (builder.scalar_functions().get_or_insert_default()).push(Arc::new(octet_length));
+        builder.build()
     });
     &STATE
 }

@@ -59,6 +59,18 @@ fn the_expression_language_computes_what_sql_says() {
             ("regexp_like(text, 'ab', 'i')", "true"),
             ("split_part(text, ' ', 2)", "c"),
             ("character_length(text)", "4"),
+            ("octet_length(text || 'é')", "6"),
+            ("octet_length(X'00ff')", "2"),
+            ("octet_length(arrow_cast(text, 'LargeBinary'))", "4"),
+            (
+                "arrow_typeof(octet_length(arrow_cast(text, 'LargeBinary')))",
+                "Int64",
+            ),
+            ("arrow_typeof(octet_length(text))", "Int32"),
+            (
+                "octet_length(arrow_cast(X'00ff', 'FixedSizeBinary(2)')) + a",
+                "8",
+            ),
             ("concat_ws('-', text, a)", "Ab c-6"),
             ("text SIMILAR TO '(Ab|x).*'", "true"),
             ("levenshtein('kitten', 'sitting')", "3"),
