@@ -66,7 +66,7 @@ impl BatchSpec {
 pub struct FoldSpec {
     /// Fragment.
     pub fragment: FragmentId,
-    /// Identity of the inputs that the parts were made from.
+    /// Identity of what all accepted generations read: each part was made from some of it.
     pub in_id: Identity,
     /// Identity of the column that the parts are laid over.
     pub out: Option<Identity>,

@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use lance_backfill_core::batch::FoldSpec;
 use lance_backfill_core::checkpoint::{SliceOutput, SliceResult};
 use lance_backfill_core::rows::RowSet;
+use lance_backfill_core::state::Inputs;
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
@@ -34,7 +35,8 @@ pub(super) async fn fold(
     let Some(view) = version.view().fragment(spec.fragment) else {
         return Ok(done);
     };
-    if column.identify(view).0.out != spec.out {
+    let now = column.identify(view).0;
+    if now.out != spec.out {
         return Ok(done);
     }
     let schema = version.schema();
@@ -54,8 +56,12 @@ pub(super) async fn fold(
         for result in manifest
             .slices
             .iter()
-            .filter(|result| result.fragment == spec.fragment && result.in_id == spec.in_id)
+            .filter(|result| result.fragment == spec.fragment)
         {
+            if now.compare(Some(&manifest.generation), result.in_id) != Inputs::Same {
+                // Whoever publishes the fold counts all of its parts: without one it is another fold.
+                return Ok(SliceDone::obsolete(spec.fragment, spec.in_id));
+            }
             let result = limited(result, &spec.rows);
             add_result(&mut done.result, &result);
             parts.extend(part(version, column, &result).await?);

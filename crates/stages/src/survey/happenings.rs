@@ -71,7 +71,7 @@ impl Happenings {
                 }
                 // Results count by what made them, which an edit may have changed since they were ordered.
                 let counts = checkpoint.map_or(own, |done| accepts(column, &done.generation));
-                if !counts {
+                if !counts || lays_unaccepted(&work, column, checkpoints) {
                     continue;
                 }
                 found.add(&batch, stored.created_ms, &work, checkpoint, checkpoints);
@@ -147,8 +147,8 @@ impl Happenings {
         let Some(happenings) = self.by_fragment.get(&fragment) else {
             return;
         };
-        let in_id = unsettled.present.identities.in_id;
-        let out = unsettled.present.identities.out;
+        let identities = &unsettled.present.identities.clone();
+        let (in_id, out) = (identities.in_id, identities.out);
         let mut direct = vec![];
         for happening in happenings {
             match happening {
@@ -159,7 +159,7 @@ impl Happenings {
                     batch,
                     created_ms,
                     contribution,
-                } if contribution.result.in_id == in_id => {
+                } if contribution.holds(identities) => {
                     sort_result(
                         unsettled,
                         batch,
@@ -181,8 +181,9 @@ impl Happenings {
             else {
                 continue;
             };
-            let useful = spec.in_id == in_id
+            let useful = identities.stands(spec.in_id)
                 && spec.out == out
+                && parts.iter().all(|part| part.holds(identities))
                 && !spec.rows.is_empty()
                 && spec.rows.is_subset(&unsettled.part_rows);
             match checkpoint {
@@ -225,7 +226,18 @@ fn is_own(entry: &LedgerEntry, column: &Column) -> bool {
 
 fn accepts(column: &Column, generation: &GenerationId) -> bool {
     let bound = &column.bound;
-    *generation == bound.generation || bound.definition.accepted_generations.contains(generation)
+    *generation == bound.generation
+        || bound
+            .definition
+            .accepted_generations
+            .contains_key(generation)
+}
+
+/// Whether a fold has parts of a generation that was given up since: it is to be folded without them.
+fn lays_unaccepted(work: &Work, column: &Column, checkpoints: &Checkpoints) -> bool {
+    let Work::Fold(spec) = work else { return false };
+    (spec.parts.iter().filter_map(|part| checkpoints.get(part)))
+        .any(|part| !accepts(column, &part.generation))
 }
 
 fn sort_result(
@@ -289,7 +301,7 @@ fn part_contributions(spec: &FoldSpec, checkpoints: &Checkpoints) -> Vec<Contrib
             continue;
         };
         for result in &checkpoint.slices {
-            if result.fragment == spec.fragment && result.in_id == spec.in_id {
+            if result.fragment == spec.fragment {
                 let whole = contribution(part.seq, checkpoint, result);
                 contributions.push(whole.limited_to(&spec.rows));
             }
