@@ -166,6 +166,16 @@ impl Entry {
         }
     }
 
+    /// The generations of computed rows.
+    pub fn generations<'a>(
+        &'a self,
+        head_generation: Option<&'a GenerationId>,
+    ) -> impl Iterator<Item = &'a GenerationId> {
+        let [value, null, failed, ..] = self.rows;
+        let of_head = head_generation.filter(|_| value + null + failed > 0);
+        (of_head.into_iter()).chain(self.others.iter().map(|other| &other.generation))
+    }
+
     /// Whether some rows failed.
     pub fn has_failures(&self) -> bool {
         let [_, _, failed, ..] = self.rows;

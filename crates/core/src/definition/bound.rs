@@ -80,6 +80,22 @@ impl BoundColumn {
         carries(field, &self.binding)
     }
 
+    /// Whether an earlier definition watched all columns that an accepted generation reads now.
+    ///
+    /// Not so where the same expression reads a column that took the name of another one since.
+    pub fn was_watched(&self, earlier: usize, generation: &GenerationId) -> bool {
+        let definition = &self.definition;
+        let reads = match *generation == self.generation {
+            true => Some(&definition.inputs),
+            false => definition.accepted_generations.get(generation),
+        };
+        let (Some(reads), Some(earlier)) = (reads, definition.earlier.get(earlier)) else {
+            return false;
+        };
+        let watched = |input: &Input| earlier.watched.iter().any(|it| it.id == input.id);
+        reads.iter().all(watched)
+    }
+
     /// A column that it reads and that has another name than at declaration, with both names.
     ///
     /// Field ids are reused, so it may be a renamed column or quite another one.

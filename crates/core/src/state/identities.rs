@@ -96,16 +96,15 @@ impl Identities {
         identity::fingerprint(fragment, self.watched, self.elig_id, self.out)
     }
 
-    /// Whether an entry of the snapshot is of this fragment as it is now.
+    /// The earlier definition under which an entry of the snapshot is of this fragment as it is now.
     ///
-    /// Under an earlier definition less was watched: that is enough for the values that are there,
-    /// and it spares reading the records of the whole table after an edit.
-    pub fn has_fingerprint(&self, fragment: &FragmentView, fingerprint: u64) -> bool {
-        self.fingerprint(fragment) == fingerprint
-            || self.earlier.iter().any(|(watched, elig_id)| {
-                *elig_id == self.elig_id
-                    && identity::fingerprint(fragment, *watched, *elig_id, self.out) == fingerprint
-            })
+    /// Other columns were watched then. That is enough for values that were made from those, and it
+    /// spares reading the records of the whole table after an edit.
+    pub fn earlier_of(&self, fragment: &FragmentView, fingerprint: u64) -> Option<usize> {
+        self.earlier.iter().position(|(watched, elig_id)| {
+            *elig_id == self.elig_id
+                && identity::fingerprint(fragment, *watched, *elig_id, self.out) == fingerprint
+        })
     }
 
     /// What a record of this state may be kept under, the present definition's first.

@@ -97,7 +97,9 @@ pub async fn survey_for(
             .entries
             .get(&fragment.id)
             .filter(|entry| {
-                entry.fingerprint == print || identities.has_fingerprint(fragment, entry.fingerprint)
+                entry.fingerprint == print
+                    || (identities.earlier_of(fragment, entry.fingerprint))
+                        .is_some_and(|earlier| was_watched(&snapshot, entry, column, earlier))
             })
             .filter(|_| !asks && !happenings.have_job_work(fragment.id))
             .filter(|_| upstream.iter().all(|(_, survey)| survey.unready(fragment.id).is_empty()))
@@ -265,6 +267,14 @@ impl Question<'_> {
         };
         Box::pin(historian.tell(&puzzling)).await
     }
+}
+
+/// Whether an earlier definition watched what the rows of its entry were made from.
+fn was_watched(snapshot: &LoadedSnapshot, entry: &Entry, column: &Column, earlier: usize) -> bool {
+    let head_generation = snapshot.snapshot.head.generation.as_ref();
+    entry
+        .generations(head_generation)
+        .all(|generation| column.bound.was_watched(earlier, generation))
 }
 
 fn settled_counts(snapshot: &LoadedSnapshot, entry: &Entry, column: &Column) -> Option<Counts> {

@@ -1,8 +1,12 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::definition::{BINDING_KEY, bind};
+use crate::state::Inputs;
+use crate::table::{FieldView, FileView, FragmentView, TableView};
+use crate::testing::binding;
 
 fn input(id: FieldId) -> Input {
     Input {
@@ -116,4 +120,95 @@ fn the_same_expression_over_a_column_that_took_a_name_is_told_apart() {
     between.succeed(&old, OnChange::OnlyNew);
     assert!(edited.replaces_inputs_of(&between));
     assert!(!old.replaces_inputs_of(&between));
+}
+
+/// A table with these columns and `p`, and one fragment whose file has columns 1 to 3 and `p`.
+fn table(columns: &[(FieldId, &str)]) -> TableView {
+    let field = |id: FieldId, name: &str, metadata: BTreeMap<String, String>| FieldView {
+        id,
+        name: name.to_owned(),
+        data_type: "double".to_owned(),
+        nullable: true,
+        metadata,
+        tree_ids: vec![id],
+    };
+    let carried = BTreeMap::from([(BINDING_KEY.to_owned(), binding().to_string())]);
+    let mut fields = vec![field(8, "p", carried)];
+    fields.extend(
+        columns
+            .iter()
+            .map(|(id, name)| field(*id, name, BTreeMap::new())),
+    );
+    TableView {
+        version: 1,
+        created_ms: 0,
+        fields,
+        fragments: vec![fragment("f")],
+        metadata: BTreeMap::new(),
+        stable_row_ids: false,
+        rewrites_redistribute: false,
+    }
+}
+
+/// A fragment whose first column is in a file of this name.
+fn fragment(first: &str) -> FragmentView {
+    let file = |name: &str, fields: &[FieldId]| FileView {
+        name: name.to_owned(),
+        fields: fields.into(),
+        columns: (0..).take(fields.len()).collect(),
+        size_bytes: None,
+    };
+    FragmentView {
+        id: 0,
+        physical_rows: 1,
+        deletion: None,
+        files: vec![file(first, &[1]), file("rest", &[2, 3, 8])],
+        overlays: vec![],
+    }
+}
+
+/// Altered from an expression over the first column to one over the second.
+fn altered() -> (GenerationId, Definition) {
+    let old = over(&[1]);
+    let mut edited = over(&[2]);
+    edited.succeed(&old, OnChange::OnlyNew);
+    (old.generation(), edited)
+}
+
+#[test]
+fn each_generation_is_compared_in_the_columns_that_it_reads() {
+    let (old, edited) = altered();
+    let columns = [(1, "c1"), (2, "c2")];
+    let bound = bind(&binding(), edited, &table(&columns)).expect("binds");
+    let then = bound.identify(&fragment("f")).0;
+    let now = bound.identify(&fragment("g")).0;
+    let own = Some(&bound.generation);
+    assert_eq!(now.compare(own, then.of(own)), Inputs::Same);
+    let older = Some(&old);
+    assert_eq!(now.compare(older, then.of(older)), Inputs::Changed);
+    assert_eq!(now.compare(None, then.watched), Inputs::Changed);
+    assert_eq!(then.compare(older, then.of(older)), Inputs::Same);
+    // What was settled before the edit is so still, by the fingerprint that it had.
+    let before = bind(&binding(), over(&[1]), &table(&columns)).expect("binds");
+    let print = |view: &FragmentView| before.identify(view).0.fingerprint(view);
+    let (f, g) = (fragment("f"), fragment("g"));
+    assert_eq!(then.earlier_of(&f, print(&f)), Some(0));
+    assert_eq!(now.earlier_of(&g, print(&f)), None);
+    assert!(bound.was_watched(0, &old));
+    assert!(!bound.was_watched(0, &bound.generation));
+}
+
+#[test]
+fn a_change_of_a_column_that_is_gone_or_renamed_proves_nothing() {
+    let (old, edited) = altered();
+    let columns: [&[(FieldId, &str)]; 2] = [&[(2, "c2")], &[(1, "other"), (2, "c2")]];
+    for columns in columns {
+        let bound = bind(&binding(), edited.clone(), &table(columns)).expect("binds");
+        let then = bound.identify(&fragment("f")).0;
+        let now = bound.identify(&fragment("g")).0;
+        let older = Some(&old);
+        assert_eq!(then.compare(older, then.of(older)), Inputs::Same);
+        assert_eq!(now.compare(older, then.of(older)), Inputs::Untold);
+        assert_eq!(now.compare(None, then.watched), Inputs::Untold);
+    }
 }
