@@ -4,6 +4,8 @@ use crate::fill::product;
 use crate::support::table::batch;
 use crate::support::{Row, Scenario, Shape, Table, ints};
 
+mod inputs;
+
 fn sum(row: &Row) -> Option<i64> {
     Some(row.int("a")? + row.int("b")?)
 }
@@ -32,37 +34,6 @@ async fn only_new_keeps_old_values_and_computes_new_rows_anew() {
     let mut rows: Vec<u64> = generations.into_values().collect();
     rows.sort_unstable();
     assert_eq!(rows, [50, 400]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_expression_that_reads_other_columns_is_recomputed_only_on_request() {
-    let scenario = Scenario::filled(Shape::default().fragments_of(150), 400).await;
-    let version = scenario.version().await;
-    scenario
-        .run(&["column", "alter"], &["p", "--sql", "id + b"])
-        .expect_refusal(&[2], "recompute_all");
-    assert_eq!(scenario.version().await, version);
-    scenario.expect_rest().await;
-    // The values can be kept all the same, as values that somebody supplied.
-    scenario.run(&["column", "drop"], &["p"]).expect_code(0);
-    scenario.add("p", "id + b", &["--adopt"]);
-    scenario.append(50).await;
-    assert_eq!(
-        scenario.refresh().assigned("p"),
-        50 + nulls(&scenario).await
-    );
-    let other = |row: &Row| match row.id() {
-        0..400 => product(row).or(Some(row.id() + row.int("b")?)),
-        id => Some(id + row.int("b")?),
-    };
-    scenario.check_int("p", other).await;
-}
-
-/// Rows of the first 400 whose product is NULL: an adopted column has no value there.
-async fn nulls(scenario: &Scenario) -> u64 {
-    let rows = scenario.rows().await;
-    let null = |row: &&Row| row.id() < 400 && product(row).is_none();
-    rows.iter().filter(null).count() as u64
 }
 
 #[tokio::test(flavor = "multi_thread")]

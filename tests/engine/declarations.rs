@@ -237,6 +237,32 @@ async fn a_cast_input_is_another_column_until_the_expression_is_given_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn values_of_a_cast_input_stand_where_another_expression_follows_theirs() {
+    for shape in Shape::both() {
+        let scenario = Scenario::filled(shape.fragments_of(60), 100).await;
+        scenario.cast_column("b", DataType::Int32).await;
+        scenario.alter("p", &["--sql", "b * a"]);
+        assert_eq!(scenario.refresh().assigned("p"), 0);
+        scenario.expect_rest().await;
+        scenario.update("b", "b + 1", "id >= 95").await;
+        assert_eq!(
+            scenario.refresh().assigned("p"),
+            0,
+            "not what they were made from"
+        );
+        scenario.update("a", "a + 1", "id >= 95").await;
+        let report = scenario.refresh();
+        assert_eq!(report.assigned("p"), 0, "not asked for");
+        assert_eq!(report.column("p").rows_unknown, 5);
+        scenario.expect_rest().await;
+        let options = ["p", "--recompute"];
+        scenario.run(&["backfill"], &options).expect_code(0);
+        scenario.check_int("p", product).await;
+        scenario.expect_rest().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_column_added_again_under_an_old_name_is_never_written_to() {
     let scenario = Scenario::filled(Shape::default().fragments_of(60), 100).await;
     scenario.drop_column("p").await;

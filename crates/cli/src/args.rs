@@ -214,7 +214,7 @@ pub(crate) struct AlterArguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum OnChangeArgument {
-    /// They stand; rows without a value get the new expression's.
+    /// They stand as long as the columns that they were made from; other rows get the new expression's.
     OnlyNew,
     /// They become stale and are computed again by the next refresh.
     RecomputeAll,

@@ -68,7 +68,7 @@ impl BatchSpec {
 pub struct FoldSpec {
     /// Fragment.
     pub fragment: FragmentId,
-    /// Identity of the inputs that the parts were made from.
+    /// Identity of what all accepted generations read: each part was made from some of it.
     pub in_id: Identity,
     /// Identity of the column that the parts are laid over.
     pub out: Option<Identity>,
@@ -91,16 +91,14 @@ pub struct FoldPart {
 }
 
 impl FoldPart {
-    /// The part's result, if a slice of its batch is that, told of the rows where they are now.
-    pub fn result(&self, slice: &SliceResult, here: Site) -> Option<SliceResult> {
-        let site = Site {
-            fragment: slice.fragment,
-            in_id: slice.in_id,
-        };
+    /// What a slice of its batch says of the rows that are in this fragment now, if it is of them.
+    pub fn result(&self, slice: &SliceResult, here: FragmentId) -> Option<SliceResult> {
         match &self.journey {
-            None => (site == here).then(|| slice.clone()),
+            None => (slice.fragment == here).then(|| slice.clone()),
             Some(journey) => {
-                (site == journey.from && here == journey.to).then(|| journey.result(slice))
+                let came =
+                    (slice.fragment, slice.in_id) == (journey.from.fragment, journey.from.in_id);
+                (came && here == journey.to.fragment).then(|| journey.result(slice))
             }
         }
     }
@@ -108,16 +106,6 @@ impl FoldPart {
 
 impl Slice {
     /// Where its rows are when it is planned.
-    pub fn site(&self) -> Site {
-        Site {
-            fragment: self.fragment,
-            in_id: self.in_id,
-        }
-    }
-}
-
-impl FoldSpec {
-    /// Where the parts are laid together.
     pub fn site(&self) -> Site {
         Site {
             fragment: self.fragment,

@@ -7,7 +7,7 @@ use crate::format::Stored;
 use crate::identity::{Identity, Place};
 use crate::ids::{FragmentId, GenerationId, JobId, LedgerSeq};
 use crate::rows::RowSet;
-use crate::state::Identities;
+use crate::state::{Identities, Inputs};
 
 /// Results of one slice together with who ordered them.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,7 +94,7 @@ pub fn decide(finished: &Finished, present: Option<&Present>, column: &BoundColu
         if !column.definition.accepts(&contribution.generation) {
             return Decision::Drop(DropReason::GenerationGone);
         }
-        if contribution.result.in_id != present.identities.in_id {
+        if !contribution.holds(&present.identities) {
             return Decision::Drop(DropReason::InputsChanged);
         }
     }
@@ -105,7 +105,7 @@ pub fn decide(finished: &Finished, present: Option<&Present>, column: &BoundColu
     for contribution in &finished.contributions {
         record.lay_over(contribution.runs(), contribution.result.failed.clone());
     }
-    record.in_id = present.identities.in_id;
+    record.in_id = present.identities.watched;
     let Some(file) = finished.file.clone() else {
         record.file = None;
         record.out = present.identities.out;
@@ -133,7 +133,7 @@ fn empty_record(fragment: FragmentId, present: &Present, column: &BoundColumn) -
         fragment,
         physical_rows: present.physical_rows,
         file: None,
-        in_id: present.identities.in_id,
+        in_id: present.identities.watched,
         elig_id: present.identities.elig_id,
         out: present.identities.out,
         runs: vec![],
@@ -143,6 +143,14 @@ fn empty_record(fragment: FragmentId, present: &Present, column: &BoundColumn) -
 }
 
 impl Contribution {
+    /// Whether it was made from the present inputs of its generation.
+    pub fn holds(&self, identities: &Identities) -> bool {
+        let Self {
+            generation, result, ..
+        } = self;
+        identities.compare(Some(generation), result.in_id) == Inputs::Same
+    }
+
     /// Rows for which it counts: `in_need`, and those that its job ordered to be computed again.
     ///
     /// All others hold something that must stand: a correction that somebody made meanwhile, or a

@@ -23,7 +23,7 @@ pub struct CoverageRecord {
     pub physical_rows: u32,
     /// The column file that it describes; without one it is keyed by identities.
     pub file: Option<String>,
-    /// Identity of the inputs when it was written.
+    /// Identity of the inputs of all accepted generations when it was written.
     pub in_id: Identity,
     /// Identity of filter and filter columns for which `filtered` was found.
     pub elig_id: Option<Identity>,
@@ -52,7 +52,7 @@ pub struct Run {
     pub outcome: Outcome,
     /// What computed them; none for supplied and unknown values.
     pub generation: Option<GenerationId>,
-    /// Identity of the inputs that they were computed from.
+    /// Identity of the inputs that they were computed from: the columns that their generation reads.
     pub in_id: Identity,
     /// Ledger entry that ordered them; dependents tell changed rows by it.
     pub ledger: LedgerSeq,

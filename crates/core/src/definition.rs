@@ -1,6 +1,6 @@
 //! The definition of a computed column, as it is stored in the table's metadata.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -8,10 +8,12 @@ use sha2::{Digest, Sha256};
 use crate::format::Stored;
 use crate::ids::{FieldId, GenerationId};
 
+mod accepted;
 mod bound;
 pub mod home;
 
-pub use bound::{BoundColumn, Detached, bind, output_of};
+pub use accepted::{Earlier, OnChange};
+pub use bound::{BoundColumn, Detached, Older, bind, output_of};
 
 /// Field metadata key that carries the binding.
 pub const BINDING_KEY: &str = "backfill.binding";
@@ -48,8 +50,10 @@ pub struct Definition {
     pub secrets: Vec<String>,
     /// What happens with rows that cannot be computed.
     pub error_policy: ErrorPolicy,
-    /// Generations beside the present one whose values count as current.
-    pub accepted_generations: BTreeSet<GenerationId>,
+    /// Generations beside the present one whose values count as current, and what each of them reads.
+    pub accepted_generations: BTreeMap<GenerationId, Vec<Input>>,
+    /// What records of earlier definitions are kept under, newest first.
+    pub earlier: Vec<Earlier>,
     /// What becomes of values whose origin is lost.
     pub on_unknown: OnUnknown,
     /// Rows above which unattended work waits for approval; -1 = no limit, `None` = the default of the kind.
@@ -170,7 +174,7 @@ pub struct Call {
     /// Error types that are transient.
     pub retry_on: Vec<String>,
     /// Environment, names and plain values.
-    pub env: std::collections::BTreeMap<String, String>,
+    pub env: BTreeMap<String, String>,
 }
 
 impl Definition {
@@ -202,7 +206,8 @@ impl Definition {
             },
             secrets: vec![],
             error_policy: ErrorPolicy::default(),
-            accepted_generations: BTreeSet::new(),
+            accepted_generations: BTreeMap::new(),
+            earlier: vec![],
             on_unknown: OnUnknown::Trust,
             approve_above_rows: None,
             declared_max_fragment: None,
@@ -253,11 +258,6 @@ impl Definition {
             Ok(generation) => generation,
             Err(_) => unreachable!("32 hexadecimal digits are a generation"),
         }
-    }
-
-    /// Whether a value of this generation counts as current.
-    pub fn accepts(&self, generation: &GenerationId) -> bool {
-        *generation == self.generation() || self.accepted_generations.contains(generation)
     }
 
     /// Rows above which unattended work waits for a person, or `None` for no limit.

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use crate::coverage::{CoverageRecord, RowErrors, Run};
 use crate::format::Stored;
-use crate::ids::{BindingId, FieldId, FragmentId};
+use crate::ids::{BindingId, FieldId, FragmentId, GenerationId};
 use crate::rows::RowSet;
-use crate::state::Identities;
+use crate::state::{Identities, Inputs};
 
 /// What one version did, as far as it can concern a computed column.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,6 +150,27 @@ pub fn by_row_ids(old: &[u64], new: &[u64]) -> Vec<Move> {
     moves
 }
 
+/// Rows that may have got other inputs, for each set of columns that is read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ChangedRows {
+    /// Of the present generation.
+    pub own: RowSet,
+    /// Of accepted generations that read other columns.
+    pub older: BTreeMap<GenerationId, RowSet>,
+    /// Of any of them.
+    pub any: RowSet,
+}
+
+impl ChangedRows {
+    /// Rows whose inputs changed if this generation made them, or nobody knows which.
+    fn of(&self, generation: Option<&GenerationId>) -> &RowSet {
+        match generation {
+            None => &self.any,
+            Some(generation) => self.older.get(generation).unwrap_or(&self.own),
+        }
+    }
+}
+
 /// The state of rows on their way from old fragments into a new one.
 #[derive(Debug, Clone)]
 pub struct Carried {
@@ -172,7 +193,7 @@ impl Carried {
             fragment,
             physical_rows,
             file: None,
-            in_id: now.in_id,
+            in_id: now.watched,
             elig_id: now.elig_id,
             out: now.out,
             runs: vec![],
@@ -189,22 +210,24 @@ impl Carried {
     /// Adds rows that moved from a fragment whose state is known.
     ///
     /// `changed` are rows, by new offset, that may have got other inputs: what was computed for them
-    /// stays known, under the inputs that it was computed from, and so is stale.
+    /// stays known, under the inputs that it was computed from, and so is stale. Each run is compared
+    /// in the columns that its own generation read.
     pub fn add(
         &mut self,
         old: &CoverageRecord,
         then: &Identities,
         moves: &[Move],
-        changed: &RowSet,
+        changed: &ChangedRows,
     ) {
         let mut runs = vec![];
         for run in &old.runs {
             let rows = moved(&run.rows, moves);
-            let was_present = run.in_id == then.in_id;
-            let kept = rows.difference(changed);
-            let stale = rows.intersection(changed);
+            let made_by = run.generation.as_ref();
+            let was_present = then.compare(made_by, run.in_id) == Inputs::Same;
+            let kept = rows.difference(changed.of(made_by));
+            let stale = rows.intersection(changed.of(made_by));
             let kept_in_id = if was_present {
-                self.now.in_id
+                self.now.of(made_by)
             } else {
                 run.in_id
             };

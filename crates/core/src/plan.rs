@@ -14,13 +14,15 @@ pub struct FragmentNeed {
     pub fragment: FragmentId,
     /// Identity of its inputs.
     pub in_id: Identity,
+    /// Identity of what all accepted generations read: parts of any of them are folded together.
+    pub watched: Identity,
     /// Identity of the column in it.
     pub out: Option<Identity>,
     /// Rows in need that nobody works on, whose inputs are ready.
     pub ready: RowSet,
     /// Rows in open batches.
     pub open: RowSet,
-    /// Finished, unpublished values of the fragment under this `in_id`.
+    /// Finished, unpublished values of the fragment, each under the present inputs of its generation.
     pub parts: Vec<FoldPart>,
     /// Rows for which the parts count.
     pub part_rows: RowSet,
@@ -185,7 +187,7 @@ fn due_fold(need: &FragmentNeed, limits: &Limits) -> Option<FoldSpec> {
         && need.part_rows.len().saturating_mul(4) >= need.live_rows;
     (complete || early).then(|| FoldSpec {
         fragment: need.fragment,
-        in_id: need.in_id,
+        in_id: need.watched,
         out: need.out,
         parts: need.parts.clone(),
         rows: need.part_rows.clone(),

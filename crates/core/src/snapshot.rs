@@ -12,7 +12,7 @@ use crate::definition::{Definition, OnUnknown};
 use crate::ids::{FragmentId, GenerationId};
 use crate::rate::Rate;
 use crate::rows::RowSet;
-use crate::state::Counts;
+use crate::state::{Counts, Identities, Inputs};
 
 /// Entries of settled fragments, and what the last planner saw.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -74,9 +74,11 @@ pub const OUTCOMES: [Outcome; 5] = [
 ];
 
 impl Entry {
-    /// Sums up a record for the live rows; `None` if a row is unassigned or computed from other inputs.
+    /// Sums up a record for the live rows; `None` if a row is unassigned or its inputs are not
+    /// known to be the present ones of its generation.
     pub fn of(
         record: &CoverageRecord,
+        identities: &Identities,
         fingerprint: u64,
         live: &RowSet,
         head_generation: Option<&GenerationId>,
@@ -95,15 +97,14 @@ impl Entry {
             }
             rest.remove(&rows);
             let rows = small(rows.len())?;
+            let made_by = run.generation.as_ref();
+            let same = identities.compare(made_by, run.in_id) == Inputs::Same;
             match run.outcome {
-                Outcome::Unknown if run.in_id != record.in_id => return None,
-                Outcome::Supplied | Outcome::Unknown => *entry.slot(run.outcome) += rows,
+                Outcome::Supplied => *entry.slot(run.outcome) += rows,
+                _ if !same => return None,
+                Outcome::Unknown => *entry.slot(run.outcome) += rows,
                 Outcome::Value | Outcome::Null | Outcome::Failed => {
-                    let made_by = run.generation.as_ref()?;
-                    if run.in_id != record.in_id {
-                        return None;
-                    }
-                    entry.add_computed(made_by, run.outcome, rows, head_generation);
+                    entry.add_computed(made_by?, run.outcome, rows, head_generation);
                 }
             }
         }
@@ -165,6 +166,16 @@ impl Entry {
         }
     }
 
+    /// The generations of computed rows.
+    pub fn generations<'a>(
+        &'a self,
+        head_generation: Option<&'a GenerationId>,
+    ) -> impl Iterator<Item = &'a GenerationId> {
+        let [value, null, failed, ..] = self.rows;
+        let of_head = head_generation.filter(|_| value + null + failed > 0);
+        (of_head.into_iter()).chain(self.others.iter().map(|other| &other.generation))
+    }
+
     /// Whether some rows failed.
     pub fn has_failures(&self) -> bool {
         let [_, _, failed, ..] = self.rows;
@@ -198,7 +209,7 @@ impl Entry {
         for (made_by, outcome, rows) in own.chain(others).filter(|(_, _, rows)| *rows > 0) {
             let is_own = made_by == Some(generation);
             let accepted = is_own
-                || made_by.is_some_and(|made| definition.accepted_generations.contains(made));
+                || made_by.is_some_and(|made| definition.accepted_generations.contains_key(made));
             let slot = match outcome {
                 Outcome::Value | Outcome::Null if accepted => &mut counts.current,
                 Outcome::Failed if is_own => &mut counts.failed,

@@ -4,9 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::coverage::{CoverageRecord, Outcome};
 use crate::definition::{Definition, OnUnknown};
-use crate::identity::Identity;
 use crate::ids::GenerationId;
 use crate::rows::RowSet;
+
+mod identities;
+
+pub use identities::{Identities, Inputs, OlderInputs};
 
 /// The live rows of a fragment by state; every live row is in exactly one set.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -91,17 +94,6 @@ impl Counts {
     }
 }
 
-/// Identities of a fragment at the version that is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identities {
-    /// Of the inputs.
-    pub in_id: Identity,
-    /// Of the filter and its columns.
-    pub elig_id: Option<Identity>,
-    /// Of the column itself.
-    pub out: Option<Identity>,
-}
-
 /// Sorts the live rows of a fragment into states.
 ///
 /// `filtered` must hold for the present `elig_id`: the record's own set if its `elig_id` is the
@@ -141,19 +133,23 @@ pub fn classify(
             || run
                 .generation
                 .as_ref()
-                .is_some_and(|made| definition.accepted_generations.contains(made));
-        let same_input = run.in_id == identities.in_id;
-        let set = match run.outcome {
-            Outcome::Supplied => &mut state.current,
-            // A value of lost origin was of the inputs that stood there when it was first seen.
-            Outcome::Value | Outcome::Null | Outcome::Failed | Outcome::Unknown if !same_input => {
-                &mut state.stale_input
-            }
-            Outcome::Unknown if definition.on_unknown == OnUnknown::Trust => &mut state.unknown,
-            Outcome::Unknown => &mut state.distrusted,
-            Outcome::Value | Outcome::Null if accepted => &mut state.current,
-            Outcome::Failed if own => &mut state.failed,
-            Outcome::Value | Outcome::Null | Outcome::Failed => &mut state.stale_definition,
+                .is_some_and(|made| definition.accepted_generations.contains_key(made));
+        // Each generation by the columns that it read itself; a value of lost origin was of what
+        // stood there when it was first seen.
+        let inputs = identities.compare(run.generation.as_ref(), run.in_id);
+        let unknown = match definition.on_unknown {
+            OnUnknown::Trust => &mut state.unknown,
+            OnUnknown::Recompute => &mut state.distrusted,
+        };
+        let set = match (run.outcome, inputs) {
+            (Outcome::Supplied, _) => &mut state.current,
+            (_, Inputs::Changed) => &mut state.stale_input,
+            (Outcome::Unknown, Inputs::Same | Inputs::Untold) => unknown,
+            (Outcome::Value | Outcome::Null, Inputs::Same) if accepted => &mut state.current,
+            // A column that it was made from is gone: no reason to compute it again unasked.
+            (Outcome::Value | Outcome::Null, Inputs::Untold) if accepted => unknown,
+            (Outcome::Failed, _) if own => &mut state.failed,
+            (Outcome::Value | Outcome::Null | Outcome::Failed, _) => &mut state.stale_definition,
         };
         set.extend(&rows);
     }

@@ -107,6 +107,25 @@ impl TableView {
     }
 }
 
+impl FieldView {
+    /// A column that the table does not have any more: its files are recognised by its id alone.
+    pub fn gone(id: FieldId, name: &str) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            data_type: String::new(),
+            nullable: true,
+            metadata: BTreeMap::new(),
+            tree_ids: vec![id],
+        }
+    }
+
+    /// Whether it stands for a column that the table does not have any more: only those have no type.
+    pub fn is_gone(&self) -> bool {
+        self.data_type.is_empty()
+    }
+}
+
 impl FragmentView {
     /// About how many bytes the given fields take, each column of a file taken for equally wide.
     ///

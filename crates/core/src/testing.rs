@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::coverage::{CoverageRecord, Outcome, RowErrors, Run};
+use crate::definition::Definition;
 use crate::format::Stored;
 use crate::identity::Identity;
 use crate::ids::{BatchId, BindingId, GenerationId, JobId, LedgerSeq};
 use crate::rows::RowSet;
 use crate::snapshot::OUTCOMES;
+use crate::state::{Identities, OlderInputs};
 
 /// The nth identity.
 pub(crate) fn identity(number: u8) -> Identity {
@@ -41,6 +43,37 @@ pub(crate) fn batch(seq: u64, index: u32) -> BatchId {
 /// The one binding of the tests.
 pub(crate) fn binding() -> BindingId {
     "b-1".parse().expect("a token")
+}
+
+/// What an accepted generation may have read, by generation: nothing where it read the present inputs.
+pub(crate) type Reads = Vec<Option<OlderInputs>>;
+
+/// Reads of three generations, in the identities that origins have.
+pub(crate) fn reads() -> impl Strategy<Value = Reads> {
+    let older = (0_u8..2, any::<bool>()).prop_map(|(in_id, certain)| OlderInputs {
+        in_id: identity(in_id),
+        certain,
+    });
+    prop::collection::vec(prop::option::of(older), 3)
+}
+
+/// Identities under a definition: the present inputs are the first, all watched ones together are
+/// the first too where nothing else is watched, and else the second.
+pub(crate) fn identities_of(
+    reads: &Reads,
+    definition: &Definition,
+    own: &GenerationId,
+) -> Identities {
+    let mut identities = Identities::simple(identity(0), Some(identity(9)), Some(identity(8)));
+    for (number, older) in (0_u8..).zip(reads) {
+        let generation = generation(number);
+        let accepted = definition.accepted_generations.contains_key(&generation);
+        if let (Some(older), true) = (older, accepted && generation != *own) {
+            identities.older.insert(generation, *older);
+            identities.watched = identity(1);
+        }
+    }
+    identities
 }
 
 /// What a run says of one row.

@@ -86,12 +86,17 @@ impl Catalog {
     }
 
     fn sorted(declared: Vec<Declared>) -> Self {
-        let nodes: Vec<Node> = declared
-            .iter()
-            .filter_map(|column| column.bound.as_ref().ok())
-            .map(node)
-            .collect();
-        let sorted = order(&nodes);
+        let acting = || declared.iter().filter_map(|it| it.bound.as_ref().ok());
+        let nodes: Vec<Node> = acting().map(node).collect();
+        let mut sorted = order(&nodes);
+        // Better after the columns that older values were made from; they are no reason for a cycle.
+        let with_older: Vec<Node> = acting().map(node_with_older).collect();
+        if with_older != nodes {
+            let preferred = order(&with_older);
+            if preferred.cyclic == sorted.cyclic {
+                sorted = preferred;
+            }
+        }
         let place = |column: &Declared| match &column.bound {
             Ok(bound) => sorted
                 .ready
@@ -155,6 +160,15 @@ impl Catalog {
             Error::invalid(format!("'{column}' is not a computed column; {known}"))
         })
     }
+}
+
+/// A column and the fields that it or an older value of it reads.
+fn node_with_older(bound: &BoundColumn) -> Node {
+    let mut node = node(bound);
+    node.reads
+        .extend(bound.watched.iter().map(|field| field.id));
+    node.reads.remove(&node.output);
+    node
 }
 
 /// A column and the fields that it reads.

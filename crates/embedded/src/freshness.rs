@@ -24,7 +24,7 @@ impl Engine {
         let view = version.view();
         let in_need: Vec<_> = (survey.unsettled.iter())
             .filter(|(_, found)| !found.state.in_need().is_empty())
-            .map(|(fragment, found)| (*fragment, found.present.identities.in_id))
+            .map(|(fragment, found)| (*fragment, found.present.identities.watched))
             .collect();
         if in_need.is_empty() {
             return Ok(None);
@@ -32,9 +32,9 @@ impl Engine {
         let had_need = |then: &TableView| {
             let declared = (then.field_by_id(column.bound.output.id))
                 .is_some_and(|field| column.bound.is_carried_by(field));
-            let there = |(id, in_id)| {
+            let there = |(id, watched)| {
                 let fragment = then.fragment(id);
-                fragment.is_some_and(|fragment| column.identify(fragment).0.in_id == in_id)
+                fragment.is_some_and(|fragment| column.identify(fragment).0.watched == watched)
             };
             declared && in_need.iter().copied().any(there)
         };

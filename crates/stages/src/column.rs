@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lance_backfill_core::definition::BoundColumn;
-use lance_backfill_core::identity::{self, Place};
+use lance_backfill_core::identity::Place;
 use lance_backfill_core::state::Identities;
 use lance_backfill_core::table::FragmentView;
 use lance_backfill_ports::compute::{Compute, Filters, RowFilter};
@@ -58,16 +58,6 @@ impl Column {
 
     /// Identities of a fragment, and where the output stands in it.
     pub fn identify(&self, fragment: &FragmentView) -> (Identities, Option<Place>) {
-        let place = identity::place_of(fragment, &[&self.bound.output]);
-        let identities = Identities {
-            in_id: identity::of_fields(fragment, &self.bound.inputs),
-            elig_id: identity::of_filter(
-                fragment,
-                self.bound.definition.filter.as_deref(),
-                &self.bound.filter_inputs,
-            ),
-            out: place.as_ref().map(|place| place.identity),
-        };
-        (identities, place)
+        self.bound.identify(fragment)
     }
 }

@@ -11,6 +11,7 @@ use lance_backfill_core::format::Stored;
 use lance_backfill_core::identity::Identity;
 use lance_backfill_core::ids::{BatchId, FragmentId, JobId};
 use lance_backfill_core::rows::RowSet;
+use lance_backfill_core::state::Identities;
 use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_ports::world::World;
 use lance_backfill_ports::{Error, Result};
@@ -91,7 +92,8 @@ pub async fn execute(
         }
         Work::Fold(spec) => {
             let permit = acquire(workers).await?;
-            let done = match holds(version.as_ref(), column, spec.fragment, spec.in_id) {
+            let now = identities_of(version.as_ref(), column, spec.fragment);
+            let done = match now.is_some_and(|now| now.stands(spec.in_id)) {
                 true => fold::fold(version.as_ref(), column, spec).await?,
                 false => SliceDone::obsolete(spec.fragment, spec.in_id),
             };
@@ -195,10 +197,16 @@ fn holds(
     fragment: FragmentId,
     in_id: Identity,
 ) -> bool {
-    version
-        .view()
-        .fragment(fragment)
-        .is_some_and(|view| column.identify(view).0.in_id == in_id)
+    identities_of(version, column, fragment).is_some_and(|now| now.in_id == in_id)
+}
+
+fn identities_of(
+    version: &dyn TableVersion,
+    column: &Column,
+    fragment: FragmentId,
+) -> Option<Identities> {
+    let view = version.view().fragment(fragment)?;
+    Some(column.identify(view).0)
 }
 
 async fn compute(task: &SliceTask) -> Result<SliceDone> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use lance_backfill_core::coverage::{CoverageRecord, Outcome, Run};
 use lance_backfill_core::history::{
-    Carried, Change, ChangeKind, Move, Update, in_place, rows_that_differ,
+    Carried, Change, ChangeKind, ChangedRows, Move, Update, in_place, rows_that_differ,
 };
 use lance_backfill_core::ids::{BindingId, FieldId, FragmentId, LedgerSeq};
 use lance_backfill_core::rows::RowSet;
@@ -92,7 +92,7 @@ impl Historian<'_> {
             let record = walk
                 .states
                 .remove(fragment)
-                .filter(|record| (record.in_id, record.out) == (now.in_id, now.out));
+                .filter(|record| (record.in_id, record.out) == (now.watched, now.out));
             let appeared =
                 self.max_fragment.is_none_or(|highest| *fragment > highest) && self.after > 0;
             let supplied = !walk.lost && appeared && !walk.moved_into.contains(fragment);
@@ -180,7 +180,7 @@ impl Historian<'_> {
         let mut found = self
             .column
             .store
-            .records(&[(fragment.id, identities, place)])
+            .records(&[(fragment.id, identities.clone(), place)])
             .await?;
         let record = found.remove(&fragment.id).map(Arc::unwrap_or_clone);
         if record.is_some() || identities.out.is_none() {
@@ -289,7 +289,7 @@ impl Historian<'_> {
             &self.column.bound.binding,
             fragment,
             after.physical_rows,
-            now,
+            now.clone(),
         );
         let moves = in_place(after.physical_rows);
         // Rows that were written need not have changed: an equal value is no reason to compute again.
@@ -299,7 +299,7 @@ impl Historian<'_> {
                 let pair = (fragment, fragment);
                 compare::rows_with_other_inputs(step, self.column, pair, &written).await?
             }
-            false => RowSet::new(),
+            false => ChangedRows::default(),
         };
         match &record {
             Some(record) => carried.add(record, &then, &moves, &stale),
@@ -313,7 +313,7 @@ impl Historian<'_> {
             let written =
                 compare::written_values(step, self.column, (fragment, fragment), &moves, changed)
                     .await?;
-            supply(&mut carried, written, now, self.noticed);
+            supply(&mut carried, written, &now, self.noticed);
         }
         walk.states.insert(fragment, carried.into_record());
         Ok(())
@@ -338,7 +338,7 @@ impl Touches {
             None => true,
         };
         Self {
-            inputs: hits(&column.bound.inputs),
+            inputs: hits(&column.bound.watched),
             filter: hits(&column.bound.filter_inputs),
             output: hits(std::slice::from_ref(&column.bound.output)),
         }
@@ -361,13 +361,13 @@ fn stay(rows: &RowSet) -> Vec<Move> {
 }
 
 /// Values that somebody wrote stand; NULLs that somebody wrote are unassigned.
-fn supply(carried: &mut Carried, written: compare::Written, now: Identities, noticed: LedgerSeq) {
+fn supply(carried: &mut Carried, written: compare::Written, now: &Identities, noticed: LedgerSeq) {
     carried.forget(&written.nulls);
     let run = Run {
         rows: written.values,
         outcome: Outcome::Supplied,
         generation: None,
-        in_id: now.in_id,
+        in_id: now.watched,
         ledger: noticed,
         job: None,
     };

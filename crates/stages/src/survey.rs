@@ -158,6 +158,7 @@ impl Survey {
             .map(|(fragment, unsettled)| FragmentNeed {
                 fragment: *fragment,
                 in_id: unsettled.present.identities.in_id,
+                watched: unsettled.present.identities.watched,
                 out: unsettled.present.identities.out,
                 ready: unsettled.ready(job),
                 open: unsettled.open.clone(),

@@ -1,6 +1,8 @@
 //! `column`: declare, show, change and drop computed columns.
 
-use lance_backfill_core::definition::{Definition, ErrorPolicy, Function, OnError};
+use std::collections::BTreeMap;
+
+use lance_backfill_core::definition::{Definition, ErrorPolicy, Function, OnChange, OnError};
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
 use lance_backfill_embedded::declare::{Change, Request};
@@ -216,50 +218,54 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
             "nothing to change: give --sql, --where, --no-filter or a policy option",
         ));
     }
-    let (current, failed) = computed_rows(engine, &catalog, &target.column).await?;
-    let old = declared.definition.generation();
-    let changed = edited.generation() != old;
-    let reads = |definition: &Definition| -> Vec<i32> {
-        definition.inputs.iter().map(|input| input.id).collect()
+    let on_change = match on_change {
+        OnChangeArgument::OnlyNew => OnChange::OnlyNew,
+        OnChangeArgument::RecomputeAll => OnChange::RecomputeAll,
     };
-    let reads_others = reads(&edited) != reads(&declared.definition);
-    if *on_change == OnChangeArgument::OnlyNew && reads_others && current > 0 {
+    let made = computed_rows(engine, &catalog, &target.column).await?;
+    let own = edited.generation();
+    let of_own = made.rows.get(own.as_str()).copied().unwrap_or_default();
+    let replaced = edited.replaces_inputs_of(&declared.definition);
+    if on_change == OnChange::OnlyNew && replaced && of_own > 0 {
         return Err(Error::invalid(format!(
-            "the new expression reads other columns, and whether older values are still of their inputs could not be told any more: give --on-change recompute_all to compute {} rows again, or keep them as they are with 'column drop' and 'column add --adopt'",
-            number(current)
+            "the expression reads other columns of the same names, and its older values could not be told from new ones: give --on-change recompute_all to compute {} rows again, or keep them as they are with 'column drop' and 'column add --adopt'",
+            number(of_own)
         )));
     }
-    match on_change {
-        OnChangeArgument::OnlyNew if changed => {
-            edited.accepted_generations.insert(old);
-        }
-        OnChangeArgument::OnlyNew => {}
-        OnChangeArgument::RecomputeAll => edited.accepted_generations.clear(),
-    }
-    let own = edited.generation();
-    edited.accepted_generations.remove(&own);
+    edited.succeed(&declared.definition, on_change);
+    let changed = own != declared.definition.generation();
+    let others = made.rows.values().sum::<u64>() - if replaced { 0 } else { of_own };
     engine.redefine(declared, &edited, version.view()).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     Ok(Altered {
         shown: shown(&target.table, catalog.expect(&target.column)?),
-        rows_stale_if_only_new: if changed { failed } else { 0 },
-        rows_stale_if_recompute_all: if changed { current + failed } else { 0 },
+        rows_stale_if_only_new: if changed { made.failed } else { 0 },
+        rows_stale_if_recompute_all: others + if changed { made.failed } else { 0 },
         on_change: match on_change {
-            OnChangeArgument::OnlyNew => "only_new",
-            OnChangeArgument::RecomputeAll => "recompute_all",
+            OnChange::OnlyNew => "only_new",
+            OnChange::RecomputeAll => "recompute_all",
         },
     })
 }
 
-/// Rows that have a computed value now, and rows that failed: these get another try in any case.
-async fn computed_rows(engine: &Engine, catalog: &Catalog, column: &str) -> Result<(u64, u64)> {
+/// Rows that a column has computed so far.
+#[derive(Default)]
+struct Made {
+    /// Rows with a value or NULL, by the generation that made them.
+    rows: BTreeMap<String, u64>,
+    /// Rows that failed: these get another try in any case.
+    failed: u64,
+}
+
+async fn computed_rows(engine: &Engine, catalog: &Catalog, column: &str) -> Result<Made> {
     let version = engine.latest().await?;
-    let found = super::status::survey_numbers(engine, &version, catalog, &|bound| {
+    let mut found = super::status::survey_numbers(engine, &version, catalog, &|bound| {
         bound.output.name == column
     })
     .await?;
-    Ok(found.get(column).map_or((0, 0), |found| {
-        (found.generations.values().sum(), found.numbers.rows_failed)
+    Ok(found.remove(column).map_or(Made::default(), |found| Made {
+        failed: found.numbers.rows_failed,
+        rows: found.generations,
     }))
 }
 

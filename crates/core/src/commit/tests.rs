@@ -9,7 +9,7 @@ pub(super) const PHYSICAL_ROWS: u32 = 48;
 
 pub(super) fn column() -> BoundColumn {
     let mut definition = Definition::sql("p", "double", "a", "a", vec![]);
-    definition.accepted_generations = [generation(0)].into();
+    definition.accepted_generations = [(generation(0), vec![])].into();
     let output = FieldView {
         id: 3,
         name: "p".to_owned(),
@@ -25,17 +25,16 @@ pub(super) fn column() -> BoundColumn {
         output,
         inputs: vec![],
         filter_inputs: vec![],
+        older: BTreeMap::new(),
+        watched: vec![],
+        earlier: vec![],
     }
 }
 
 pub(super) fn present(record: Option<CoverageRecord>) -> Present {
     Present {
         physical_rows: PHYSICAL_ROWS,
-        identities: Identities {
-            in_id: identity(0),
-            elig_id: Some(identity(9)),
-            out: Some(identity(8)),
-        },
+        identities: Identities::simple(identity(0), Some(identity(9)), Some(identity(8))),
         place: Some(Place {
             identity: identity(8),
             file: Some("old.lance".to_owned()),

@@ -1,10 +1,14 @@
 //! Definitions and the fields of a table version.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{BINDING_KEY, Definition, Input};
+use crate::identity::{self, Place};
 use crate::ids::{BindingId, GenerationId};
-use crate::table::{FieldView, TableView};
+use crate::state::{Identities, OlderInputs};
+use crate::table::{FieldView, FragmentView, TableView};
 
 /// A definition found in a table, bound to the fields of one version.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,12 +25,75 @@ pub struct BoundColumn {
     pub inputs: Vec<FieldView>,
     /// The filter's fields in this version, in the definition's order.
     pub filter_inputs: Vec<FieldView>,
+    /// Accepted generations that read other columns.
+    pub older: BTreeMap<GenerationId, Older>,
+    /// The fields that all accepted generations read together.
+    pub watched: Vec<FieldView>,
+    /// The fields of what records were kept under earlier: watched ones, and those of the filter.
+    pub earlier: Vec<(Vec<FieldView>, Vec<FieldView>)>,
+}
+
+/// What an accepted generation reads in one version of the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Older {
+    /// Its fields; one that is gone is there by its id alone, as its files may still be.
+    pub inputs: Vec<FieldView>,
+    /// Whether all of them are the columns that they were when it was the present generation.
+    pub certain: bool,
 }
 
 impl BoundColumn {
+    /// Identities of a fragment, and where the output stands in it.
+    pub fn identify(&self, fragment: &FragmentView) -> (Identities, Option<Place>) {
+        let place = identity::place_of(fragment, &[&self.output]);
+        let in_id = identity::of_fields(fragment, &self.inputs);
+        let older = |older: &Older| OlderInputs {
+            in_id: identity::of_fields(fragment, &older.inputs),
+            certain: older.certain,
+        };
+        let filter = self.definition.filter.as_deref();
+        let earlier = (self.earlier.iter()).zip(&self.definition.earlier);
+        let identities = Identities {
+            in_id,
+            watched: match self.older.is_empty() {
+                true => in_id,
+                false => identity::of_fields(fragment, &self.watched),
+            },
+            older: (self.older.iter())
+                .map(|(generation, it)| (generation.clone(), older(it)))
+                .collect(),
+            earlier: earlier
+                .map(|((watched, filter_inputs), before)| {
+                    let filter = before.filter.as_deref();
+                    let elig_id = identity::of_filter(fragment, filter, filter_inputs);
+                    (identity::of_fields(fragment, watched), elig_id)
+                })
+                .collect(),
+            elig_id: identity::of_filter(fragment, filter, &self.filter_inputs),
+            out: place.as_ref().map(|place| place.identity),
+        };
+        (identities, place)
+    }
+
     /// Whether a field, perhaps of another version, is this column.
     pub fn is_carried_by(&self, field: &FieldView) -> bool {
         carries(field, &self.binding)
+    }
+
+    /// Whether an earlier definition watched all columns that an accepted generation reads now.
+    ///
+    /// Not so where the same expression reads a column that took the name of another one since.
+    pub fn was_watched(&self, earlier: usize, generation: &GenerationId) -> bool {
+        let definition = &self.definition;
+        let reads = match *generation == self.generation {
+            true => Some(&definition.inputs),
+            false => definition.accepted_generations.get(generation),
+        };
+        let (Some(reads), Some(earlier)) = (reads, definition.earlier.get(earlier)) else {
+            return false;
+        };
+        let watched = |input: &Input| earlier.watched.iter().any(|it| it.id == input.id);
+        reads.iter().all(watched)
     }
 
     /// A column that it reads and that has another name than at declaration, with both names.
@@ -118,12 +185,34 @@ pub fn bind(
             })
             .collect()
     };
+    let lenient = |inputs: &[Input]| -> Vec<FieldView> {
+        let found = |input: &Input| match table.field_by_id(input.id) {
+            Some(field) => field.clone(),
+            None => FieldView::gone(input.id, &input.name),
+        };
+        inputs.iter().map(found).collect()
+    };
+    let older = |(generation, inputs): (&GenerationId, &Vec<Input>)| {
+        let fields = lenient(inputs);
+        let certain = (fields.iter().zip(inputs))
+            .all(|(field, input)| field.name == input.name && !field.is_gone());
+        let older = Older {
+            inputs: fields,
+            certain,
+        };
+        (generation.clone(), older)
+    };
     Ok(BoundColumn {
         binding: binding.clone(),
         generation: definition.generation(),
         output: output.clone(),
         inputs: find(&definition.inputs)?,
         filter_inputs: find(&definition.filter_inputs)?,
+        older: definition.older().map(older).collect(),
+        watched: lenient(&definition.watched()),
+        earlier: (definition.earlier.iter())
+            .map(|before| (lenient(&before.watched), lenient(&before.filter_inputs)))
+            .collect(),
         definition,
     })
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn input(id: FieldId, name: &str) -> Input {
@@ -72,6 +74,7 @@ fn the_generation_depends_on_what_decides_a_value_and_on_nothing_else() {
                 row_timeout_s: _,
             },
         accepted_generations: _,
+        earlier: _,
         on_unknown: _,
         approve_above_rows: _,
         declared_max_fragment: _,
@@ -129,7 +132,14 @@ fn the_generation_depends_on_what_decides_a_value_and_on_nothing_else() {
         it.error_policy.row_timeout_s = Some(7.0)
     });
     check(&base, "accepted_generations", SameValues, |it| {
-        it.accepted_generations.insert(base.generation());
+        it.accepted_generations.insert(base.generation(), vec![]);
+    });
+    check(&base, "earlier", SameValues, |it| {
+        it.earlier.push(Earlier {
+            watched: vec![],
+            filter: None,
+            filter_inputs: vec![],
+        });
     });
     check(&base, "on_unknown", SameValues, |it| {
         it.on_unknown = OnUnknown::Recompute
@@ -260,7 +270,9 @@ fn the_present_and_the_accepted_generations_count_as_current() {
     let older = python(None).generation();
     assert!(definition.accepts(&definition.generation()));
     assert!(!definition.accepts(&older));
-    definition.accepted_generations.insert(older.clone());
+    definition
+        .accepted_generations
+        .insert(older.clone(), vec![]);
     assert!(definition.accepts(&older));
 }
 

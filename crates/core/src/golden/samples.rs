@@ -7,7 +7,7 @@ use crate::checkpoint::{
 };
 use crate::coverage::RowErrors;
 use crate::definition::home::{Home, Records, TablePlace};
-use crate::definition::{Definition, Function, Input, OnError, OnUnknown, Pool};
+use crate::definition::{Definition, Earlier, Function, Input, OnError, OnUnknown, Pool};
 use crate::format::Stored;
 use crate::ids::LedgerSeq;
 use crate::job::{JobEnd, JobOutcome, Selection, Take};
@@ -112,7 +112,19 @@ pub(super) fn sql() -> Definition {
     let mut definition = Definition::sql("recovered", "float64", canonical, canonical, inputs);
     definition.filter = Some("arr_delay IS NOT NULL".to_owned());
     definition.filter_inputs = vec![input(8, "arr_delay")];
-    definition.accepted_generations = [generation(1), generation(2)].into();
+    definition.accepted_generations = [
+        (generation(1), definition.inputs.clone()),
+        (
+            generation(2),
+            vec![input(8, "arr_delay"), input(9, "carrier")],
+        ),
+    ]
+    .into();
+    definition.earlier = vec![Earlier {
+        watched: vec![input(5, "dep_delay"), input(8, "arr_delay")],
+        filter: Some("arr_delay > 0".to_owned()),
+        filter_inputs: vec![input(8, "arr_delay")],
+    }];
     definition.declared_max_fragment = Some(41);
     definition
 }

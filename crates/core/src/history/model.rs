@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::coverage::Outcome;
 use crate::ids::LedgerSeq;
+use crate::state::OlderInputs;
 use crate::testing::{
-    Origin, Row, binding, fragment_rows, identity, origin, record_of, row, rows_of, some_rows,
+    Origin, Row, binding, fragment_rows, generation, identity, origin, record_of, row, rows_of,
+    some_rows,
 };
 
 /// Inputs of an old fragment before the move, of the new one after it.
@@ -65,10 +67,19 @@ fn moves_of(sources: &Sources, from: usize) -> Vec<Move> {
 }
 
 fn identities(in_id: u8) -> Identities {
+    Identities::simple(identity(in_id), Some(identity(9)), Some(identity(8)))
+}
+
+/// The same where the second generation reads a column of its own, and both are watched.
+fn with_older(in_id: u8, older: u8, watched: u8) -> Identities {
+    let inputs = OlderInputs {
+        in_id: identity(older),
+        certain: true,
+    };
     Identities {
-        in_id: identity(in_id),
-        elig_id: Some(identity(9)),
-        out: Some(identity(8)),
+        older: [(generation(1), inputs)].into(),
+        watched: identity(watched),
+        ..identities(in_id)
     }
 }
 
@@ -86,7 +97,55 @@ fn physical_rows(sources: &Sources) -> u32 {
     u32::try_from(sources.len()).expect("few")
 }
 
+/// Rows that changed in whatever is read.
+fn all_of(rows: &RowSet) -> ChangedRows {
+    ChangedRows {
+        own: rows.clone(),
+        any: rows.clone(),
+        ..ChangedRows::default()
+    }
+}
+
 proptest! {
+    #[test]
+    fn rows_of_each_generation_follow_the_columns_that_it_reads(
+        (fragments, sources) in some_moves(),
+        own in some_rows(120),
+        older in some_rows(120),
+    ) {
+        let changed = ChangedRows {
+            any: own.union(&older),
+            own: own.clone(),
+            older: [(generation(1), older.clone())].into(),
+        };
+        // Origins have one of the first two identities: as the older inputs and all together were.
+        let (then, now) = (with_older(0, 1, 0), with_older(5, 6, 4));
+        let mut carried = Carried::new(&binding(), 7, physical_rows(&sources), now.clone());
+        for (place, rows) in fragments.iter().enumerate() {
+            carried.add(&record_of(rows), &then, &moves_of(&sources, place), &changed);
+        }
+        let record = carried.into_record();
+        prop_assert_eq!(record.in_id, identity(4));
+        let is = rows_of(&record);
+        for (offset, source) in (0_u32..).zip(&sources) {
+            let Some((fragment, old)) = *source else { continue };
+            let (was, is) = (&fragments[fragment][old as usize].origin, &is[offset as usize].origin);
+            let (Some(was), Some(is)) = (was, is) else {
+                prop_assert_eq!(was, is);
+                continue;
+            };
+            let is_older = was.generation == Some(generation(1));
+            let (before, after, touched) = match &was.generation {
+                None => (0, 4, own.contains(offset) || older.contains(offset)),
+                Some(_) if is_older => (1, 6, older.contains(offset)),
+                Some(_) => (0, 5, own.contains(offset)),
+            };
+            let follows = was.in_id == identity(before) && !touched;
+            let expected = if follows { identity(after) } else { was.in_id };
+            prop_assert_eq!(is.in_id, expected);
+        }
+    }
+
     #[test]
     fn rows_that_moved_keep_their_state_and_changed_ones_their_old_inputs(
         (fragments, sources) in some_moves(),
@@ -98,7 +157,7 @@ proptest! {
         let supplied_rows = supplied_rows.intersection(&all);
         let mut carried = Carried::new(&binding(), 7, physical_rows(&sources), identities(NOW));
         for (place, rows) in fragments.iter().enumerate() {
-            carried.add(&record_of(rows), &identities(THEN), &moves_of(&sources, place), &changed);
+            carried.add(&record_of(rows), &identities(THEN), &moves_of(&sources, place), &all_of(&changed));
         }
         carried.forget(&forgotten);
         carried.lay_over(vec![Run {
@@ -147,7 +206,7 @@ proptest! {
             if !forget && place == stale_source {
                 record.elig_id = Some(identity(10));
             }
-            carried.add(&record, &identities(THEN), &moves_of(&sources, place), &RowSet::new());
+            carried.add(&record, &identities(THEN), &moves_of(&sources, place), &ChangedRows::default());
         }
         if forget {
             carried.forget_filter();

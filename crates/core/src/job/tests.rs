@@ -8,11 +8,7 @@ use crate::testing::{Row, fragment_rows, generation, identity, job, record_of, s
 const ROWS: u32 = 48;
 
 fn identities() -> Identities {
-    Identities {
-        in_id: identity(0),
-        elig_id: Some(identity(9)),
-        out: Some(identity(8)),
-    }
+    Identities::simple(identity(0), Some(identity(9)), Some(identity(8)))
 }
 
 fn padded(mut rows: Vec<Row>) -> Vec<Row> {
@@ -42,7 +38,7 @@ proptest! {
         let rows = padded(rows);
         let record = record_of(&rows);
         let mut definition = Definition::sql("p", "double", "a", "a", vec![]);
-        definition.accepted_generations = [generation(1)].into();
+        definition.accepted_generations = [(generation(1), vec![])].into();
         let filtered = if ignore_filter { RowSet::new() } else { record.filtered.clone() };
         let live = RowSet::full(ROWS);
         let state = classify(Some(&record), &identities(), &filtered, &live, &definition, &generation(0));

@@ -127,7 +127,7 @@ proptest! {
             prop_assert_eq!(folds.len(), usize::from(due));
             for fold in folds {
                 prop_assert_eq!(&fold.parts, &need.parts);
-                prop_assert_eq!((fold.in_id, fold.out), (need.in_id, need.out));
+                prop_assert_eq!((fold.in_id, fold.out), (need.watched, need.out));
             }
         }
     }

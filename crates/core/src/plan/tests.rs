@@ -20,6 +20,7 @@ pub(super) fn need(fragment: FragmentId, ready: RowSet) -> FragmentNeed {
     FragmentNeed {
         fragment,
         in_id: some_identity(),
+        watched: crate::testing::identity(2),
         out: None,
         ready,
         open: RowSet::new(),

@@ -4,11 +4,27 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::state::tests::some_definition;
-use crate::state::{Identities, classify};
-use crate::testing::{fragment_rows, generation, record_of, some_rows};
+use crate::state::{Identities, Inputs, classify};
+use crate::testing::{
+    fragment_rows, generation, identities_of, identity, reads, record_of, some_rows,
+};
 
 fn some_generation() -> impl Strategy<Value = Option<GenerationId>> {
     prop::option::of((0_u8..3).prop_map(generation))
+}
+
+fn first() -> Identities {
+    Identities::simple(identity(0), Some(identity(9)), Some(identity(8)))
+}
+
+/// Whether the inputs of all these rows can be told: the snapshot keeps no others.
+fn all_told(record: &CoverageRecord, identities: &Identities, rows: &RowSet) -> bool {
+    let untold = |run: &crate::coverage::Run| {
+        run.outcome != Outcome::Supplied
+            && identities.compare(run.generation.as_ref(), run.in_id) == Inputs::Untold
+    };
+    let mut runs = record.runs.iter();
+    !runs.any(|run| untold(run) && !rows.is_disjoint(&run.rows))
 }
 
 proptest! {
@@ -19,14 +35,17 @@ proptest! {
         head in some_generation(),
         definition in some_definition(),
         own in (0_u8..3).prop_map(generation),
+        reads in reads(),
     ) {
         let record = record_of(&rows);
         let live = live.intersection(&RowSet::full(record.physical_rows));
-        let identities = Identities { in_id: record.in_id, elig_id: record.elig_id, out: record.out };
+        let identities = identities_of(&reads, &definition, &own);
         let state = classify(Some(&record), &identities, &record.filtered, &live, &definition, &own);
-        let counts = Entry::of(&record, 1, &live, head.as_ref())
+        let counts = Entry::of(&record, &identities, 1, &live, head.as_ref())
             .and_then(|entry| entry.settled_counts(head.as_ref(), &definition, &own));
-        prop_assert_eq!(counts, state.in_need().is_empty().then(|| state.counts()));
+        let told = all_told(&record, &identities, &state.current.union(&state.unknown));
+        let settled = state.in_need().is_empty() && told;
+        prop_assert_eq!(counts, settled.then(|| state.counts()));
     }
 
     #[test]
@@ -35,6 +54,7 @@ proptest! {
         extra in some_rows(40),
         own in (0_u8..3).prop_map(generation),
         definition in some_definition(),
+        reads in reads(),
     ) {
         // No writer of ours makes such a record; it must not hide a row that has no value.
         let mut record = record_of(&rows);
@@ -42,11 +62,13 @@ proptest! {
             run.rows.extend(&extra);
         }
         let live = RowSet::full(48);
-        let identities = Identities { in_id: record.in_id, elig_id: record.elig_id, out: record.out };
+        let identities = identities_of(&reads, &definition, &own);
         let state = classify(Some(&record), &identities, &record.filtered, &live, &definition, &own);
-        let counts = Entry::of(&record, 1, &live, Some(&own))
+        let counts = Entry::of(&record, &identities, 1, &live, Some(&own))
             .and_then(|entry| entry.settled_counts(Some(&own), &definition, &own));
-        prop_assert_eq!(counts, state.in_need().is_empty().then(|| state.counts()));
+        let told = all_told(&record, &identities, &state.current.union(&state.unknown));
+        let settled = state.in_need().is_empty() && told;
+        prop_assert_eq!(counts, settled.then(|| state.counts()));
     }
 
     #[test]
@@ -61,7 +83,7 @@ proptest! {
                 .filter_map(|(fragment, rows)| {
                     let record = record_of(rows);
                     let live = RowSet::full(record.physical_rows);
-                    Some((*fragment, Entry::of(&record, *fragment, &live, head.as_ref())?))
+                    Some((*fragment, Entry::of(&record, &first(), *fragment, &live, head.as_ref())?))
                 })
                 .collect::<BTreeMap<_, _>>()
         };
@@ -95,7 +117,13 @@ fn rows_of_many_ledger_entries_make_one_number() {
             job: None,
         });
     }
-    let entry = Entry::of(&record, 1, &RowSet::range(1..21), Some(&generation(0)));
+    let entry = Entry::of(
+        &record,
+        &first(),
+        1,
+        &RowSet::range(1..21),
+        Some(&generation(0)),
+    );
     let others = entry.map(|entry| entry.others).unwrap_or_default();
     assert_eq!(others.len(), 1);
     assert_eq!(others[0].rows, 20);

@@ -83,7 +83,9 @@ fn numbers_survive_a_change_of_generation() {
         old.settled_counts(head.as_ref(), &definition, &generation('b')),
         None
     );
-    definition.accepted_generations.insert(generation('a'));
+    definition
+        .accepted_generations
+        .insert(generation('a'), vec![]);
     let counts = old.settled_counts(head.as_ref(), &definition, &generation('b'));
     assert_eq!(counts.map(|counts| counts.current), Some(10));
     let new = all.entries[&7].settled_counts(head.as_ref(), &definition, &generation('b'));

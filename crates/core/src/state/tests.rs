@@ -1,10 +1,10 @@
-use std::collections::BTreeSet;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::invariant;
-use crate::testing::{Row, fragment_rows, generation, identity, record_of, some_rows};
+use crate::testing::{
+    Row, fragment_rows, generation, identities_of, identity, reads, record_of, some_rows,
+};
 
 /// Names of the sets of a state, in the order of [`sets`].
 const STATES: [&str; 9] = [
@@ -50,6 +50,7 @@ fn state_of(
     filtered: bool,
     own: &GenerationId,
     definition: &Definition,
+    identities: &Identities,
 ) -> &'static str {
     if filtered {
         return "filtered";
@@ -62,23 +63,38 @@ fn state_of(
         || origin
             .generation
             .as_ref()
-            .is_some_and(|made_by| definition.accepted_generations.contains(made_by));
-    match (origin.outcome, definition.on_unknown) {
-        (Outcome::Supplied, _) => "current",
-        _ if origin.in_id != identity(0) => "stale_input",
-        (Outcome::Unknown, OnUnknown::Trust) => "unknown",
-        (Outcome::Unknown, OnUnknown::Recompute) => "distrusted",
-        (Outcome::Failed, _) if own_generation => "failed",
-        (Outcome::Value | Outcome::Null, _) if accepted => "current",
+            .is_some_and(|made_by| definition.accepted_generations.contains_key(made_by));
+    let older = (origin.generation.as_ref()).and_then(|made_by| identities.older.get(made_by));
+    let (reads, certain) = match (&origin.generation, older) {
+        (None, _) => {
+            let certain = identities.older.values().all(|older| older.certain);
+            (identities.watched, certain)
+        }
+        (Some(_), Some(older)) => (older.in_id, older.certain),
+        (Some(_), None) => (identity(0), true),
+    };
+    let of_unknown = match definition.on_unknown {
+        OnUnknown::Trust => "unknown",
+        OnUnknown::Recompute => "distrusted",
+    };
+    let changed = origin.in_id != reads;
+    match origin.outcome {
+        Outcome::Supplied => "current",
+        _ if changed && certain => "stale_input",
+        Outcome::Unknown => of_unknown,
+        Outcome::Failed if own_generation => "failed",
+        Outcome::Value | Outcome::Null if accepted && changed => of_unknown,
+        Outcome::Value | Outcome::Null if accepted => "current",
         _ => "stale_definition",
     }
 }
 
 pub(crate) fn some_definition() -> impl Strategy<Value = Definition> {
     (prop::collection::btree_set(0_u8..3, 0..3), any::<bool>()).prop_map(|(accepted, trust)| {
-        let accepted: BTreeSet<GenerationId> = accepted.into_iter().map(generation).collect();
         let mut definition = Definition::sql("p", "double", "a", "a", vec![]);
-        definition.accepted_generations = accepted;
+        definition.accepted_generations = (accepted.into_iter())
+            .map(|number| (generation(number), vec![]))
+            .collect();
         definition.on_unknown = match trust {
             true => OnUnknown::Trust,
             false => OnUnknown::Recompute,
@@ -87,11 +103,7 @@ pub(crate) fn some_definition() -> impl Strategy<Value = Definition> {
     })
 }
 
-const PRESENT: fn() -> Identities = || Identities {
-    in_id: identity(0),
-    elig_id: None,
-    out: None,
-};
+const PRESENT: fn() -> Identities = || Identities::simple(identity(0), None, None);
 
 proptest! {
     #[test]
@@ -101,15 +113,17 @@ proptest! {
         filtered in some_rows(48),
         live in some_rows(40),
         definition in some_definition(),
+        reads in reads(),
     ) {
         let own = generation(0);
+        let identities = identities_of(&reads, &definition, &own);
         let live = live.intersection(&RowSet::full(u32::try_from(rows.len()).expect("few")));
-        let state = classify(Some(&record_of(&rows)), &PRESENT(), &filtered, &live, &definition, &own);
+        let state = classify(Some(&record_of(&rows)), &identities, &filtered, &live, &definition, &own);
         for (name, set) in STATES.iter().zip(sets(&state)) {
             let expected: RowSet = live
                 .iter()
                 .filter(|row| {
-                    state_of(&rows[*row as usize], filtered.contains(*row), &own, &definition) == *name
+                    state_of(&rows[*row as usize], filtered.contains(*row), &own, &definition, &identities) == *name
                 })
                 .collect();
             prop_assert_eq!(set, &expected, "{}", name);

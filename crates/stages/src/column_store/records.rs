@@ -86,24 +86,22 @@ impl ColumnStore {
         place: Option<&Place>,
         listing: Option<&HashMap<String, u64>>,
     ) -> Result<Option<Arc<CoverageRecord>>> {
-        let Identities {
-            in_id,
-            elig_id,
-            out,
-        } = *identities;
-        let key = record_key(fragment, in_id, elig_id, out);
-        let by_identity = match listing {
-            Some(listing) => match listing.get(&key.to_string()) {
-                Some(number) => {
-                    self.cached_record(&identity_record_path(key, *number))
-                        .await?
-                }
-                None => None,
-            },
-            None => self.highest_record(key).await?,
-        };
-        if by_identity.is_some() {
-            return Ok(by_identity);
+        // What was found out before an edit is kept under what was watched then.
+        for (watched, elig_id) in identities.keys() {
+            let key = record_key(fragment, watched, elig_id, identities.out);
+            let by_identity = match listing {
+                Some(listing) => match listing.get(&key.to_string()) {
+                    Some(number) => {
+                        self.cached_record(&identity_record_path(key, *number))
+                            .await?
+                    }
+                    None => None,
+                },
+                None => self.highest_record(key).await?,
+            };
+            if by_identity.is_some() {
+                return Ok(by_identity);
+            }
         }
         let Some(file) = place.and_then(|place| place.file.as_ref()) else {
             return Ok(None);

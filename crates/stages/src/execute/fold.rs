@@ -8,6 +8,7 @@ use lance_backfill_core::batch::FoldSpec;
 use lance_backfill_core::checkpoint::{SliceOutput, SliceResult};
 use lance_backfill_core::journey::Journey;
 use lance_backfill_core::rows::RowSet;
+use lance_backfill_core::state::Inputs;
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
@@ -35,7 +36,8 @@ pub(super) async fn fold(
     let Some(view) = version.view().fragment(spec.fragment) else {
         return Ok(done);
     };
-    if column.identify(view).0.out != spec.out {
+    let now = column.identify(view).0;
+    if now.out != spec.out {
         return Ok(done);
     }
     let schema = version.schema();
@@ -54,9 +56,13 @@ pub(super) async fn fold(
             )
         })?;
         for slice in &manifest.slices {
-            let Some(mut result) = part.result(slice, spec.site()) else {
+            let Some(mut result) = part.result(slice, spec.fragment) else {
                 continue;
             };
+            if now.compare(Some(&manifest.generation), result.in_id) != Inputs::Same {
+                // Whoever publishes the fold counts all of its parts: without one it is another fold.
+                return Ok(SliceDone::obsolete(spec.fragment, spec.in_id));
+            }
             // Rows that were corrected or computed again since are left out.
             result.keep(&spec.rows);
             add_result(&mut done.result, &result);

@@ -11,8 +11,8 @@ use arrow_ord::ord::make_comparator;
 use arrow_schema::{DataType, Field, Schema, SortOptions};
 use arrow_select::concat::concat_batches;
 use futures::TryStreamExt;
-use lance_backfill_core::history::Move;
-use lance_backfill_core::ids::FragmentId;
+use lance_backfill_core::history::{ChangedRows, Move};
+use lance_backfill_core::ids::{FieldId, FragmentId};
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::table::FieldView;
 use lance_backfill_ports::table::TableVersion;
@@ -53,6 +53,7 @@ pub(super) async fn samples_agree(
             .collect();
         if !rows_with_other_inputs(step, column, *pair, &sample)
             .await?
+            .any
             .is_empty()
         {
             return Ok(false);
@@ -61,31 +62,62 @@ pub(super) async fn samples_agree(
     Ok(true)
 }
 
-/// Moved rows, by new offset, whose inputs are not what they were.
+/// Moved rows, by new offset, whose inputs are not what they were, for each generation that counts.
 pub(super) async fn rows_with_other_inputs(
     step: &Step,
     column: &Column,
     pair: (FragmentId, FragmentId),
     moves: &[Move],
-) -> Result<RowSet> {
-    let fields: Vec<&FieldView> = column.bound.inputs.iter().collect();
-    if fields.is_empty() {
-        return Ok(RowSet::new());
+) -> Result<ChangedRows> {
+    let bound = &column.bound;
+    let in_both = |field: &&FieldView| {
+        let versions = [&step.before, &step.after];
+        (versions.iter()).all(|version| version.view().field_by_id(field.id).is_some())
+    };
+    // What is gone from the newest version changes no more.
+    let there = bound.watched.iter().filter(|field| !field.is_gone());
+    let (fields, missing): (Vec<&FieldView>, Vec<&FieldView>) = there.partition(in_both);
+    let mut other: BTreeMap<FieldId, RowSet> = BTreeMap::new();
+    // An input did not exist before: nothing is the same.
+    for field in missing {
+        let rows = moves
+            .iter()
+            .map(|it| RowSet::range(it.new..it.new + it.rows));
+        let all = other.entry(field.id).or_default();
+        rows.for_each(|rows| all.extend(&rows));
     }
-    let mut other = RowSet::new();
-    for piece in pieces(moves) {
+    let pieces = match fields.is_empty() {
+        true => vec![],
+        false => pieces(moves),
+    };
+    for piece in pieces {
         let Some((old, new, offsets)) = read_both(step, &fields, pair, &piece).await? else {
-            // An input did not exist before: nothing is the same.
-            other.extend(&piece.iter().flat_map(|(_, new)| *new..*new + 1).collect());
             continue;
         };
-        for (place, offset) in offsets.iter().enumerate() {
-            if !rows_equal(&old, &new, place)? {
-                other.insert(*offset);
+        for ((field, old), new) in fields.iter().zip(old.columns()).zip(new.columns()) {
+            let rows = other.entry(field.id).or_default();
+            for (place, offset) in offsets.iter().enumerate() {
+                if !values_equal(old, new, place)? {
+                    rows.insert(*offset);
+                }
             }
         }
     }
-    Ok(other)
+    let of = |fields: &[FieldView]| {
+        let mut rows = RowSet::new();
+        for changed in fields.iter().filter_map(|field| other.get(&field.id)) {
+            rows.extend(changed);
+        }
+        rows
+    };
+    let older = bound.older.iter();
+    Ok(ChangedRows {
+        own: of(&bound.inputs),
+        older: older
+            .map(|(generation, older)| (generation.clone(), of(&older.inputs)))
+            .collect(),
+        any: of(&bound.watched),
+    })
 }
 
 /// Among `rows` (new offsets), what was written into the output: values that differ, and NULLs.
@@ -240,14 +272,19 @@ fn digests<Offset: OffsetSizeTrait>(values: &GenericBinaryArray<Offset>) -> Resu
 /// Whether all columns of two batches agree at one place.
 fn rows_equal(old: &RecordBatch, new: &RecordBatch, place: usize) -> Result<bool> {
     for (old, new) in old.columns().iter().zip(new.columns()) {
-        let equal = match make_comparator(old.as_ref(), new.as_ref(), SortOptions::default()) {
-            Ok(compare) => compare(place, place).is_eq(),
-            // Types without an order: equality of the data will do.
-            Err(_) => old.slice(place, 1).to_data() == new.slice(place, 1).to_data(),
-        };
-        if !equal {
+        if !values_equal(old, new, place)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+fn values_equal(old: &ArrayRef, new: &ArrayRef, place: usize) -> Result<bool> {
+    Ok(
+        match make_comparator(old.as_ref(), new.as_ref(), SortOptions::default()) {
+            Ok(compare) => compare(place, place).is_eq(),
+            // Types without an order: equality of the data will do.
+            Err(_) => old.slice(place, 1).to_data() == new.slice(place, 1).to_data(),
+        },
+    )
 }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lance_backfill_core::history::{Carried, Move, by_row_ids, concatenation};
+use lance_backfill_core::history::{Carried, ChangedRows, Move, by_row_ids, concatenation};
 use lance_backfill_core::ids::FragmentId;
-use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::table::{FragmentView, TableView};
 use lance_backfill_ports::Result;
 
@@ -38,7 +37,7 @@ impl Historian<'_> {
                     continue;
                 };
                 match record {
-                    Some(record) => carried.add(record, then, moves, &RowSet::new()),
+                    Some(record) => carried.add(record, then, moves, &ChangedRows::default()),
                     None if self.column.filter.is_some() => carried.forget_filter(),
                     None => {}
                 }

@@ -104,6 +104,16 @@ impl Historian<'_> {
         Ok(())
     }
 
+    /// A fragment's site for each set of columns that a generation reads, in the same order for all.
+    fn sites(&self, fragment: &FragmentView) -> impl Iterator<Item = Site> + use<> {
+        let identities = self.column.identify(fragment).0;
+        let older: Vec<_> = (identities.older.values())
+            .map(|older| older.in_id)
+            .collect();
+        let fragment = fragment.id;
+        (std::iter::once(identities.in_id).chain(older)).map(move |in_id| Site { fragment, in_id })
+    }
+
     /// Which way the rows of each old fragment went; none where nobody can tell.
     async fn rewrite_steps(
         &self,
@@ -114,16 +124,18 @@ impl Historian<'_> {
         let Some(moves) = self.rewrite_moves(step, old, new).await? else {
             return Ok(vec![]);
         };
-        let site = |view: &FragmentView| Site {
-            fragment: view.id,
-            in_id: self.column.identify(view).0.in_id,
-        };
         let mut steps = vec![];
         for ((old, new), moves) in &moves {
             let views = (step.before.view().fragment(*old)).zip(step.after.view().fragment(*new));
-            if let Some((before, after)) = views {
-                steps.extend(Journey::of(site(before), site(after), moves));
-            }
+            let Some((before, after)) = views else {
+                continue;
+            };
+            let sites = self.sites(before).zip(self.sites(after));
+            let one_each: BTreeMap<Site, Site> = sites.collect();
+            let journeys = one_each
+                .into_iter()
+                .filter_map(|(from, to)| Journey::of(from, to, moves));
+            steps.extend(journeys);
         }
         Ok(steps)
     }

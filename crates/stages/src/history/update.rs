@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lance_backfill_core::history::{Carried, Move, Update, by_row_ids, concatenation};
+use lance_backfill_core::history::{Carried, ChangedRows, Move, Update, by_row_ids, concatenation};
 use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::table::FragmentView;
@@ -57,8 +57,12 @@ impl Historian<'_> {
         };
         for view in &new {
             let now = self.column.identify(view).0;
-            let mut carried =
-                Carried::new(&self.column.bound.binding, view.id, view.physical_rows, now);
+            let mut carried = Carried::new(
+                &self.column.bound.binding,
+                view.id,
+                view.physical_rows,
+                now.clone(),
+            );
             let mut known = RowSet::new();
             for source in &sources {
                 let pair = (source.id, view.id);
@@ -72,7 +76,7 @@ impl Historian<'_> {
                 known.extend(&there);
                 let changed = match touches.inputs || !certain {
                     true => compare::rows_with_other_inputs(step, self.column, pair, moves).await?,
-                    false => RowSet::new(),
+                    false => ChangedRows::default(),
                 };
                 let (record, then) = self.state_before(walk, step, source).await?;
                 if let Some(record) = &record {
@@ -82,7 +86,7 @@ impl Historian<'_> {
                     let written =
                         compare::written_values(step, self.column, pair, moves, &there).await?;
                     if certain || (touches.output && !touches.inputs) {
-                        supply(&mut carried, written, now, self.noticed);
+                        supply(&mut carried, written, &now, self.noticed);
                     } else {
                         // Another value where the order is only assumed: nothing is known of the row.
                         carried.forget(&written.values.union(&written.nulls));
@@ -96,7 +100,7 @@ impl Historian<'_> {
                     values: values.intersection(&inserted),
                     nulls: RowSet::new(),
                 };
-                supply(&mut carried, written, now, self.noticed);
+                supply(&mut carried, written, &now, self.noticed);
             }
             // The new fragment is small: asking the filter again costs less than proving that it need not.
             if self.column.filter.is_some() {
@@ -173,8 +177,12 @@ impl Historian<'_> {
     ) -> Result<()> {
         for view in new {
             let now = self.column.identify(view).0;
-            let mut carried =
-                Carried::new(&self.column.bound.binding, view.id, view.physical_rows, now);
+            let mut carried = Carried::new(
+                &self.column.bound.binding,
+                view.id,
+                view.physical_rows,
+                now.clone(),
+            );
             if touches.output && !touches.inputs && now.out.is_some() {
                 let values = look::rows_with_values(step.after.as_ref(), self.column, view).await?;
                 supply(
@@ -183,7 +191,7 @@ impl Historian<'_> {
                         values,
                         nulls: RowSet::new(),
                     },
-                    now,
+                    &now,
                     self.noticed,
                 );
             }

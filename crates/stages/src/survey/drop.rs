@@ -37,7 +37,8 @@ impl Survey {
             Work::Compute(spec) => spec.slices.iter().any(wanted),
             Work::Fold(spec) => unsettled.get(&spec.fragment).is_some_and(|now| {
                 let present = &now.present.identities;
-                (present.in_id, present.out) == (spec.in_id, spec.out)
+                present.stands(spec.in_id)
+                    && present.out == spec.out
                     && spec.rows.is_subset(&now.part_rows)
             }),
         });

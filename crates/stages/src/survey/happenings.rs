@@ -124,7 +124,7 @@ impl Happenings {
                 }
                 // Results count by what made them, which an edit may have changed since they were ordered.
                 let counts = checkpoint.map_or(own, |done| accepts(column, &done.generation));
-                if !counts {
+                if !counts || lays_unaccepted(&work, column, checkpoints) {
                     continue;
                 }
                 found.add(&batch, stored, &work, checkpoint, checkpoints);
@@ -239,8 +239,8 @@ impl Happenings {
         let Some(happenings) = self.by_fragment.get(&fragment) else {
             return;
         };
-        let in_id = unsettled.present.identities.in_id;
-        let out = unsettled.present.identities.out;
+        let identities = &unsettled.present.identities.clone();
+        let (in_id, out) = (identities.in_id, identities.out);
         let mut direct = vec![];
         for happening in happenings {
             match happening {
@@ -252,7 +252,7 @@ impl Happenings {
                     created_ms,
                     contribution,
                     ..
-                } if contribution.result.in_id == in_id => {
+                } if contribution.holds(identities) => {
                     sort_result(unsettled, part, *created_ms, contribution, out, &mut direct);
                 }
                 Happening::Open { .. } | Happening::Done { .. } | Happening::Fold { .. } => {}
@@ -269,8 +269,9 @@ impl Happenings {
             else {
                 continue;
             };
-            let useful = spec.in_id == in_id
+            let useful = identities.stands(spec.in_id)
                 && spec.out == out
+                && parts.iter().all(|part| part.holds(identities))
                 && !spec.rows.is_empty()
                 && spec.rows.is_subset(&unsettled.part_rows);
             match checkpoint {
@@ -313,7 +314,21 @@ fn is_own(entry: &LedgerEntry, column: &Column) -> bool {
 
 fn accepts(column: &Column, generation: &GenerationId) -> bool {
     let bound = &column.bound;
-    *generation == bound.generation || bound.definition.accepted_generations.contains(generation)
+    *generation == bound.generation
+        || bound
+            .definition
+            .accepted_generations
+            .contains_key(generation)
+}
+
+/// Whether a fold has parts of a generation that was given up since: it is to be folded without them.
+fn lays_unaccepted(work: &Work, column: &Column, checkpoints: &Checkpoints) -> bool {
+    let Work::Fold(spec) = work else { return false };
+    (spec
+        .parts
+        .iter()
+        .filter_map(|part| checkpoints.get(&part.batch)))
+    .any(|part| !accepts(column, &part.generation))
 }
 
 fn sort_result(
@@ -379,7 +394,7 @@ fn part_contributions(spec: &FoldSpec, checkpoints: &Checkpoints) -> Vec<Contrib
             continue;
         };
         for slice in &checkpoint.slices {
-            if let Some(result) = part.result(slice, spec.site()) {
+            if let Some(result) = part.result(slice, spec.fragment) {
                 let whole = contribution(part.batch.seq, checkpoint, &result);
                 contributions.push(whole.limited_to(&spec.rows));
             }

@@ -49,7 +49,11 @@ pub(crate) async fn into(
         None => column.filter.is_none(),
     };
     let origin_is_known = record.is_some() || identities.out.is_none();
-    if filter_is_known && origin_is_known {
+    // Found under what an earlier definition watched: from now on it must be found under this one's,
+    // which history follows.
+    let kept_elsewhere = (record.as_ref())
+        .is_some_and(|it| it.in_id != identities.watched && identities.stands(it.in_id));
+    if filter_is_known && origin_is_known && !kept_elsewhere {
         return Ok((record, live));
     }
     let mut learned = match record {
@@ -60,7 +64,7 @@ pub(crate) async fn into(
     learned.elig_id = identities.elig_id;
     learned.out = identities.out;
     // A record is keyed by the present inputs; its runs keep the inputs that they were made from.
-    learned.in_id = identities.in_id;
+    learned.in_id = identities.watched;
     if !origin_is_known {
         let declared = column.bound.definition.declared_max_fragment;
         let adopted = declared.is_some_and(|highest| fragment.id <= highest);
@@ -74,7 +78,7 @@ pub(crate) async fn into(
             rows,
             outcome,
             generation: None,
-            in_id: identities.in_id,
+            in_id: identities.watched,
             ledger: noticed.ledger,
             job: None,
         };
@@ -95,7 +99,7 @@ fn blank(column: &Column, fragment: &FragmentView, identities: &Identities) -> C
         fragment: fragment.id,
         physical_rows: fragment.physical_rows,
         file: None,
-        in_id: identities.in_id,
+        in_id: identities.watched,
         elig_id: identities.elig_id,
         out: identities.out,
         runs: vec![],

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use lance_backfill_core::commit::Present;
-use lance_backfill_core::coverage::{CoverageRecord, Outcome};
-use lance_backfill_core::identity::{Place, fingerprint};
+use lance_backfill_core::coverage::{CoverageRecord, Outcome, Run};
+use lance_backfill_core::identity::Place;
 use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
 use lance_backfill_core::invariant;
 use lance_backfill_core::job::Selection;
 use lance_backfill_core::journey::{Journey, Site};
 use lance_backfill_core::rows::RowSet;
-use lance_backfill_core::snapshot::{CoverageSnapshot, Entry};
+use lance_backfill_core::snapshot::{CoverageSnapshot, Entry, OtherGeneration};
 use lance_backfill_core::state::{Counts, Identities, classify};
 use lance_backfill_core::table::FragmentView;
 use lance_backfill_ports::table::{Table, TableVersion};
@@ -94,23 +94,22 @@ pub async fn survey_for(
     let mut inputs_hold = false;
     for fragment in &view.fragments {
         let (identities, place) = column.identify(fragment);
-        let print = fingerprint(
-            fragment,
-            identities.in_id,
-            identities.elig_id,
-            identities.out,
-        );
+        let print = identities.fingerprint(fragment);
         let settled = snapshot
             .snapshot
             .entries
             .get(&fragment.id)
-            .filter(|entry| entry.fingerprint == print)
+            .filter(|entry| {
+                entry.fingerprint == print
+                    || (identities.earlier_of(fragment, entry.fingerprint))
+                        .is_some_and(|earlier| was_watched(&snapshot, entry, column, earlier))
+            })
             .filter(|_| !asks && !happenings.have_job_work(fragment.id))
             .filter(|_| upstream.iter().all(|(_, survey)| survey.unready(fragment.id).is_empty()))
             // Dependents ask which rows failed, and only the record knows.
             .filter(|entry| !(column.has_dependents && entry.has_failures()))
             .and_then(|entry| Some((entry, settled_counts(&snapshot, entry, column)?)));
-        inputs_hold |= settled.is_some();
+        inputs_hold |= settled.is_some_and(|(entry, _)| entry.fingerprint == print);
         match settled {
             Some((entry, counts)) => {
                 survey.counts.add(&counts);
@@ -125,7 +124,7 @@ pub async fn survey_for(
     }
     let keys: Vec<(FragmentId, Identities, Option<Place>)> = unknown
         .iter()
-        .map(|(fragment, identities, place, _)| (fragment.id, *identities, place.clone()))
+        .map(|(fragment, identities, place, _)| (fragment.id, identities.clone(), place.clone()))
         .collect();
     let mut records = if keys.is_empty() {
         BTreeMap::new()
@@ -135,7 +134,7 @@ pub async fn survey_for(
     inputs_hold |= keys.iter().any(|(fragment, now, _)| {
         records
             .get(fragment)
-            .is_some_and(|record| record.in_id == now.in_id)
+            .is_some_and(|record| proves_inputs(record, now, column))
     });
     if let (Some((declared, now)), false) = (column.bound.renamed_input(), inputs_hold) {
         return Err(Error::invalid(format!(
@@ -241,7 +240,7 @@ impl Question<'_> {
             .iter()
             .filter(
                 |(fragment, identities, _, _)| match records.get(&fragment.id) {
-                    Some(record) => record.in_id != identities.in_id,
+                    Some(record) => record.in_id != identities.watched,
                     None => identities.out.is_some(),
                 },
             )
@@ -287,6 +286,14 @@ impl Question<'_> {
     }
 }
 
+/// Whether an earlier definition watched what the rows of its entry were made from.
+fn was_watched(snapshot: &LoadedSnapshot, entry: &Entry, column: &Column, earlier: usize) -> bool {
+    let head_generation = snapshot.snapshot.head.generation.as_ref();
+    entry
+        .generations(head_generation)
+        .all(|generation| column.bound.was_watched(earlier, generation))
+}
+
 fn settled_counts(snapshot: &LoadedSnapshot, entry: &Entry, column: &Column) -> Option<Counts> {
     entry.settled_counts(
         snapshot.snapshot.head.generation.as_ref(),
@@ -304,9 +311,34 @@ fn count_generations(
     if let (Some(generation), true) = (head_generation, value + null > 0) {
         *generations.entry(generation.clone()).or_default() += u64::from(value + null);
     }
-    for other in &entry.others {
+    let has_values = |other: &&OtherGeneration| other.outcome != Outcome::Failed;
+    for other in entry.others.iter().filter(has_values) {
         *generations.entry(other.generation.clone()).or_default() += u64::from(other.rows);
     }
+}
+
+/// The same of a fragment whose record is at hand, whatever state its rows are in.
+fn count_values(
+    generations: &mut BTreeMap<GenerationId, u64>,
+    record: &CoverageRecord,
+    rows: &RowSet,
+) {
+    for run in &record.runs {
+        let made = rows.intersection(&run.rows).len();
+        if let (Outcome::Value | Outcome::Null, Some(generation)) = (run.outcome, &run.generation)
+            && made > 0
+        {
+            *generations.entry(generation.clone()).or_default() += made;
+        }
+    }
+}
+
+/// Whether a record shows that a fragment still has inputs of the present expression: then none of
+/// its columns is another one under an id that was given anew.
+fn proves_inputs(record: &CoverageRecord, now: &Identities, column: &Column) -> bool {
+    let own = |run: &Run| run.generation.as_ref() == Some(&column.bound.generation);
+    record.in_id == now.watched
+        || (record.runs.iter()).any(|run| own(run) && run.in_id == now.in_id)
 }
 
 impl Survey {
@@ -353,12 +385,12 @@ impl Survey {
             .map_err(|violation| Error::internal(violation.to_string()))?;
         self.counts.add(&state.counts());
         let head_generation = Some(&bound.generation);
-        let entry = present
-            .record
-            .as_ref()
-            .and_then(|record| Entry::of(record, print, &live, head_generation));
-        if let Some(entry) = &entry {
-            count_generations(&mut self.generations, entry, head_generation);
+        let entry = present.record.as_ref().and_then(|record| {
+            Entry::of(record, &present.identities, print, &live, head_generation)
+        });
+        if let Some(record) = &present.record {
+            let selected = live.difference(&record.filtered);
+            count_values(&mut self.generations, record, &selected);
         }
         let mut requested = BTreeMap::new();
         for (request, matching) in self.requests.iter_mut().zip(&matching) {
