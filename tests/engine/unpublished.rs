@@ -131,3 +131,29 @@ async fn without_the_versions_in_between_unpublished_results_are_computed_again(
         assert_eq!(publish(&scenario).await, 2 * 450 - fours, "{shape:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_of_the_old_expression_follow_their_rows_too() {
+    for (shape, way) in Shape::both()
+        .into_iter()
+        .flat_map(|shape| WAYS.map(|way| (shape, way)))
+    {
+        let scenario = Scenario::standard(shape.fragments_of(100), 450).await;
+        scenario.add("p", "a * b", &[]);
+        compute_and_wait(&scenario, way);
+        scenario.run(&["resume"], &[]).expect_code(0);
+        // It reads another column, and the old values stand.
+        scenario.alter("p", &["--sql", "id + 1"]);
+        assert!(scenario.compact().await);
+        scenario.append(30).await;
+        let log = CheckpointLog::start(&scenario);
+        scenario.refresh();
+        assert_eq!(rows_called(&log.finish()), 30, "{shape:?} {way:?}");
+        let expected = |row: &Row| match row.id() {
+            id @ 450.. => Some(id + 1),
+            _ => product(row),
+        };
+        scenario.check_int("p", expected).await;
+        scenario.expect_rest_of_columns().await;
+    }
+}
