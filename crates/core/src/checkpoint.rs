@@ -32,7 +32,7 @@ pub struct CheckpointManifest {
     pub fault: Option<Fault>,
     /// Function calls made, bisection included.
     pub calls: u64,
-    /// Wall time of the batch.
+    /// Time that workers were at it, one after the other: waiting for a free one does not count.
     pub elapsed_ms: u64,
     /// Bytes of staged files and values files.
     pub bytes_written: u64,

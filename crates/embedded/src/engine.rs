@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_schema::SchemaRef;
 use lance_backfill_core::coverage::CoverageRecord;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::ids::{BindingId, FieldId, LedgerSeq};
@@ -12,6 +13,7 @@ use lance_backfill_core::plan::PlannedPage;
 use lance_backfill_core::rate::Estimate;
 use lance_backfill_lance::{LanceTable, OpenOptions};
 use lance_backfill_ports::Result;
+use lance_backfill_ports::compute::{Compute, RowFilter};
 use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_ports::world::World;
 use lance_backfill_stages::column::Column;
@@ -53,7 +55,17 @@ pub struct Engine {
     /// Whether this process wrote the home of a table that was moved.
     pub(crate) followed: OnceCell<bool>,
     stores: Mutex<BTreeMap<BindingId, Arc<ColumnStore>>>,
+    compiled: Mutex<BTreeMap<BindingId, Compiled>>,
     session: Mutex<Option<Arc<Session>>>,
+}
+
+/// A column's function and filter, and what they were compiled from.
+#[derive(Clone)]
+struct Compiled {
+    bound: BoundColumn,
+    schema: SchemaRef,
+    function: Arc<dyn Compute>,
+    filter: Option<Arc<dyn RowFilter>>,
 }
 
 impl Engine {
@@ -79,6 +91,7 @@ impl Engine {
             household,
             followed: OnceCell::new(),
             stores: Mutex::default(),
+            compiled: Mutex::default(),
             session: Mutex::default(),
         })
     }
@@ -140,6 +153,23 @@ impl Engine {
         }
     }
 
+    /// Function and filter of a column, compiled once while definition and schema stay the same.
+    fn compiled(&self, bound: &BoundColumn, schema: &SchemaRef) -> Result<Compiled> {
+        let known = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &&Compiled| known.bound == *bound && known.schema == *schema;
+        if let Some(known) = known().get(&bound.binding).filter(same) {
+            return Ok(known.clone());
+        }
+        let compiled = Compiled {
+            bound: bound.clone(),
+            schema: schema.clone(),
+            function: functions::function(bound, schema)?,
+            filter: functions::filter(bound, schema)?,
+        };
+        known().insert(bound.binding.clone(), compiled.clone());
+        Ok(compiled)
+    }
+
     /// A column with all that the stages need.
     pub(crate) fn column(
         &self,
@@ -148,13 +178,14 @@ impl Engine {
         version: &dyn TableVersion,
     ) -> Result<Column> {
         let schema = version.schema();
+        let compiled = self.compiled(bound, &schema)?;
         let has_dependents = catalog
             .acting()
             .any(|other| node(other).reads.contains(&bound.output.id));
         Ok(Column {
             store: self.store(&bound.binding),
-            function: functions::function(bound, &schema)?,
-            filter: functions::filter(bound, &schema)?,
+            function: compiled.function,
+            filter: compiled.filter,
             filters: functions::filters(&schema),
             has_dependents,
             bound: bound.clone(),

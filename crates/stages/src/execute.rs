@@ -61,7 +61,6 @@ pub async fn execute(
     if let Some(done) = column.store.checkpoint(batch).await? {
         return Ok(done);
     }
-    let started_ms = world.now_ms();
     let version = table.latest().await?;
     let attempt = world.token();
     let budget = Arc::new(Budget::new(&column.bound.definition.error_policy));
@@ -84,7 +83,7 @@ pub async fn execute(
             let at_once = tasks.len().max(1);
             let running = tasks
                 .into_iter()
-                .map(|task| run_slice(task, workers.clone()));
+                .map(|task| run_slice(task, workers.clone(), world));
             stream::iter(running)
                 .buffered(at_once)
                 .try_collect::<Vec<_>>()
@@ -92,12 +91,14 @@ pub async fn execute(
         }
         Work::Fold(spec) => {
             let permit = acquire(workers).await?;
+            let started_ms = world.now_ms();
             let now = identities_of(version.as_ref(), column, spec.fragment);
-            let done = match now.is_some_and(|now| now.stands(spec.in_id)) {
+            let mut done = match now.is_some_and(|now| now.stands(spec.in_id)) {
                 true => fold::fold(version.as_ref(), column, spec).await?,
                 false => SliceDone::obsolete(spec.fragment, spec.in_id),
             };
             drop(permit);
+            done.busy_ms = world.now_ms().saturating_sub(started_ms);
             vec![done]
         }
     };
@@ -117,7 +118,7 @@ pub async fn execute(
         fault,
         calls: done.iter().map(|slice| slice.calls).sum(),
         bytes_written: done.iter().map(|slice| slice.bytes_written).sum(),
-        elapsed_ms: world.now_ms().saturating_sub(started_ms),
+        elapsed_ms: done.iter().map(|slice| slice.busy_ms).sum(),
         slices: done.into_iter().map(|slice| slice.result).collect(),
     };
     column.store.create_checkpoint(manifest).await
@@ -129,6 +130,7 @@ struct SliceDone {
     fault: Option<Fault>,
     calls: u64,
     bytes_written: u64,
+    busy_ms: u64,
 }
 
 impl SliceDone {
@@ -146,6 +148,7 @@ impl SliceDone {
             fault: None,
             calls: 0,
             bytes_written: 0,
+            busy_ms: 0,
         }
     }
 }
@@ -167,8 +170,9 @@ async fn acquire(workers: &Workers) -> Result<tokio::sync::OwnedSemaphorePermit>
         .map_err(|error| Error::internal("the workers are gone").with_source(error))
 }
 
-async fn run_slice(task: SliceTask, workers: Workers) -> Result<SliceDone> {
+async fn run_slice(task: SliceTask, workers: Workers, world: &dyn World) -> Result<SliceDone> {
     let permit = acquire(&workers).await?;
+    let started_ms = world.now_ms();
     let running = tokio::spawn(async move {
         let done = Box::pin(compute(&task)).await;
         drop(permit);
@@ -177,7 +181,10 @@ async fn run_slice(task: SliceTask, workers: Workers) -> Result<SliceDone> {
     // Dropped with this future, so that a cancelled batch stops its slices.
     let mut running = AbortOnDrop(running);
     match (&mut running.0).await {
-        Ok(done) => done,
+        Ok(done) => {
+            let busy_ms = world.now_ms().saturating_sub(started_ms);
+            done.map(|done| SliceDone { busy_ms, ..done })
+        }
         Err(error) => Err(Error::internal("a worker stopped").with_source(error)),
     }
 }
