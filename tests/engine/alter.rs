@@ -235,3 +235,19 @@ async fn an_adopted_column_keeps_its_values_and_gets_the_missing_ones() {
         scenario.expect_rest().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_renamed_before_anything_was_computed_is_named_again() {
+    let scenario = Scenario::standard(Shape::default(), 20).await;
+    scenario.add("p", "a * b", &[]);
+    scenario.rename_column("b", "c").await;
+    scenario
+        .run(&["refresh"], &[])
+        .expect_refusal(&[1, 2], "column alter --sql");
+    scenario.alter("p", &["--sql", "a * c", "--on-change", "recompute_all"]);
+    assert_eq!(scenario.refresh().assigned("p"), 20);
+    scenario
+        .check_int("p", |row| Some(row.int("a")? * row.int("c")?))
+        .await;
+    scenario.expect_rest().await;
+}

@@ -223,7 +223,12 @@ async fn a_cast_input_is_another_column_until_the_expression_is_given_again() {
         scenario
             .run(&["column", "alter"], &["p", "--where", "a > 0"])
             .expect_refusal(&[2], "stay detached");
-        scenario.alter("p", &["--sql", "a * b"]);
+        // Its values of the old column could not be told from new ones.
+        scenario
+            .run(&["column", "alter"], &["p", "--sql", "a * b"])
+            .expect_refusal(&[2], "recompute_all");
+        let told = scenario.alter("p", &["--sql", "a * b", "--on-change", "recompute_all"]);
+        assert!(told["rows_stale_if_recompute_all"].is_null(), "{told:#}");
         // The input is another column now, so nothing that was computed from the old one counts.
         let report = scenario.refresh();
         assert_eq!(report.assigned("p"), 100);

@@ -74,11 +74,12 @@ pub fn moved(rows: &RowSet, moves: &[Move]) -> RowSet {
     let mut result = RowSet::new();
     for stretch in moves {
         let old = stretch.old..stretch.old.saturating_add(stretch.rows);
-        let part = rows.intersection(&RowSet::range(old));
-        for range in part.ranges() {
-            let start = range.start - stretch.old + stretch.new;
-            let end = range.end - stretch.old + stretch.new;
-            result.extend(&RowSet::range(start..end));
+        if rows.count_within(old.clone()) == u64::from(stretch.rows) {
+            result.insert_range(stretch.new..stretch.new.saturating_add(stretch.rows));
+            continue;
+        }
+        for place in rows.within(old) {
+            result.insert(stretch.new + place);
         }
     }
     result

@@ -48,9 +48,9 @@ impl Journey {
             new: RowSet::new(),
         };
         for stretch in &moves {
-            let range = |start: u32| RowSet::range(start..start + stretch.rows);
-            journey.old.extend(&range(stretch.old));
-            journey.new.extend(&range(stretch.new));
+            let range = |start: u32| start..start + stretch.rows;
+            journey.old.insert_range(range(stretch.old));
+            journey.new.insert_range(range(stretch.new));
         }
         (in_order && !journey.old.is_empty()).then_some(journey)
     }
@@ -66,6 +66,16 @@ impl Journey {
             to: next.to,
             old: self.back(&between),
             new: next.rows(&between),
+        })
+    }
+
+    /// The same of these old rows alone; none if no such row came along.
+    pub fn of_rows(&self, old: &RowSet) -> Option<Self> {
+        let old = self.old.intersection(old);
+        (!old.is_empty()).then(|| Self {
+            new: self.rows(&old),
+            old,
+            ..*self
         })
     }
 

@@ -63,6 +63,11 @@ impl RowSet {
         self.0.insert(offset);
     }
 
+    /// Adds the rows of one range.
+    pub fn insert_range(&mut self, range: Range<u32>) {
+        self.0.insert_range(range);
+    }
+
     /// Rows in either set.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {

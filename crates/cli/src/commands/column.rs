@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use lance_backfill_core::definition::{Definition, ErrorPolicy, Function, OnChange, OnError};
+use lance_backfill_core::definition::{
+    BoundColumn, Definition, ErrorPolicy, Function, OnChange, OnError,
+};
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
 use lance_backfill_embedded::declare::{Change, Request};
 use lance_backfill_embedded::jobs::Released;
-use lance_backfill_ports::{Error, Result};
+use lance_backfill_ports::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::args::{
@@ -156,9 +158,10 @@ async fn show(arguments: &ColumnArguments, process: &ProcessArguments, json: boo
 pub(super) struct Altered {
     #[serde(flatten)]
     shown: Shown,
-    /// Rows that the next refresh computes under each choice.
-    rows_stale_if_only_new: u64,
-    rows_stale_if_recompute_all: u64,
+    /// Rows that the next refresh computes under each choice; none where nobody can tell, because the
+    /// column could not be looked at under its old definition.
+    rows_stale_if_only_new: Option<u64>,
+    rows_stale_if_recompute_all: Option<u64>,
     on_change: &'static str,
 }
 
@@ -170,11 +173,12 @@ async fn alter(arguments: &AlterArguments, process: &ProcessArguments, json: boo
 
 /// What a change makes stale, for a person.
 pub(super) fn altered_text(document: &Altered) -> String {
+    let rows = |rows: Option<u64>| rows.map_or("unknown".to_owned(), number);
     format!(
         "changed '{}'\nrows that become stale: only_new {}, recompute_all {}; chosen: {}",
         document.shown.column,
-        number(document.rows_stale_if_only_new),
-        number(document.rows_stale_if_recompute_all),
+        rows(document.rows_stale_if_only_new),
+        rows(document.rows_stale_if_recompute_all),
         document.on_change
     )
 }
@@ -222,25 +226,34 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
         OnChangeArgument::OnlyNew => OnChange::OnlyNew,
         OnChangeArgument::RecomputeAll => OnChange::RecomputeAll,
     };
-    let made = computed_rows(engine, &catalog, &target.column).await?;
+    let made = computed_rows(engine, &catalog, declared).await?;
     let own = edited.generation();
-    let of_own = made.rows.get(own.as_str()).copied().unwrap_or_default();
+    let of_own =
+        (made.as_ref()).map(|made| made.rows.get(own.as_str()).copied().unwrap_or_default());
     let replaced = edited.replaces_inputs_of(&declared.definition);
-    if on_change == OnChange::OnlyNew && replaced && of_own > 0 {
+    if on_change == OnChange::OnlyNew && replaced && of_own != Some(0) {
+        let rows = of_own.map_or("all".to_owned(), number);
         return Err(Error::invalid(format!(
-            "the expression reads other columns of the same names, and its older values could not be told from new ones: give --on-change recompute_all to compute {} rows again, or keep them as they are with 'column drop' and 'column add --adopt'",
-            number(of_own)
+            "the expression reads other columns of the same names, and its older values could not be told from new ones: give --on-change recompute_all to compute {rows} rows again, or keep them as they are with 'column drop' and 'column add --adopt'"
         )));
     }
     edited.succeed(&declared.definition, on_change);
     let changed = own != declared.definition.generation();
-    let others = made.rows.values().sum::<u64>() - if replaced { 0 } else { of_own };
+    let stale = made.map(|made| {
+        let failed = if changed { made.failed } else { 0 };
+        let kept = if replaced {
+            0
+        } else {
+            of_own.unwrap_or_default()
+        };
+        (failed, made.rows.values().sum::<u64>() - kept + failed)
+    });
     engine.redefine(declared, &edited, version.view()).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     Ok(Altered {
         shown: shown(&target.table, catalog.expect(&target.column)?),
-        rows_stale_if_only_new: if changed { made.failed } else { 0 },
-        rows_stale_if_recompute_all: others + if changed { made.failed } else { 0 },
+        rows_stale_if_only_new: stale.map(|(only_new, _)| only_new),
+        rows_stale_if_recompute_all: stale.map(|(_, all)| all),
         on_change: match on_change {
             OnChange::OnlyNew => "only_new",
             OnChange::RecomputeAll => "recompute_all",
@@ -249,7 +262,6 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
 }
 
 /// Rows that a column has computed so far.
-#[derive(Default)]
 struct Made {
     /// Rows with a value or NULL, by the generation that made them.
     rows: BTreeMap<String, u64>,
@@ -257,16 +269,27 @@ struct Made {
     failed: u64,
 }
 
-async fn computed_rows(engine: &Engine, catalog: &Catalog, column: &str) -> Result<Made> {
+/// None for a column that does not act, or that says itself that it must be edited first.
+async fn computed_rows(
+    engine: &Engine,
+    catalog: &Catalog,
+    declared: &Declared,
+) -> Result<Option<Made>> {
+    let Ok(bound) = &declared.bound else {
+        return Ok(None);
+    };
     let version = engine.latest().await?;
-    let mut found = super::status::survey_numbers(engine, &version, catalog, &|bound| {
-        bound.output.name == column
-    })
-    .await?;
-    Ok(found.remove(column).map_or(Made::default(), |found| Made {
-        failed: found.numbers.rows_failed,
-        rows: found.generations,
-    }))
+    let wanted = |other: &BoundColumn| other.binding == bound.binding;
+    match super::status::survey_numbers(engine, &version, catalog, &wanted).await {
+        Ok(mut found) => Ok(found.remove(&bound.output.name).map(|found| Made {
+            failed: found.numbers.rows_failed,
+            rows: found.generations,
+        })),
+        Err(error) if error.kind == ErrorKind::Invalid && bound.renamed_input().is_some() => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn set_auto(

@@ -89,19 +89,21 @@ impl Definition {
     pub fn succeed(&mut self, old: &Self, on_change: OnChange) {
         self.accepted_generations = match on_change {
             OnChange::OnlyNew => {
+                let mut inputs = old.inputs.clone();
+                // Whoever edits says which columns are meant, under the names that they have now. Not
+                // so for generations before: an id may have been given to another column since.
+                for input in &mut inputs {
+                    if let Some(now) = self.inputs.iter().find(|now| now.id == input.id) {
+                        input.name.clone_from(&now.name);
+                    }
+                }
                 let mut accepted = old.accepted_generations.clone();
-                accepted.insert(old.generation(), old.inputs.clone());
+                accepted.insert(old.generation(), inputs);
                 accepted
             }
             OnChange::RecomputeAll => Default::default(),
         };
         self.accepted_generations.remove(&self.generation());
-        // Whoever edits says which columns are meant, under the names that they have now.
-        for input in self.accepted_generations.values_mut().flatten() {
-            if let Some(now) = self.inputs.iter().find(|now| now.id == input.id) {
-                input.name.clone_from(&now.name);
-            }
-        }
         let own = self.key();
         self.earlier = vec![];
         for before in std::iter::once(&old.key()).chain(&old.earlier) {

@@ -43,6 +43,9 @@ proptest! {
                 let here = journey.rows(&rows);
                 prop_assert_eq!(&here, &expected);
                 prop_assert_eq!(journey.back(&here), rows.intersection(&journey.old));
+                let cut = journey.of_rows(&rows);
+                prop_assert_eq!(cut.as_ref().map(|cut| &cut.new), (!here.is_empty()).then_some(&here));
+                prop_assert!(cut.is_none_or(|cut| cut.rows(&journey.old) == here));
             }
         }
     }

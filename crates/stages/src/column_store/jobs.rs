@@ -57,7 +57,6 @@ impl ColumnStore {
         Ok(ends)
     }
 
-    /// Rows that a filter selected in a fragment, by identity of the filter and its columns.
     /// Where the rows of a site went, as far as they were followed.
     pub(crate) fn trail(&self, site: &Site) -> Option<Trail> {
         self.cache().trails.get(site).cloned()
@@ -68,6 +67,7 @@ impl ColumnStore {
         self.cache().trails = trails;
     }
 
+    /// Rows that a filter selected in a fragment, by identity of the filter and its columns.
     pub(crate) fn known_matches(&self, fragment: FragmentId, key: Identity) -> Option<RowSet> {
         self.cache().matches.get(&(fragment, key)).cloned()
     }

@@ -81,7 +81,7 @@ impl RowFeed {
             };
             if bytes < usize::MAX {
                 taken_bytes = taken_bytes.saturating_add(size_of(&next));
-                if taken_bytes > bytes && !taken.is_empty() {
+                if taken_bytes > bytes && missing < rows {
                     pending.push_front(next);
                     break;
                 }

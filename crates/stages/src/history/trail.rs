@@ -22,6 +22,19 @@ pub(crate) struct Trail {
     journeys: Option<Vec<Journey>>,
 }
 
+impl Trail {
+    /// Whether a later version rewrote fragments in which it ends.
+    fn leads_to(&self, site: &Site, version: u64, old: &[FragmentId]) -> bool {
+        self.upto < version
+            && match &self.journeys {
+                None => old.contains(&site.fragment),
+                Some(journeys) => {
+                    (journeys.iter()).any(|journey| old.contains(&journey.to.fragment))
+                }
+            }
+    }
+}
+
 impl Historian<'_> {
     /// Follows the rows of sites whose fragments are gone, each known to have been there at a version.
     pub(crate) async fn journeys(
@@ -44,9 +57,18 @@ impl Historian<'_> {
         let after = trails.values().map(|trail| trail.upto).min();
         if let Some(after) = after.filter(|after| *after < now) {
             for change in self.table.changes(after, now).await? {
-                if let ChangeKind::Rewrite { groups } = &change.kind {
+                let ChangeKind::Rewrite { groups } = &change.kind else {
+                    continue;
+                };
+                let version = change.version;
+                let leads_on = |old: &[FragmentId]| {
+                    (trails.iter()).any(|(site, trail)| trail.leads_to(site, version, old))
+                };
+                if groups.iter().any(|(old, _)| leads_on(old)) {
+                    let step = self.step(version).await?;
                     for (old, new) in groups {
-                        self.lead(&mut trails, change.version, old, new).await?;
+                        self.lead(&mut trails, version, step.as_ref(), old, new)
+                            .await?;
                     }
                 }
             }
@@ -67,27 +89,20 @@ impl Historian<'_> {
         &self,
         trails: &mut BTreeMap<Site, Trail>,
         version: u64,
+        step: Option<&Step>,
         old: &[FragmentId],
         new: &[FragmentId],
     ) -> Result<()> {
-        let touched = |site: &Site, trail: &Trail| {
-            trail.upto < version
-                && match &trail.journeys {
-                    None => old.contains(&site.fragment),
-                    Some(journeys) => {
-                        (journeys.iter()).any(|journey| old.contains(&journey.to.fragment))
-                    }
-                }
-        };
-        if !trails.iter().any(|(site, trail)| touched(site, trail)) {
+        let leads_here = |(site, trail): (&Site, &Trail)| trail.leads_to(site, version, old);
+        if !trails.iter().any(leads_here) {
             return Ok(());
         }
-        let steps = match self.step(version).await? {
-            Some(step) => self.rewrite_steps(&step, old, new).await?,
+        let steps = match step {
+            Some(step) => self.rewrite_steps(step, old, new).await?,
             None => vec![],
         };
         for (site, trail) in trails.iter_mut() {
-            if !touched(site, trail) {
+            if !trail.leads_to(site, version, old) {
                 continue;
             }
             let next = match trail.journeys.take() {

@@ -80,18 +80,22 @@ impl Happening {
                 created_ms,
                 seen,
                 contribution,
-            } if contribution.result.in_id == journey.from.in_id => Some(Self::Done {
-                part: FoldPart {
-                    journey: Some(journey.clone()),
-                    ..part.clone()
-                },
-                created_ms: *created_ms,
-                seen: *seen,
-                contribution: Box::new(Contribution {
-                    result: journey.result(&contribution.result),
-                    ..contribution.as_ref().clone()
-                }),
-            }),
+            } if contribution.result.in_id == journey.from.in_id => {
+                // What others take with them is none of its business, and would be stored with each part.
+                let journey = journey.of_rows(&contribution.result.done())?;
+                Some(Self::Done {
+                    created_ms: *created_ms,
+                    seen: *seen,
+                    contribution: Box::new(Contribution {
+                        result: journey.result(&contribution.result),
+                        ..contribution.as_ref().clone()
+                    }),
+                    part: FoldPart {
+                        journey: Some(journey),
+                        ..part.clone()
+                    },
+                })
+            }
             // A fold is made of parts, which can be folded again.
             Self::Open { .. } | Self::Done { .. } | Self::Fold { .. } => None,
         }

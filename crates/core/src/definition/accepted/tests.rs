@@ -108,6 +108,21 @@ fn whoever_names_a_column_says_what_it_is_called_now() {
 }
 
 #[test]
+fn an_id_that_was_given_to_another_column_since_names_nothing_of_generations_before() {
+    let first = over(&[1, 2]);
+    let mut second = over(&[1]);
+    second.succeed(&first, OnChange::OnlyNew);
+    // Column 2 was dropped, and its id went to a new column.
+    let mut third = over(&[2]);
+    third.inputs[0].name = "another".to_owned();
+    third.succeed(&second, OnChange::OnlyNew);
+    assert_eq!(
+        third.accepted_generations[&first.generation()],
+        first.inputs
+    );
+}
+
+#[test]
 fn the_same_expression_over_a_column_that_took_a_name_is_told_apart() {
     let old = over(&[1]);
     let mut edited = old.clone();
