@@ -22,6 +22,10 @@ use crate::measure::{Bench, bulk, increment, pace, parts, plan, say, soak};
 use crate::program::{LanceBackfill, Lancedb};
 use crate::report::{Nature, Section, Setting};
 
+/// That of `lance-backfill`, so that what Lance alone takes is measured with the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures lance-backfill beside Lance alone and lancedb, and writes a report and a plot.
 #[derive(Debug, Parser)]
 #[command(name = "lance-backfill-bench")]

@@ -51,7 +51,7 @@ pub(crate) struct ProcessArguments {
     #[arg(long, value_name = "BRANCH", global = true)]
     pub(crate) branch: Option<String>,
 
-    /// Slices to work on at once; one per core without.
+    /// Slices to work on at once; without, one more than there are cores.
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
 

@@ -77,7 +77,8 @@ async fn open(table: &str, process: &ProcessArguments, batch_rows: Option<u64>) 
 fn options(process: &ProcessArguments, batch_rows: Option<u64>) -> Result<EngineOptions> {
     let workers = match process.workers {
         Some(workers) => usize::from(workers),
-        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        // One more than cores: a slice that waits for a file leaves no core idle.
+        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1,
     };
     Ok(EngineOptions {
         open: OpenOptions {

@@ -1,6 +1,6 @@
 //! Exit codes, and the signals that end the program.
 
-use std::process::ExitCode;
+use std::io::Write;
 
 use lance_backfill_ports::{Error, ErrorKind};
 
@@ -17,13 +17,13 @@ pub(crate) enum Exit {
     Signal(u8),
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Done => Self::SUCCESS,
-            Exit::Failed => Self::from(1),
-            Exit::BadInput => Self::from(2),
-            Exit::Signal(number) => Self::from(128 + number),
+impl Exit {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::BadInput => 2,
+            Self::Signal(number) => 128 + number,
         }
     }
 }
@@ -38,6 +38,13 @@ impl From<&Error> for Exit {
             | ErrorKind::Internal => Self::Failed,
         }
     }
+}
+
+/// Ends the process without taking its memory apart, which the system does in a fifth of the time.
+pub(crate) fn leave(exit: Exit) -> ! {
+    // What cannot be printed any more has nobody to tell.
+    let _ = std::io::stdout().flush();
+    signal_hook::low_level::exit(exit.code().into())
 }
 
 /// Waits for Ctrl-C or SIGTERM.

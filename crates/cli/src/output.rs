@@ -1,7 +1,6 @@
 //! What the program prints: results on stdout, everything else on stderr.
 
 use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -45,12 +44,6 @@ pub(crate) fn error(json: bool, line: &str) {
 pub(crate) fn error_document(line: &str) {
     let document = serde_json::json!({ "error": line });
     let _ = writeln!(std::io::stdout(), "{document:#}");
-}
-
-/// Prints an error and gives the exit code.
-pub(crate) fn fail(json: bool, line: &str, exit: Exit) -> ExitCode {
-    error(json, line);
-    exit.into()
 }
 
 /// Prints a line on stderr.

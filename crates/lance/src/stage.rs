@@ -14,10 +14,14 @@ use lance_backfill_core::checkpoint::StagedColumnFile;
 use lance_backfill_core::ids::FragmentId;
 use lance_backfill_ports::table::{ArrayStream, PublishNote, PublishOutcome};
 use lance_backfill_ports::{Error, ErrorKind, Result};
+use lance_core::datatypes::Field as LanceField;
 use lance_table::format::{DataFile, Fragment};
 
 use crate::error::{CommitFailure, commit_failure, from_lance, from_object_store};
 use crate::table::Newest;
+
+/// Lance considers runs where there are fewer than this share of the values.
+const RUNS_THRESHOLD: &str = "lance-encoding:rle-threshold";
 
 /// Writes a column file for all physical rows of a fragment.
 pub(crate) async fn write(
@@ -48,7 +52,7 @@ pub(crate) async fn write(
     let batches = values
         .map_err(|error| lance::Error::wrapped(error.into()))
         .map(move |array| Ok(RecordBatch::try_new(batch_schema.clone(), vec![array?])?));
-    let group = FileFragment::new(dataset.clone(), fragment)
+    let group = FileFragment::new(Arc::new(encoded_fast(dataset, column)), fragment)
         .write_columns(batches, &schema)
         .await
         .map_err(|error| unwrap_ours(error, &doing))?;
@@ -66,6 +70,26 @@ pub(crate) async fn write(
         over: None,
         descriptor,
     })
+}
+
+/// The same version with a hint for who encodes the column: not to consider runs where no two
+/// neighbours are equal. They could not win there, and Lance spends a tenth of a fill on the sizes.
+///
+/// The hint is for this write alone; what the table says of the field comes first and stays.
+fn encoded_fast(dataset: &Dataset, column: &str) -> Dataset {
+    let mut dataset = dataset.clone();
+    let schema = &mut Arc::make_mut(&mut dataset.manifest).schema;
+    let fields = schema
+        .fields
+        .iter_mut()
+        .filter(|field| field.name == column);
+    fields.for_each(hint_runs);
+    dataset
+}
+
+fn hint_runs(field: &mut LanceField) {
+    (field.metadata.entry(RUNS_THRESHOLD.to_owned())).or_insert_with(|| "1".to_owned());
+    field.children.iter_mut().for_each(hint_runs);
 }
 
 /// An error of our own stream comes back as it went in.

@@ -123,6 +123,16 @@ pub(super) enum Layout {
     RowsOnly,
 }
 
+/// What the results of one chunk are laid over.
+enum Under {
+    /// Old values of its rows.
+    Values(ArrayRef),
+    /// A NULL for each of its rows.
+    Nulls,
+    /// Nothing: the results stand alone.
+    Nothing,
+}
+
 /// Computes a slice, one chunk of physical rows after the other.
 pub(super) struct Chunks {
     pub(super) rows: RowSet,
@@ -160,17 +170,18 @@ impl Chunks {
             }
             self.next = chunk.end;
             let length = chunk.len();
-            let old = match &mut self.layout {
+            let under = match &mut self.layout {
                 Layout::Physical { old: Some(old) } => {
-                    Some(single_column(old.take(length).await?)?)
+                    Under::Values(single_column(old.take(length).await?)?)
                 }
-                Layout::Physical { old: None } => Some(new_null_array(&self.output, length)),
-                Layout::RowsOnly => None,
+                Layout::Physical { old: None } => Under::Nulls,
+                Layout::RowsOnly => Under::Nothing,
             };
-            match (batch, old) {
-                (Some(batch), old) => return self.compute(chunk, batch, old).await.map(Some),
-                (None, Some(old)) => return Ok(Some(old)),
-                (None, None) => {}
+            match (batch, under) {
+                (Some(batch), under) => return self.compute(chunk, batch, under).await.map(Some),
+                (None, Under::Values(old)) => return Ok(Some(old)),
+                (None, Under::Nulls) => return Ok(Some(new_null_array(&self.output, length))),
+                (None, Under::Nothing) => {}
             }
         }
         Ok(None)
@@ -180,24 +191,26 @@ impl Chunks {
         &mut self,
         chunk: Range<u32>,
         batch: RecordBatch,
-        old: Option<ArrayRef>,
+        under: Under,
     ) -> Result<ArrayRef> {
         let wanted = batch.num_rows();
         let picked: Option<Vec<u32>> =
             (wanted < chunk.len()).then(|| self.rows.within(chunk.clone()).collect());
         let computed =
             isolate::call(self.function.as_ref(), &batch, &self.output, &self.budget).await?;
+        let length = chunk.len();
         let offsets = Offsets {
             chunk,
             picked: picked.as_deref(),
         };
         let complete = computed.failed.is_empty() && computed.values.len() == wanted;
         self.note(&offsets, &computed);
-        match old {
-            // Rows without surroundings: a part that stopped early is as long as what it finished.
-            None => Ok(computed.values),
-            Some(_) if complete && picked.is_none() => Ok(computed.values),
-            Some(old) => lay_over(&old, &computed, &offsets),
+        match under {
+            // A part that stopped early is as long as what it finished.
+            Under::Nothing => Ok(computed.values),
+            Under::Nulls | Under::Values(_) if complete && picked.is_none() => Ok(computed.values),
+            Under::Nulls => lay_over(&new_null_array(&self.output, length), &computed, &offsets),
+            Under::Values(old) => lay_over(&old, &computed, &offsets),
         }
     }
 
