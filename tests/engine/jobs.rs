@@ -1,5 +1,6 @@
 //! Jobs: a chosen part of a column computed by hand, called off, taken up again.
 
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -279,6 +280,12 @@ async fn a_job_that_is_called_off_stops_within_seconds_and_keeps_what_it_finishe
 async fn a_job_that_cannot_be_done_any_more_is_told_once_until_it_is_called_off() {
     let scenario = Scenario::filled(Shape::default().fragments_of(500), 4_000).await;
     let (mut child, job) = start_with(&scenario, &["--where", "s <> 'x'"]);
+    eventually("a batch is finished", async || {
+        let files = scenario.state_files().into_keys();
+        let mut folders = files.flat_map(|path| path.parent().map(Path::to_owned));
+        folders.any(|folder| folder.ends_with("checkpoints"))
+    })
+    .await;
     child.kill().expect("kills");
     child.wait().expect("ends");
     scenario.drop_column("s").await;
@@ -288,6 +295,8 @@ async fn a_job_that_cannot_be_done_any_more_is_told_once_until_it_is_called_off(
     assert!(outcome.stderr.contains("'jobs cancel'"), "{outcome:#?}");
     let broken = outcome.json()["columns"][0]["broken_jobs"].clone();
     assert_eq!(broken.as_array().map(Vec::len), Some(1), "{broken}");
+    let finished = planned(&scenario, &["--job", &job, "--recompute"]);
+    assert!(finished > 0);
     let serving = Serving::table(&scenario);
     serving.wait_line(&told);
     for _ in 0..2 {
@@ -300,7 +309,8 @@ async fn a_job_that_cannot_be_done_any_more_is_told_once_until_it_is_called_off(
     }
     assert_eq!(serving.count(&told), 1);
     serving.stop("-TERM", 143);
-    scenario.run(&["jobs", "cancel"], &[&job]).expect_code(0);
+    let ended = scenario.run(&["jobs", "cancel"], &[&job]).expect_code(0);
+    assert_eq!(ended.json()["rows_assigned"], finished);
     let outcome = scenario.run(&["refresh"], &[]).expect_code(0);
     assert!(!outcome.stderr.contains("cannot go on"), "{outcome:#?}");
     scenario.expect_rest().await;

@@ -32,12 +32,12 @@ use budget::Budget;
 /// What bounds the work of one process.
 #[derive(Clone)]
 pub struct Workers {
-    /// Slices at work at once: about one per core.
+    /// Slices at work at once.
     pub slices: Arc<Semaphore>,
 }
 
 impl Workers {
-    /// As many as there are cores.
+    /// As many as that, and at least one.
     pub fn new(count: usize) -> Self {
         Self {
             slices: Arc::new(Semaphore::new(count.max(1))),

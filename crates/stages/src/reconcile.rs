@@ -37,7 +37,7 @@ impl Grace {
 /// Deletes spent ledger entries, and the checkpoint manifests and values that no entry needs.
 ///
 /// An entry is spent when it says nothing any more that another does not say: each of its batches is
-/// finished or no row of it is wanted, and nothing of it waits to be published. If the newest is one
+/// finished or no row of it is wanted, nothing of it waits to be published, and its job is over. If the newest is one
 /// of those, an entry that says so takes its place first. Entries go before what they name, so that a
 /// crash in between leaves orphans and no open batch.
 pub async fn collect(
@@ -53,7 +53,7 @@ pub async fn collect(
         // Something waits to be published: the call after that will do.
         return Ok(0);
     }
-    let open: BTreeSet<LedgerSeq> = (survey.open_work.iter())
+    let mut open: BTreeSet<LedgerSeq> = (survey.open_work.iter())
         .map(|open| open.batch.seq)
         .collect();
     let mut open_jobs = BTreeSet::new();
@@ -64,6 +64,10 @@ pub async fn collect(
         }
     }
     let mut entries = survey.entries();
+    // Who calls a job off counts what its checkpoint manifests say.
+    let of_open_job =
+        |entry: &&LedgerEntry| entry.job().is_some_and(|job| open_jobs.contains(&job));
+    open.extend(entries.iter().filter(of_open_job).map(|entry| entry.seq));
     if entries
         .iter()
         .any(|entry| entry.table_version > survey.version)

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind};
 use lance_backfill_core::ids::JobId;
 use lance_backfill_ports::Result;
@@ -16,6 +15,9 @@ use super::{Progress, Stopped};
 
 /// How often we look whether somebody called a job off.
 const LOOK_FOR_CANCEL: Duration = Duration::from_millis(500);
+
+/// Batches begun for each worker: one has its next at hand while the last one's manifest is written.
+const AHEAD: usize = 2;
 
 impl Run<'_> {
     /// Does batches side by side; publishes in between when enough time went by.
@@ -30,21 +32,22 @@ impl Run<'_> {
         for claim in &work {
             self.own.entry(claim.batch.seq).or_default();
         }
-        let mut running: FuturesUnordered<_> = work
-            .iter()
-            .map(|Claim { batch, job, work }| {
-                execute(
-                    engine.table.as_ref(),
-                    column,
-                    batch,
-                    job.as_ref(),
-                    work,
-                    &engine.workers,
-                    engine.world.as_ref(),
-                )
-                .boxed()
-            })
-            .collect();
+        let batches = work.iter().map(|Claim { batch, job, work }| {
+            execute(
+                engine.table.as_ref(),
+                column,
+                batch,
+                job.as_ref(),
+                work,
+                &engine.workers,
+                engine.world.as_ref(),
+            )
+            .boxed()
+        });
+        // In their order, and each from a version as new as can be: oldest rows first.
+        let at_once = engine.options.workers.saturating_mul(AHEAD);
+        let mut running = stream::iter(batches).buffer_unordered(at_once);
+        let mut left = work.len();
         let jobs: BTreeSet<JobId> = work.iter().filter_map(|claim| claim.job.clone()).collect();
         let called_off = called_off(column, &jobs);
         tokio::pin!(called_off);
@@ -61,6 +64,7 @@ impl Run<'_> {
             };
             let Some(done) = done else { break };
             let manifest = done?;
+            left -= 1;
             self.count(&manifest);
             progress.rows(column.name(), self.computed + self.failed, self.total);
             stop = stop.or_else(|| manifest.fault.as_ref().map(stopped_by));
@@ -69,7 +73,7 @@ impl Run<'_> {
                 // What is finished counts; the rest of the page stays open and is ours to redo.
                 break;
             }
-            if !running.is_empty() && self.commit_is_due(started_ms) {
+            if left > 0 && self.commit_is_due(started_ms) {
                 self.publish().await?;
             }
         }
