@@ -30,6 +30,7 @@ mod neighbours;
 mod parts;
 mod permissions;
 mod refusals;
+mod s3;
 mod serve;
 mod types;
 mod unpublished;

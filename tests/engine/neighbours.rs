@@ -7,6 +7,8 @@ use crate::support::{Report, Row, Scenario, Shape};
 async fn nothing_is_published_while_a_table_is_paused() {
     for shape in Shape::both() {
         let scenario = Scenario::filled(shape.fragments_of(100), 250).await;
+        scenario.add("t", "b * 2", &[]);
+        scenario.refresh();
         scenario.append(100).await;
         let version = scenario.version().await;
         let paused = scenario.run(&["pause"], &[]).expect_code(0).json();

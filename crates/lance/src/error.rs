@@ -49,7 +49,53 @@ pub(crate) fn from_lance(error: LanceError, doing: &str) -> Error {
         _ if error.is_commit_status_unknown() => ErrorKind::Indeterminate,
         _ => ErrorKind::Unavailable,
     };
-    Error::new(kind, doing).with_source(one_line(&error))
+    store_error(kind, doing, one_line(&error))
+}
+
+/// Where an object store's text says what is wrong, ours says what to do.
+const ADVICE: [(&[&str], ErrorKind, &str); 4] = [
+    (
+        &["NoSuchBucket"],
+        ErrorKind::Invalid,
+        "there is no such bucket: check the path",
+    ),
+    (
+        &[
+            "Failed to get AWS credentials",
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "ExpiredToken",
+            "InvalidToken",
+        ],
+        ErrorKind::Unavailable,
+        "no valid credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give them with --storage-option",
+    ),
+    (
+        &["AccessDenied", "403 Forbidden"],
+        ErrorKind::Unavailable,
+        "no permission: let these credentials read and write the table",
+    ),
+    (
+        &["error sending request", "dns error"],
+        ErrorKind::Unavailable,
+        "the object store cannot be reached: check the network and the endpoint",
+    ),
+];
+/// Characters of an object store's text that follow our advice: it may hold whole documents.
+const MOST_OF_TEXT: usize = 200;
+
+fn store_error(kind: ErrorKind, doing: &str, text: String) -> Error {
+    let known = ADVICE
+        .iter()
+        .find(|(signs, ..)| signs.iter().any(|sign| text.contains(sign)));
+    let Some((_, kind, advice)) = known else {
+        return Error::new(kind, doing).with_source(text);
+    };
+    let mut told: String = text.chars().take(MOST_OF_TEXT).collect();
+    if told.len() < text.len() {
+        told.push('…');
+    }
+    Error::new(*kind, doing).with_source(format!("{advice} ({told})"))
 }
 
 /// The message without the place in Lance's source where it arose.
@@ -73,5 +119,38 @@ pub(crate) fn from_object_store(error: object_store::Error, doing: &str) -> Erro
         | StoreError::UnknownConfigurationKey { .. } => ErrorKind::Invalid,
         _ => ErrorKind::Unavailable,
     };
-    Error::new(kind, doing).with_source(error)
+    store_error(kind, doing, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_errors_of_object_stores_say_what_to_do_and_no_more_than_a_line() {
+        for (signs, kind, advice) in ADVICE {
+            for sign in signs {
+                let text = format!(
+                    "{} {sign} <Error>{}</Error>",
+                    "x".repeat(9),
+                    "é".repeat(999)
+                );
+                let error = store_error(ErrorKind::Internal, "cannot open 't'", text);
+                assert_eq!(error.kind, kind);
+                let line = error.one_line();
+                assert!(
+                    line.starts_with(&format!("cannot open 't': {advice} (")),
+                    "{line}"
+                );
+                assert!(line.chars().count() < 450, "{line}");
+            }
+        }
+        let error = store_error(
+            ErrorKind::Internal,
+            "cannot open 't'",
+            "who knows".to_owned(),
+        );
+        assert_eq!(error.one_line(), "cannot open 't': who knows");
+        assert_eq!(error.kind, ErrorKind::Internal);
+    }
 }

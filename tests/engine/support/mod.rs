@@ -1,6 +1,7 @@
 //! What the tests stand on: a table that others write to, the real binary, and the oracle.
 
 pub(crate) mod dice;
+pub(crate) mod emulator;
 pub(crate) mod oracle;
 pub(crate) mod program;
 pub(crate) mod scenario;

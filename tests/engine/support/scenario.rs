@@ -86,6 +86,8 @@ pub(crate) struct Failure {
 pub(crate) struct Scenario {
     pub(crate) table: Table,
     cache: TempDir,
+    /// Options of the table's object store, as the command line takes them.
+    storage: Vec<String>,
 }
 
 impl Deref for Scenario {
@@ -112,7 +114,9 @@ impl Scenario {
     }
 
     pub(crate) fn on(table: Table) -> Self {
+        let storage = (table.storage.iter()).map(|(key, value)| format!("{key}={value}"));
         Self {
+            storage: storage.collect(),
             table,
             cache: tempfile::tempdir().expect("a temporary folder"),
         }
@@ -133,9 +137,17 @@ impl Scenario {
         let cache = self.cache.path().to_str().expect("a path in UTF-8");
         let mut arguments = words.to_vec();
         arguments.push(&self.table.uri);
+        arguments.extend(self.storage_arguments());
         arguments.extend_from_slice(options);
         arguments.extend_from_slice(&["--cache", cache]);
         arguments
+    }
+
+    /// What tells a command how to reach the table's object store; nothing on disk.
+    pub(crate) fn storage_arguments(&self) -> Vec<&str> {
+        let options = self.storage.iter();
+        let arguments = options.flat_map(|option| ["--storage-option", option]);
+        arguments.collect()
     }
 
     /// Declares a column.

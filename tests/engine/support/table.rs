@@ -1,6 +1,6 @@
 //! A Lance table and what foreign writers do to it, with Lance's own calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchIterator, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use lance::Dataset;
+use lance::dataset::builder::DatasetBuilder;
 use lance::dataset::cleanup::CleanupPolicyBuilder;
 use lance::dataset::optimize::{CompactionOptions, compact_files};
 use lance::dataset::transaction::{Operation, TransactionBuilder};
@@ -16,6 +17,7 @@ use lance::dataset::{
     WhenMatched, WhenNotMatched, WriteMode, WriteParams,
 };
 use lance::index::DatasetIndexExt;
+use lance::io::{ObjectStoreParams, StorageOptionsAccessor};
 use lance_file::version::LanceFileVersion;
 use lance_index::IndexType;
 use lance_index::scalar::ScalarIndexParams;
@@ -60,9 +62,14 @@ impl Shape {
         [Self::default(), Self::stable()]
     }
 
-    fn params(self, mode: WriteMode) -> WriteParams {
+    fn params(self, mode: WriteMode, storage: &HashMap<String, String>) -> WriteParams {
+        let accessor = StorageOptionsAccessor::with_static_options(storage.clone());
         WriteParams {
             mode,
+            store_params: (!storage.is_empty()).then(|| ObjectStoreParams {
+                storage_options_accessor: Some(Arc::new(accessor)),
+                ..ObjectStoreParams::default()
+            }),
             max_rows_per_file: self.fragment_rows,
             max_rows_per_group: self.fragment_rows.min(1024),
             data_storage_version: Some(self.storage),
@@ -78,6 +85,8 @@ pub(crate) struct Table {
     pub(crate) folder: TempDir,
     pub(crate) uri: String,
     shape: Shape,
+    /// Options of its object store.
+    pub(crate) storage: HashMap<String, String>,
     next_id: AtomicI64,
 }
 
@@ -131,34 +140,53 @@ impl Table {
     /// The same in a folder that is chosen.
     pub(crate) async fn of_in(folder: TempDir, shape: Shape, rows: RecordBatch) -> Self {
         let uri = folder.path().join("table.lance").display().to_string();
-        let schema = rows.schema();
-        Dataset::write(
-            RecordBatchIterator::new([Ok(rows)], schema),
-            &uri,
-            Some(shape.params(WriteMode::Create)),
-        )
-        .await
-        .expect("creates the table");
-        Self {
+        Self::create(folder, uri, HashMap::new(), shape, rows).await
+    }
+
+    /// A table of standard rows in an object store.
+    pub(crate) async fn standard_in(
+        uri: String,
+        storage: HashMap<String, String>,
+        shape: Shape,
+        rows: i64,
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let table = Self::create(folder, uri, storage, shape, standard(0..rows)).await;
+        table.next_id.store(rows, Ordering::Relaxed);
+        table
+    }
+
+    async fn create(
+        folder: TempDir,
+        uri: String,
+        storage: HashMap<String, String>,
+        shape: Shape,
+        rows: RecordBatch,
+    ) -> Self {
+        let table = Self {
             folder,
             uri,
             shape,
+            storage,
             next_id: AtomicI64::new(0),
-        }
+        };
+        table.write(WriteMode::Create, rows).await;
+        table
+    }
+
+    async fn write(&self, mode: WriteMode, rows: RecordBatch) {
+        let schema = rows.schema();
+        let rows = RecordBatchIterator::new([Ok(rows)], schema);
+        let params = self.shape.params(mode, &self.storage);
+        let written = Dataset::write(rows, &self.uri, Some(params)).await;
+        written.unwrap_or_else(|error| panic!("{mode:?} of '{}': {error}", self.uri));
     }
 
     /// A table of the given rows at a given place.
     pub(crate) async fn write_at(place: &std::path::Path, rows: RecordBatch) -> Self {
         let mut table = Self::of(Shape::default(), rows.slice(0, 0)).await;
         table.uri = place.display().to_string();
-        let schema = rows.schema();
-        Dataset::write(
-            RecordBatchIterator::new([Ok(rows)], schema),
-            &table.uri,
-            Some(table.shape.params(WriteMode::Create)),
-        )
-        .await
-        .expect("creates the table");
+        table.write(WriteMode::Create, rows).await;
         table
     }
 
@@ -211,6 +239,7 @@ impl Table {
             folder: tempfile::tempdir().expect("a temporary folder"),
             uri: path.display().to_string(),
             shape: Shape::default(),
+            storage: HashMap::new(),
             next_id: AtomicI64::new(0),
         }
     }
@@ -221,12 +250,15 @@ impl Table {
             uri: folder.path().join(name).display().to_string(),
             folder,
             shape: self.shape,
+            storage: HashMap::new(),
             next_id: AtomicI64::new(self.next_id.load(Ordering::Relaxed)),
         }
     }
 
     pub(crate) async fn open(&self) -> Dataset {
-        Dataset::open(&self.uri).await.expect("opens the table")
+        let builder =
+            DatasetBuilder::from_uri(&self.uri).with_storage_options(self.storage.clone());
+        builder.load().await.expect("opens the table")
     }
 
     pub(crate) async fn version(&self) -> u64 {
@@ -247,14 +279,7 @@ impl Table {
     }
 
     pub(crate) async fn append_batch(&self, rows: RecordBatch) {
-        let schema = rows.schema();
-        Dataset::write(
-            RecordBatchIterator::new([Ok(rows)], schema),
-            &self.uri,
-            Some(self.shape.params(WriteMode::Append)),
-        )
-        .await
-        .expect("appends");
+        self.write(WriteMode::Append, rows).await;
     }
 
     /// All rows with all columns, as another writer would read them to write them back.
@@ -264,14 +289,7 @@ impl Table {
     }
 
     pub(crate) async fn overwrite(&self, rows: RecordBatch) {
-        let schema = rows.schema();
-        Dataset::write(
-            RecordBatchIterator::new([Ok(rows)], schema),
-            &self.uri,
-            Some(self.shape.params(WriteMode::Overwrite)),
-        )
-        .await
-        .expect("overwrites");
+        self.write(WriteMode::Overwrite, rows).await;
     }
 
     /// Ids of the rows that a filter selects, in order, as a reader gets them.

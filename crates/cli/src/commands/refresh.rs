@@ -105,7 +105,8 @@ pub(super) async fn refresh(
                 attention: Attention::Attended,
             };
             let converged = engine.converge(&catalog, task, &bar).await?;
-            worked |= converged.rows_assigned > 0 || converged.batches > 0;
+            // What an earlier process finished is published without a batch of ours.
+            worked |= converged.batches > 0 || converged.published_version.is_some();
             published = converged.published_version.or(published);
             add(sum, converged);
         }

@@ -1,0 +1,98 @@
+//! An emulator of AWS, started for a test and gone with it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::program::skip;
+use super::serving::now;
+
+/// Longest wait until it answers.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const BUCKET: &str = "tables";
+
+/// An object store that speaks S3, with one bucket.
+pub(crate) struct Emulator {
+    child: Child,
+    port: u16,
+}
+
+impl Emulator {
+    /// Starts one; without it the test is skipped.
+    pub(crate) fn start() -> Option<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/emulator");
+        let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = probe.local_addr().expect("an address").port();
+        drop(probe);
+        let child = Command::new(script)
+            .arg(port.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the script starts");
+        let mut emulator = Self { child, port };
+        let started = now();
+        while emulator.ask("PUT", &format!("/{BUCKET}")).is_none() {
+            if emulator.child.try_wait().expect("a child").is_some() {
+                skip("tables on s3://: scripts/emulator does not run here");
+                return None;
+            }
+            assert!(started.elapsed() < PATIENCE, "the emulator does not answer");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Some(emulator)
+    }
+
+    pub(crate) fn uri(&self, name: &str) -> String {
+        format!("s3://{BUCKET}/{name}")
+    }
+
+    /// What a client has to know.
+    pub(crate) fn options(&self) -> HashMap<String, String> {
+        let endpoint = format!("http://127.0.0.1:{}", self.port);
+        [
+            ("aws_endpoint", endpoint.as_str()),
+            ("allow_http", "true"),
+            ("aws_access_key_id", "test"),
+            ("aws_secret_access_key", "test"),
+            ("aws_region", "us-east-1"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// Keys of the objects below a prefix.
+    pub(crate) fn keys(&self, prefix: &str) -> BTreeSet<String> {
+        let path = format!("/{BUCKET}?list-type=2&prefix={prefix}");
+        let listed = self.ask("GET", &path).expect("a listing");
+        assert!(!listed.contains("<IsTruncated>true"), "more than one page");
+        let keys = listed.split("<Key>").skip(1);
+        keys.filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned()))
+            .collect()
+    }
+
+    /// The answer to a request without a body; `None` while nobody listens.
+    fn ask(&self, method: &str, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.starts_with("HTTP/1.1 200").then_some(answer)
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // It keeps nothing that would have to be saved.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
