@@ -100,12 +100,12 @@ async fn tables_in_an_object_store_are_served_by_looking_at_them() {
         return;
     };
     let one = filled(&emulator, "folder/one.lance", Shape::default(), 100).await;
+    let two = standard(&emulator, "folder/two.lance", Shape::stable(), 30).await;
     let mut arguments = one.arguments(&["serve"], &["--poll-s", "1"]);
     let folder = emulator.uri("folder");
     arguments[1] = &folder;
     let serving = Serving::start(&arguments);
     one.append(50).await;
-    let two = standard(&emulator, "folder/two.lance", Shape::stable(), 30).await;
     two.add("p", "a * b", &[]);
     for scenario in [&one, &two] {
         eventually("'p' converges", async || {

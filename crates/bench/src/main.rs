@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::alone::Alone;
-use crate::measure::{Bench, bulk, increment, pace, parts, plan, say, soak};
+use crate::measure::{Bench, bulk, increment, pace, parts, plan, say, soak, wide};
 use crate::program::{LanceBackfill, Lancedb};
 use crate::report::{Nature, Section, Setting};
 
@@ -75,6 +75,7 @@ enum Measurement {
     Increment,
     Plan,
     Pace,
+    Wide,
     Soak,
 }
 
@@ -143,6 +144,9 @@ async fn benchmark(arguments: &Arguments) -> Result<ExitCode> {
     }
     if wanted(Measurement::Pace) {
         sections.push(Box::pin(pace::measure(&bench)).await?);
+    }
+    if wanted(Measurement::Wide) {
+        sections.push(Box::pin(wide::measure(&bench)).await?);
     }
     if wanted(Measurement::Soak) {
         sections.push(Box::pin(soak::measure(&bench)).await?);

@@ -15,6 +15,7 @@ pub(crate) mod pace;
 pub(crate) mod parts;
 pub(crate) mod plan;
 pub(crate) mod soak;
+pub(crate) mod wide;
 
 /// What the measurements share.
 pub(crate) struct Bench {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use arrow_array::builder::LargeBinaryBuilder;
 use arrow_array::types::Float32Type;
 use arrow_array::{
     ArrayRef, FixedSizeListArray, Float64Array, Int64Array, PrimitiveArray, RecordBatch,
@@ -16,6 +17,8 @@ use lance::dataset::{NewColumnTransform, WriteMode, WriteParams};
 
 /// Floats of one vector.
 pub(crate) const VECTOR_WIDTH: i32 = 128;
+/// Bytes of one picture.
+pub(crate) const PICTURE_BYTES: u64 = 1_000_000;
 /// Rows made at once, so that a large table needs little memory.
 const ROWS_AT_ONCE: u64 = 65_536;
 
@@ -26,6 +29,8 @@ pub(crate) enum Rows {
     Doubles,
     /// `id`, and the vector `v`.
     Vectors,
+    /// `id`, and the megabyte `picture`.
+    Pictures,
 }
 
 /// A table on disk; its folder goes with it.
@@ -193,6 +198,7 @@ impl Rows {
                 fields.push(Field::new("b", DataType::Float64, true));
             }
             Self::Vectors => fields.push(Field::new("v", vector_type(), true)),
+            Self::Pictures => fields.push(Field::new("picture", DataType::LargeBinary, true)),
         }
         Arc::new(Schema::new(fields))
     }
@@ -214,6 +220,16 @@ impl Rows {
                 let vectors =
                     FixedSizeListArray::try_new(item(), VECTOR_WIDTH, Arc::new(values), None)?;
                 columns.push(Arc::new(vectors));
+            }
+            Self::Pictures => {
+                let words = (0..PICTURE_BYTES / 8).map(|place| random(place, 4).to_bits());
+                let mut picture: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+                let mut pictures = LargeBinaryBuilder::new();
+                for id in ids {
+                    picture.splice(..8, id.to_le_bytes());
+                    pictures.append_value(&picture);
+                }
+                columns.push(Arc::new(pictures.finish()));
             }
         }
         RecordBatch::try_new(self.schema(), columns)

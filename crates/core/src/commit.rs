@@ -91,7 +91,7 @@ pub fn decide(finished: &Finished, present: Option<&Present>, column: &BoundColu
         return Decision::Landed;
     }
     for contribution in &finished.contributions {
-        if !column.definition.accepts(&contribution.generation) {
+        if !column.accepts(&contribution.generation) {
             return Decision::Drop(DropReason::GenerationGone);
         }
         if !contribution.holds(&present.identities) {

@@ -62,7 +62,12 @@ impl Engine {
         if let Some(found) = surveyed.iter().find(|(found, _)| found.name() == column) {
             waiting.rows = rows_waiting(&found.1);
             if waiting.rows > 0 {
-                collect(found, &by_output, &mut waiting.awaited);
+                collect(
+                    found,
+                    &by_output,
+                    &mut BTreeSet::new(),
+                    &mut waiting.awaited,
+                );
             }
         }
         Ok(waiting)
@@ -80,10 +85,13 @@ pub fn rows_waiting(survey: &Survey) -> u64 {
 fn collect(
     (column, _): &(Column, Survey),
     surveyed: &BTreeMap<FieldId, &(Column, Survey)>,
+    visited: &mut BTreeSet<FieldId>,
     awaited: &mut BTreeSet<Awaited>,
 ) {
-    let reads = node(&column.bound).reads;
-    for read in reads.iter().filter_map(|read| surveyed.get(read)) {
+    for id in node(&column.bound).reads {
+        let Some(read) = surveyed.get(&id).filter(|_| visited.insert(id)) else {
+            continue;
+        };
         let (upstream, survey) = read;
         if survey.counts.remaining() == 0 {
             continue;
@@ -92,7 +100,7 @@ fn collect(
             _ if !upstream.bound.definition.auto => Why::Paused,
             Some(_) => Why::Held,
             None if rows_waiting(survey) > 0 => {
-                collect(read, surveyed, awaited);
+                collect(read, surveyed, visited, awaited);
                 continue;
             }
             None => Why::InNeed,

@@ -6,6 +6,7 @@ pub mod compute;
 pub mod error;
 pub mod state_store;
 pub mod table;
+pub mod width;
 pub mod world;
 
 pub use error::{Error, ErrorKind, Result};

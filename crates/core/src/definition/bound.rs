@@ -75,6 +75,15 @@ impl BoundColumn {
         (identities, place)
     }
 
+    /// Whether a value of this generation counts as current.
+    pub fn accepts(&self, generation: &GenerationId) -> bool {
+        *generation == self.generation
+            || self
+                .definition
+                .accepted_generations
+                .contains_key(generation)
+    }
+
     /// Whether a field, perhaps of another version, is this column.
     pub fn is_carried_by(&self, field: &FieldView) -> bool {
         carries(field, &self.binding)

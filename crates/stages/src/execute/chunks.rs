@@ -10,6 +10,7 @@ use lance_backfill_core::checkpoint::{Fault, SliceResult};
 use lance_backfill_core::coverage::RowErrors;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_ports::compute::Compute;
+use lance_backfill_ports::width::{fixed_width, rows_within};
 use lance_backfill_ports::{Error, Result};
 
 use super::budget::Budget;
@@ -19,11 +20,18 @@ use super::isolate;
 /// Physical rows of one chunk: large enough for vectorised work, small enough for wide vectors.
 pub(super) const CHUNK_ROWS: u32 = 65_536;
 
-/// Bytes of inputs of one chunk; a chunk ends before a batch of the table that would exceed them.
+/// Bytes of inputs of one chunk, and of results of a fixed width; a chunk ends before a batch of the
+/// table that would exceed them.
 ///
 /// Twice as much doubles the memory of each slice at work; half as much calls the function more often
 /// where inputs are wide.
-const CHUNK_BYTES: usize = 64 << 20;
+const CHUNK_BYTES: usize = 32 << 20;
+
+/// Physical rows of one chunk of results of this type.
+fn chunk_rows(output: &DataType) -> u32 {
+    let fitting = fixed_width(output).map(|bytes| rows_within(CHUNK_BYTES as u64, bytes));
+    fitting.map_or(CHUNK_ROWS, |rows| rows.min(CHUNK_ROWS))
+}
 
 /// What is known of a slice so far; shared between the stream that computes and who waits for it.
 #[derive(Default)]
@@ -154,7 +162,8 @@ impl Chunks {
     /// The next chunk's values, or `None` after the last.
     pub(super) async fn next(&mut self) -> Result<Option<ArrayRef>> {
         while self.next < self.physical_rows {
-            let mut chunk = self.next..self.physical_rows.min(self.next.saturating_add(CHUNK_ROWS));
+            let end = self.next.saturating_add(chunk_rows(&self.output));
+            let mut chunk = self.next..self.physical_rows.min(end);
             let wanted =
                 usize::try_from(self.rows.count_within(chunk.clone())).unwrap_or(usize::MAX);
             let stopped = self.tally().fault.is_some() || self.budget.exceeded().is_some();

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow_array::{Array, RecordBatch, RecordBatchOptions};
+use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use futures::TryStreamExt;
 use lance_backfill_ports::table::BatchStream;
+use lance_backfill_ports::width::bytes_of;
 use lance_backfill_ports::{Error, Result};
 
 /// A stream of rows that can be taken in any number.
@@ -80,7 +81,7 @@ impl RowFeed {
                 }
             };
             if bytes < usize::MAX {
-                taken_bytes = taken_bytes.saturating_add(size_of(&next));
+                taken_bytes = taken_bytes.saturating_add(bytes_of(&next));
                 if taken_bytes > bytes && missing < rows {
                     pending.push_front(next);
                     break;
@@ -106,17 +107,6 @@ impl RowFeed {
             (_, None) => Err(Error::internal("no rows were asked for")),
         }
     }
-}
-
-/// Bytes of the rows of a batch, which may share its memory with others.
-fn size_of(batch: &RecordBatch) -> usize {
-    (batch.columns().iter())
-        .map(|values| {
-            let data = values.to_data();
-            // Types that cannot be told apart by rows count with all that they hold on to.
-            (data.get_slice_memory_size()).unwrap_or_else(|_| values.get_array_memory_size())
-        })
-        .sum()
 }
 
 fn rename(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {

@@ -9,7 +9,7 @@ use lance_backfill_core::checkpoint::{
 };
 use lance_backfill_core::commit::{Contribution, Finished};
 use lance_backfill_core::identity::Identity;
-use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, JobId, LedgerSeq};
+use lance_backfill_core::ids::{BatchId, FragmentId, JobId, LedgerSeq};
 use lance_backfill_core::journey::{Journey, Site};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
 use lance_backfill_core::rows::RowSet;
@@ -127,7 +127,7 @@ impl Happenings {
                     found.of_jobs.extend(fragments_of(&work));
                 }
                 // Results count by what made them, which an edit may have changed since they were ordered.
-                let counts = checkpoint.map_or(own, |done| accepts(column, &done.generation));
+                let counts = checkpoint.map_or(own, |done| column.bound.accepts(&done.generation));
                 if !counts || lays_unaccepted(&work, column, checkpoints) {
                     continue;
                 }
@@ -316,15 +316,6 @@ fn is_own(entry: &LedgerEntry, column: &Column) -> bool {
     }
 }
 
-fn accepts(column: &Column, generation: &GenerationId) -> bool {
-    let bound = &column.bound;
-    *generation == bound.generation
-        || bound
-            .definition
-            .accepted_generations
-            .contains_key(generation)
-}
-
 /// Whether a fold has parts of a generation that was given up since: it is to be folded without them.
 fn lays_unaccepted(work: &Work, column: &Column, checkpoints: &Checkpoints) -> bool {
     let Work::Fold(spec) = work else { return false };
@@ -332,7 +323,7 @@ fn lays_unaccepted(work: &Work, column: &Column, checkpoints: &Checkpoints) -> b
         .parts
         .iter()
         .filter_map(|part| checkpoints.get(&part.batch)))
-    .any(|part| !accepts(column, &part.generation))
+    .any(|part| !column.bound.accepts(&part.generation))
 }
 
 fn sort_result(
