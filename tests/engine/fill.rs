@@ -1,5 +1,6 @@
 //! Filling a column, keeping it filled, and resting when nothing changed.
 
+use arrow_schema::Schema;
 use lance_file::version::LanceFileVersion;
 
 use crate::support::{Row, Scenario, Shape};
@@ -34,6 +35,7 @@ async fn fills_appends_and_rests(shape: Shape) {
     let scenario = Scenario::standard(shape, 1_000).await;
     let flags = scenario.flags().await;
     scenario.add("p", "a * b", &[]);
+    let schema = Schema::from(scenario.open().await.schema());
     let report = scenario.refresh();
     let column = report.column("p");
     assert_eq!(column.rows_assigned, 1_000, "{shape:?}");
@@ -45,6 +47,9 @@ async fn fills_appends_and_rests(shape: Shape) {
     assert_eq!(scenario.check_int("p", product).await, 1_050);
     scenario.expect_rest().await;
     assert_eq!(scenario.flags().await, flags, "{shape:?}");
+    // How its files are encoded is not said in the table.
+    let after = Schema::from(scenario.open().await.schema());
+    assert_eq!(after, schema, "{shape:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

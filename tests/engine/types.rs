@@ -19,6 +19,7 @@ use crate::support::{Row, Scenario, Shape, Table, ints, texts};
 
 mod blobs;
 mod further;
+mod wide;
 
 const ROWS: i64 = 60;
 

@@ -1,0 +1,75 @@
+//! Rows so wide that they are read in pieces.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, LargeBinaryArray};
+use arrow_schema::{DataType, Field};
+use lance_file::version::LanceFileVersion;
+
+use crate::support::table::batch;
+use crate::support::{Scenario, Shape, Table, ints};
+
+/// Above what is read at once, if all are taken together.
+const ROWS: i64 = 130;
+const BYTES: i64 = 300_000;
+/// Floats of one vector.
+const WIDTH: i32 = 75_000;
+
+fn bodies(ids: Range<i64>) -> ArrayRef {
+    let body = |id: i64| vec![id as u8; usize::try_from(BYTES + id).expect("bytes")];
+    let bodies: LargeBinaryArray = ids.map(|id| Some(body(id))).collect();
+    Arc::new(bodies)
+}
+
+/// Vectors that begin with the id.
+fn vectors(ids: Range<i64>) -> ArrayRef {
+    let floats = ids.flat_map(|id| {
+        (0..WIDTH).map(move |place| if place == 0 { id as f32 } else { place as f32 })
+    });
+    let floats = Float32Array::from_iter_values(floats);
+    let item = Arc::new(Field::new("item", DataType::Float32, true));
+    Arc::new(FixedSizeListArray::try_new(item, WIDTH, Arc::new(floats), None).expect("vectors"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_hundreds_of_kilobytes_get_their_own_values() {
+    for storage in [
+        LanceFileVersion::V2_0,
+        LanceFileVersion::V2_1,
+        LanceFileVersion::V2_2,
+    ] {
+        let shape = Shape {
+            storage,
+            ..Shape::default()
+        };
+        let rows = |ids: Range<i64>| {
+            batch(&[
+                ("id", ints(ids.clone().map(Some))),
+                ("body", bodies(ids.clone())),
+                ("vector", vectors(ids)),
+            ])
+        };
+        let scenario = Scenario::on(Table::of(shape, rows(0..ROWS)).await);
+        scenario.delete("id = 4 OR id = 99").await;
+        scenario.add("size", "octet_length(body)", &["--where", "id % 3 <> 1"]);
+        scenario.add("first", "cast(vector[1] AS bigint)", &[]);
+        scenario.add("both", "octet_length(body) + cast(vector[1] AS bigint)", &[]);
+        let report = scenario.refresh();
+        let filtered = (0..ROWS).filter(|id| id % 3 == 1).count() - 1;
+        let live = u64::try_from(ROWS - 2).expect("rows");
+        assert_eq!(report.assigned("size"), live - filtered as u64, "{storage:?}");
+        assert_eq!(report.assigned("first"), live, "{storage:?}");
+        assert_eq!(report.assigned("both"), live, "{storage:?}");
+        for wrong in [
+            format!("id % 3 <> 1 AND (size IS NULL OR size <> {BYTES} + id)"),
+            "id % 3 = 1 AND size IS NOT NULL".to_owned(),
+            "first IS NULL OR first <> id".to_owned(),
+            format!("both IS NULL OR both <> {BYTES} + 2 * id"),
+        ] {
+            let ids = scenario.ids_where(&wrong).await;
+            assert_eq!(ids, Vec::<i64>::new(), "{storage:?}: {wrong}");
+        }
+        scenario.expect_rest().await;
+    }
+}
