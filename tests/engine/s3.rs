@@ -140,8 +140,7 @@ async fn an_object_store_that_does_not_serve_us_is_an_error_that_says_what_to_do
             run(&[words, &options[..]].concat()).expect_refusal(&[2], about);
         }
     }
-    let endpoint = format!("aws_endpoint={}", "http://127.0.0.1:1");
-    let elsewhere = ["--storage-option", &endpoint];
+    let elsewhere = ["--storage-option", "aws_endpoint=http://127.0.0.1:1"];
     let outcome = scenario.run(&["refresh"], &elsewhere);
     outcome.expect_refusal(&[1], "cannot be reached");
     assert_eq!(emulator.keys("told.lance"), keys);

@@ -53,12 +53,8 @@ pub(crate) fn from_lance(error: LanceError, doing: &str) -> Error {
 }
 
 /// Where an object store's text says what is wrong, ours says what to do.
-const ADVICE: [(&[&str], ErrorKind, &str); 4] = [
-    (
-        &["NoSuchBucket"],
-        ErrorKind::Invalid,
-        "there is no such bucket: check the path",
-    ),
+const ADVICE: [(&[&str], &str); 4] = [
+    (&["NoSuchBucket"], "there is no such bucket: check the path"),
     (
         &[
             "Failed to get AWS credentials",
@@ -67,35 +63,38 @@ const ADVICE: [(&[&str], ErrorKind, &str); 4] = [
             "ExpiredToken",
             "InvalidToken",
         ],
-        ErrorKind::Unavailable,
         "no valid credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give them with --storage-option",
     ),
     (
         &["AccessDenied", "403 Forbidden"],
-        ErrorKind::Unavailable,
-        "no permission: let these credentials read and write the table",
+        "no permission: these credentials must be allowed to read and write the table",
     ),
     (
         &["error sending request", "dns error"],
-        ErrorKind::Unavailable,
         "the object store cannot be reached: check the network and the endpoint",
     ),
 ];
-/// Characters of an object store's text that follow our advice: it may hold whole documents.
+/// Characters of an object store's text that follow our advice: it may hold whole documents, and more
+/// than a line or two nobody reads.
 const MOST_OF_TEXT: usize = 200;
 
 fn store_error(kind: ErrorKind, doing: &str, text: String) -> Error {
     let known = ADVICE
         .iter()
-        .find(|(signs, ..)| signs.iter().any(|sign| text.contains(sign)));
-    let Some((_, kind, advice)) = known else {
+        .find(|(signs, _)| signs.iter().any(|sign| text.contains(sign)));
+    let Some((signs, advice)) = known else {
         return Error::new(kind, doing).with_source(text);
     };
     let mut told: String = text.chars().take(MOST_OF_TEXT).collect();
     if told.len() < text.len() {
         told.push('…');
     }
-    Error::new(*kind, doing).with_source(format!("{advice} ({told})"))
+    // Buckets do not vanish in the middle of work: this one was never there.
+    let kind = match kind {
+        ErrorKind::Unavailable if signs.contains(&"NoSuchBucket") => ErrorKind::Invalid,
+        kind => kind,
+    };
+    Error::new(kind, doing).with_source(format!("{advice} ({told})"))
 }
 
 /// The message without the place in Lance's source where it arose.
@@ -128,21 +127,18 @@ mod tests {
 
     #[test]
     fn known_errors_of_object_stores_say_what_to_do_and_no_more_than_a_line() {
-        for (signs, kind, advice) in ADVICE {
+        for (signs, advice) in ADVICE {
             for sign in signs {
-                let text = format!(
-                    "{} {sign} <Error>{}</Error>",
-                    "x".repeat(9),
-                    "é".repeat(999)
-                );
-                let error = store_error(ErrorKind::Internal, "cannot open 't'", text);
-                assert_eq!(error.kind, kind);
+                let document = "é".repeat(999);
+                let text = format!("oh: {sign} <Error>{document}</Error>");
+                let error = store_error(ErrorKind::Indeterminate, "cannot open 't'", text.clone());
+                assert_eq!(error.kind, ErrorKind::Indeterminate, "what is known stays");
                 let line = error.one_line();
-                assert!(
-                    line.starts_with(&format!("cannot open 't': {advice} (")),
-                    "{line}"
-                );
+                let start = format!("cannot open 't': {advice} (");
+                assert!(line.starts_with(&start), "{line}");
                 assert!(line.chars().count() < 450, "{line}");
+                let kind = store_error(ErrorKind::Unavailable, "cannot open 't'", text).kind;
+                assert_eq!(kind == ErrorKind::Invalid, *sign == "NoSuchBucket");
             }
         }
         let error = store_error(

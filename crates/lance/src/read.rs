@@ -13,9 +13,6 @@ use lance_backfill_ports::table::BatchStream;
 use lance_backfill_ports::width::{bytes_of, fixed_width, rows_within};
 use lance_backfill_ports::{Error, Result};
 use lance_core::datatypes::Schema;
-use lance_file::reader::FileReaderOptions;
-use lance_file::version::ConcreteFileVersion;
-use lance_io::scheduler::{ScanScheduler, SchedulerConfig};
 use lance_table::format::{DataFile, Fragment};
 
 use crate::blob;
@@ -26,13 +23,18 @@ const READ_THROUGH_ROWS: u32 = 512;
 /// Batches decoded ahead of the consumer; more costs memory and wins nothing on two cores.
 const DECODE_AHEAD: usize = 4;
 
-/// Bytes of a decoded batch that we aim at; some of them are there at once for each slice at work.
+/// Bytes of a decoded batch that we aim at. Twice as much doubles what is decoded ahead; half as much
+/// makes more calls where rows are wide.
 const BATCH_BYTES: u64 = 8 << 20;
-/// Bytes of a fragment that are read at once: a page may be as large as the fragment, and a read takes
-/// all of its rows in a page together.
+/// Bytes of rows that are read at once: a page may be as large as the fragment, and a read takes all
+/// of its rows in a page together. Twice as much doubles the memory of each slice at work; half as
+/// much makes more requests.
 const WINDOW_BYTES: u64 = 32 << 20;
-/// Rows that show how wide a row is where its type does not tell.
-const PROBE_ROWS: u32 = 16;
+/// Rows of the first window where the types do not tell how wide a row is. More costs memory if they
+/// are wide after all; fewer costs requests if they are not.
+const FIRST_ROWS: u32 = 4_096;
+/// A window has at most so many times the rows of the one before: rows may get wider.
+const GROWTH: u32 = 8;
 
 /// Deleted rows of a fragment, as physical offsets.
 pub(crate) async fn deleted_rows(dataset: &Arc<Dataset>, fragment: Fragment) -> Result<RowSet> {
@@ -78,7 +80,7 @@ pub(crate) async fn physical_rows(
 pub(crate) enum Gaps {
     /// A few of them are read and dropped.
     ReadThrough,
-    /// None of them is read: they may be large.
+    /// None of them is read: they may be large. The caller knows that the others fit into memory.
     Skip,
 }
 
@@ -103,40 +105,22 @@ pub(crate) async fn stored_rows(
         Gaps::ReadThrough => read_ranges(rows),
         Gaps::Skip => rows.ranges().collect(),
     };
-    let heavy = file_bytes(&fragment, schema).is_none_or(|bytes| bytes > BATCH_BYTES);
-    let store = dataset.object_store(None).await;
-    let store = store.map_err(|error| from_lance(error, &doing))?;
-    let config = FragReadConfig::default()
-        .with_ignore_deletions(true)
-        .with_scan_scheduler(ScanScheduler::new(
-            store,
-            SchedulerConfig::new(WINDOW_BYTES),
-        ))
-        .with_file_reader_options(reader_options(dataset));
+    let width = Width::of(&fragment, schema);
     let reader = FileFragment::new(dataset.clone(), fragment)
-        .open(schema, config)
+        .open(
+            schema,
+            FragReadConfig::default().with_ignore_deletions(true),
+        )
         .await
         .map_err(|error| from_lance(error, &doing))?;
-    let read = Arc::new(Read {
+    let read = Read {
         reader,
         batch_rows,
         doing,
-    });
-    let batches = match row_bytes(schema) {
-        Some(bytes) => read.of_width(&ranges, bytes),
-        None if heavy => {
-            let (probe, rest) = split(&ranges, PROBE_ROWS);
-            let probe: Vec<RecordBatch> = read
-                .at_once(&probe, PROBE_ROWS)
-                .await?
-                .try_collect()
-                .await?;
-            let bytes: usize = probe.iter().map(bytes_of).sum();
-            let seen: usize = probe.iter().map(RecordBatch::num_rows).sum();
-            let rest = read.of_width(&rest, (bytes / seen.max(1)) as u64);
-            stream::iter(probe.into_iter().map(Ok)).chain(rest).boxed()
-        }
-        None => read.at_once(&ranges, batch_rows).await?,
+    };
+    let batches = match gaps {
+        Gaps::ReadThrough => Windows::new(read, ranges.clone(), width).batches(),
+        Gaps::Skip => read.at_once(&ranges, batch_rows).await?,
     };
     let exact = ranges.iter().map(Range::len).sum::<usize>() as u64 == rows.len();
     if exact {
@@ -159,19 +143,6 @@ struct Read {
 }
 
 impl Read {
-    /// Reads rows of about so many bytes each, a window after the other.
-    fn of_width(self: Arc<Self>, ranges: &[Range<u32>], row_bytes: u64) -> BatchStream {
-        let batch_rows = self.batch_rows.min(rows_within(BATCH_BYTES, row_bytes));
-        let windows = windows(ranges, rows_within(WINDOW_BYTES, row_bytes));
-        stream::iter(windows)
-            .then(move |window| {
-                let read = self.clone();
-                async move { read.at_once(&window, batch_rows).await }
-            })
-            .try_flatten()
-            .boxed()
-    }
-
     async fn at_once(&self, ranges: &[Range<u32>], batch_rows: u32) -> Result<BatchStream> {
         let wide: Arc<[Range<u64>]> = ranges
             .iter()
@@ -197,33 +168,112 @@ impl Read {
     }
 }
 
-/// Rows get wider within a file: Lance learns from each batch how many fit into the next.
-fn reader_options(dataset: &Dataset) -> FileReaderOptions {
-    let learns =
-        dataset.manifest.data_storage_format.lance_file_format() != ConcreteFileVersion::V2_0;
-    FileReaderOptions {
-        batch_size_bytes: learns.then_some(BATCH_BYTES),
-        ..FileReaderOptions::default()
+/// How wide the rows of some columns are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Width {
+    /// Bytes of each row.
+    Fixed(u64),
+    /// Only the values tell; the files have so many bytes a row, encoded and with other columns.
+    Varies(Option<u64>),
+}
+
+impl Width {
+    fn of(fragment: &Fragment, schema: &Schema) -> Self {
+        let fixed = (schema.fields.iter())
+            .map(|field| fixed_width(&field.data_type()))
+            .try_fold(0_u64, |sum, width| Some(sum.saturating_add(width?)));
+        fixed.map_or_else(|| Self::Varies(stored_width(fragment, schema)), Self::Fixed)
+    }
+
+    const fn first_window(self) -> u32 {
+        match self {
+            Self::Fixed(bytes) => rows_within(WINDOW_BYTES, bytes),
+            Self::Varies(stored) => {
+                let rows = match stored {
+                    Some(bytes) => rows_within(BATCH_BYTES, bytes),
+                    None => 1,
+                };
+                if rows < FIRST_ROWS { rows } else { FIRST_ROWS }
+            }
+        }
+    }
+
+    /// Rows of the window after one of `last` rows, of which `seen` had so many bytes.
+    fn next_window(self, last: u32, seen: u64, bytes: u64) -> u32 {
+        match self {
+            Self::Fixed(_) => last,
+            Self::Varies(_) => {
+                let fitting = rows_within(WINDOW_BYTES, bytes.div_ceil(seen.max(1)));
+                fitting.min(last.saturating_mul(GROWTH))
+            }
+        }
     }
 }
 
-/// Bytes of a row of these columns, if all of them have a fixed width.
-fn row_bytes(schema: &Schema) -> Option<u64> {
-    schema
-        .fields
-        .iter()
-        .map(|field| fixed_width(&field.data_type()))
-        .try_fold(0_u64, |sum, width| Some(sum.saturating_add(width?)))
-}
-
-/// Bytes of the files of a fragment that hold one of these columns, if all of them are known.
-fn file_bytes(fragment: &Fragment, schema: &Schema) -> Option<u64> {
+/// Bytes a row of the files of a fragment that hold one of these columns, if all of them are known.
+fn stored_width(fragment: &Fragment, schema: &Schema) -> Option<u64> {
     let wanted: Vec<i32> = schema.fields_pre_order().map(|field| field.id).collect();
     let holds = |file: &&DataFile| file.fields.iter().any(|id| wanted.contains(id));
     let files = fragment.files.iter().filter(holds);
-    files
+    let bytes = files
         .map(|file| file.file_size_bytes.get().map(std::num::NonZeroU64::get))
-        .try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
+        .try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))?;
+    Some(bytes / fragment.physical_rows?.max(1) as u64)
+}
+
+/// Reads rows a window after the other, as many at once as the widths of those before allow.
+struct Windows {
+    read: Read,
+    width: Width,
+    /// What is not asked for yet.
+    rest: Vec<Range<u32>>,
+    rows: u32,
+    current: BatchStream,
+    /// Rows of the current window that came, and their bytes.
+    seen: (u64, u64),
+}
+
+impl Windows {
+    fn new(read: Read, ranges: Vec<Range<u32>>, width: Width) -> Self {
+        Self {
+            read,
+            width,
+            rest: ranges,
+            rows: width.first_window(),
+            current: stream::empty().boxed(),
+            seen: (0, 0),
+        }
+    }
+
+    fn batches(self) -> BatchStream {
+        stream::try_unfold(self, |mut windows| async move {
+            Ok(windows.next().await?.map(|batch| (batch, windows)))
+        })
+        .boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(batch) = self.current.try_next().await? {
+                self.seen.0 += batch.num_rows() as u64;
+                self.seen.1 += bytes_of(&batch) as u64;
+                return Ok(Some(batch));
+            }
+            if self.rest.is_empty() {
+                return Ok(None);
+            }
+            let (seen, bytes) = std::mem::take(&mut self.seen);
+            if seen > 0 {
+                self.rows = self.width.next_window(self.rows, seen, bytes);
+            }
+            let (window, rest) = split(&self.rest, self.rows);
+            self.rest = rest;
+            // Windows and batches keep their proportion, whatever a row takes.
+            let batch_rows = (self.rows / (WINDOW_BYTES / BATCH_BYTES) as u32).max(1);
+            let batch_rows = self.read.batch_rows.min(batch_rows);
+            self.current = self.read.at_once(&window, batch_rows).await?;
+        }
+    }
 }
 
 /// The first rows of some ranges, and the others.
@@ -237,18 +287,6 @@ fn split(ranges: &[Range<u32>], first: u32) -> (Vec<Range<u32>>, Vec<Range<u32>>
         tail.extend((cut < range.end).then_some(cut..range.end));
     }
     (head, tail)
-}
-
-/// Ranges in pieces of so many rows.
-fn windows(ranges: &[Range<u32>], rows: u32) -> Vec<Vec<Range<u32>>> {
-    let mut windows = vec![];
-    let mut rest = ranges.to_vec();
-    while !rest.is_empty() {
-        let (window, after) = split(&rest, rows);
-        windows.push(window);
-        rest = after;
-    }
-    windows
 }
 
 /// The rows as ranges, small gaps read through.
@@ -308,10 +346,26 @@ mod tests {
             all.extend(tail);
             assert_eq!(all, rows(&ranges));
         }
-        let sizes = |window: &Vec<Range<u32>>| window.iter().map(Range::len).sum::<usize>();
-        let sizes: Vec<usize> = windows(&ranges, 8).iter().map(sizes).collect();
-        assert_eq!(sizes, [8, 8, 5]);
-        assert!(windows(&[], 8).is_empty());
+    }
+
+    #[test]
+    fn windows_of_rows_of_any_width_grow_slowly_and_shrink_at_once() {
+        let wide = Width::Varies(Some(1_000_000));
+        assert_eq!(wide.first_window(), 8);
+        // NULLs first: the next window is a little larger, and no more.
+        assert_eq!(wide.next_window(8, 8, 64), 64);
+        assert_eq!(wide.next_window(64, 64, 64_000_000), 33);
+        assert_eq!(wide.next_window(33, 33, 33 * WINDOW_BYTES * 2), 1);
+        let narrow = Width::Varies(Some(20));
+        assert_eq!(narrow.first_window(), FIRST_ROWS);
+        assert_eq!(
+            narrow.next_window(FIRST_ROWS, 4_096, 80_000),
+            8 * FIRST_ROWS
+        );
+        assert_eq!(Width::Varies(None).first_window(), 1);
+        let fixed = Width::Fixed(16);
+        assert_eq!(fixed.first_window(), 2 << 20);
+        assert_eq!(fixed.next_window(7, 7, u64::MAX), 7);
     }
 
     #[test]

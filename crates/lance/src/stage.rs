@@ -75,7 +75,8 @@ pub(crate) async fn write(
 /// The same version with a hint for who encodes the column: not to consider runs where no two
 /// neighbours are equal. They could not win there, and Lance spends a tenth of a fill on the sizes.
 ///
-/// The hint is for this write alone; what the table says of the field comes first and stays.
+/// The hint is for this write alone, and stands in the file that it writes; what the table says of the
+/// field comes first and stays.
 fn encoded_fast(dataset: &Dataset, column: &str) -> Dataset {
     let mut dataset = dataset.clone();
     let schema = &mut Arc::make_mut(&mut dataset.manifest).schema;

@@ -108,7 +108,7 @@ pub trait TableVersion: Send + Sync {
 
     /// Reads columns of the given physical rows of a fragment, deleted ones included.
     ///
-    /// A batch has at most `batch_rows` rows, and fewer where blobs would fill the memory.
+    /// A batch has at most `batch_rows` rows, and fewer where wide rows would fill the memory.
     async fn read(
         &self,
         fragment: FragmentId,

@@ -33,9 +33,16 @@ pub fn bytes_of(batch: &RecordBatch) -> usize {
 }
 
 /// Rows that fit into so many bytes, at least one.
-pub fn rows_within(bytes: u64, row_bytes: u64) -> u32 {
-    let rows = bytes / row_bytes.max(1);
-    u32::try_from(rows.max(1)).unwrap_or(u32::MAX)
+pub const fn rows_within(bytes: u64, row_bytes: u64) -> u32 {
+    let rows = match row_bytes {
+        0 => bytes,
+        _ => bytes / row_bytes,
+    };
+    match rows {
+        0 => 1,
+        1..=0xffff_ffff => rows as u32,
+        _ => u32::MAX,
+    }
 }
 
 #[cfg(test)]

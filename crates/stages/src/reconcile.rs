@@ -37,9 +37,9 @@ impl Grace {
 /// Deletes spent ledger entries, and the checkpoint manifests and values that no entry needs.
 ///
 /// An entry is spent when it says nothing any more that another does not say: each of its batches is
-/// finished or no row of it is wanted, nothing of it waits to be published, and its job is over. If the newest is one
-/// of those, an entry that says so takes its place first. Entries go before what they name, so that a
-/// crash in between leaves orphans and no open batch.
+/// finished or no row of it is wanted, nothing of it waits to be published, and its job is over. If the
+/// newest is one of those, an entry that says so takes its place first. Entries go before what they
+/// name, so that a crash in between leaves orphans and no open batch.
 pub async fn collect(
     column: &Column,
     survey: &Survey,
@@ -53,7 +53,7 @@ pub async fn collect(
         // Something waits to be published: the call after that will do.
         return Ok(0);
     }
-    let mut open: BTreeSet<LedgerSeq> = (survey.open_work.iter())
+    let open: BTreeSet<LedgerSeq> = (survey.open_work.iter())
         .map(|open| open.batch.seq)
         .collect();
     let mut open_jobs = BTreeSet::new();
@@ -67,7 +67,8 @@ pub async fn collect(
     // Who calls a job off counts what its checkpoint manifests say.
     let of_open_job =
         |entry: &&LedgerEntry| entry.job().is_some_and(|job| open_jobs.contains(&job));
-    open.extend(entries.iter().filter(of_open_job).map(|entry| entry.seq));
+    let counted = entries.iter().filter(of_open_job).map(|entry| entry.seq);
+    let kept: BTreeSet<LedgerSeq> = open.iter().copied().chain(counted).collect();
     if entries
         .iter()
         .any(|entry| entry.table_version > survey.version)
@@ -76,7 +77,7 @@ pub async fn collect(
         return Ok(0);
     }
     let spent_page = |entry: &LedgerEntry| {
-        matches!(entry.body, EntryBody::Page(_)) && !open.contains(&entry.seq)
+        matches!(entry.body, EntryBody::Page(_)) && !kept.contains(&entry.seq)
     };
     if entries.last().is_some_and(spent_page) {
         let approved_left = approved_left(&entries);
@@ -88,7 +89,7 @@ pub async fn collect(
         }
     }
     let now_ms = world.now_ms();
-    let needed = still_needed(&entries, &open, |job| !open_jobs.contains(job));
+    let needed = still_needed(&entries, &kept, |job| !open_jobs.contains(job));
     let is_needed = |entry: &&LedgerEntry| needed.contains(&entry.seq);
     let spent: Vec<String> = (entries.iter())
         .filter(|entry| !is_needed(entry))
@@ -105,13 +106,13 @@ pub async fn collect(
         |object: &Listed, grace_ms| object.created_ms.saturating_add(grace_ms) <= now_ms;
     let old = |object: &Listed| older_than(object, grace.objects_ms);
     let mut doomed = vec![];
-    for folder in ["checkpoints", "values"] {
+    for (folder, kept) in [("checkpoints", &kept), ("values", &open)] {
         for object in column.store.list(folder).await? {
             let Some(batch) = batch_of(&object.path) else {
                 continue;
             };
             // What a finished batch left was published: nobody reads it again.
-            let needed = is_named(&batch) && open.contains(&batch.seq);
+            let needed = is_named(&batch) && kept.contains(&batch.seq);
             if !needed && (is_named(&batch) || old(&object)) {
                 doomed.push(object.path);
             }

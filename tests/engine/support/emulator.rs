@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use super::program::skip;
 use super::serving::now;
 
@@ -19,6 +21,8 @@ const BUCKET: &str = "tables";
 pub(crate) struct Emulator {
     child: Child,
     port: u16,
+    /// For what it leaves when it is killed.
+    _folder: TempDir,
 }
 
 impl Emulator {
@@ -28,19 +32,30 @@ impl Emulator {
         let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = probe.local_addr().expect("an address").port();
         drop(probe);
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let child = Command::new(script)
             .arg(port.to_string())
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("the script starts");
-        let mut emulator = Self { child, port };
+        let mut emulator = Self {
+            child,
+            port,
+            _folder: folder,
+        };
         let started = now();
-        while emulator.ask("PUT", &format!("/{BUCKET}")).is_none() {
+        // Who answers while our own has ended is the emulator of another test.
+        loop {
+            let answered = emulator.ask("PUT", &format!("/{BUCKET}")).is_some();
             if emulator.child.try_wait().expect("a child").is_some() {
-                skip("tables on s3://: scripts/emulator does not run here");
+                skip("tables on s3://: scripts/emulator does not run here; try its --install");
                 return None;
+            }
+            if answered {
+                break;
             }
             assert!(started.elapsed() < PATIENCE, "the emulator does not answer");
             std::thread::sleep(LOOK_AGAIN);
@@ -82,6 +97,7 @@ impl Emulator {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -91,7 +107,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // It keeps nothing that would have to be saved.
+        // It keeps all in memory, which nobody needs any more.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -66,6 +66,10 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("LANCE_BACKFILL_CACHE")
         .env_remove("LANCE_BACKFILL_LOG")
+        .env_remove("AWS_PROFILE")
+        .env_remove("AWS_SESSION_TOKEN")
+        .env_remove("AWS_ENDPOINT_URL")
+        .env("NO_PROXY", "127.0.0.1")
         .stdin(Stdio::null());
     command
 }

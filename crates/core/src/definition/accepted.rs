@@ -41,8 +41,10 @@ fn ids(inputs: &[Input]) -> Vec<FieldId> {
 
 impl Definition {
     /// Whether a value of this generation counts as current.
-    pub fn accepts(&self, generation: &GenerationId) -> bool {
-        *generation == self.generation() || self.accepted_generations.contains_key(generation)
+    ///
+    /// `present` is this definition's own, which takes a digest to find.
+    pub fn accepts(&self, present: &GenerationId, generation: &GenerationId) -> bool {
+        generation == present || self.accepted_generations.contains_key(generation)
     }
 
     /// Accepted generations that read other columns than the present one.

@@ -77,11 +77,7 @@ impl BoundColumn {
 
     /// Whether a value of this generation counts as current.
     pub fn accepts(&self, generation: &GenerationId) -> bool {
-        *generation == self.generation
-            || self
-                .definition
-                .accepted_generations
-                .contains_key(generation)
+        self.definition.accepts(&self.generation, generation)
     }
 
     /// Whether a field, perhaps of another version, is this column.

@@ -17,6 +17,7 @@ use super::{Progress, Stopped};
 const LOOK_FOR_CANCEL: Duration = Duration::from_millis(500);
 
 /// Batches begun for each worker: one has its next at hand while the last one's manifest is written.
+/// More are begun from older versions than need be.
 const AHEAD: usize = 2;
 
 impl Run<'_> {
@@ -45,7 +46,7 @@ impl Run<'_> {
             .boxed()
         });
         // In their order, and each from a version as new as can be: oldest rows first.
-        let at_once = engine.options.workers.saturating_mul(AHEAD);
+        let at_once = engine.options.workers.max(1).saturating_mul(AHEAD);
         let mut running = stream::iter(batches).buffer_unordered(at_once);
         let mut left = work.len();
         let jobs: BTreeSet<JobId> = work.iter().filter_map(|claim| claim.job.clone()).collect();

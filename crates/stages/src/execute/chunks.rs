@@ -25,10 +25,10 @@ pub(super) const CHUNK_ROWS: u32 = 65_536;
 ///
 /// Twice as much doubles the memory of each slice at work; half as much calls the function more often
 /// where inputs are wide.
-const CHUNK_BYTES: usize = 32 << 20;
+pub(super) const CHUNK_BYTES: usize = 32 << 20;
 
 /// Physical rows of one chunk of results of this type.
-fn chunk_rows(output: &DataType) -> u32 {
+pub(super) fn chunk_rows(output: &DataType) -> u32 {
     let fitting = fixed_width(output).map(|bytes| rows_within(CHUNK_BYTES as u64, bytes));
     fitting.map_or(CHUNK_ROWS, |rows| rows.min(CHUNK_ROWS))
 }
@@ -116,7 +116,7 @@ impl Offsets<'_> {
     }
 }
 
-fn small(place: usize) -> u32 {
+pub(super) fn small(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
 }
 
@@ -134,7 +134,7 @@ pub(super) enum Layout {
 /// What the results of one chunk are laid over.
 enum Under {
     /// Old values of its rows.
-    Values(ArrayRef),
+    Values(RecordBatch),
     /// A NULL for each of its rows.
     Nulls,
     /// Nothing: the results stand alone.
@@ -164,6 +164,15 @@ impl Chunks {
         while self.next < self.physical_rows {
             let end = self.next.saturating_add(chunk_rows(&self.output));
             let mut chunk = self.next..self.physical_rows.min(end);
+            let mut under = match &mut self.layout {
+                Layout::Physical { old: Some(old) } => {
+                    let old = old.take_within(chunk.len(), CHUNK_BYTES).await?;
+                    chunk.end = chunk.start + small(old.num_rows());
+                    Under::Values(old)
+                }
+                Layout::Physical { old: None } => Under::Nulls,
+                Layout::RowsOnly => Under::Nothing,
+            };
             let wanted =
                 usize::try_from(self.rows.count_within(chunk.clone())).unwrap_or(usize::MAX);
             let stopped = self.tally().fault.is_some() || self.budget.exceeded().is_some();
@@ -179,16 +188,15 @@ impl Chunks {
             }
             self.next = chunk.end;
             let length = chunk.len();
-            let under = match &mut self.layout {
-                Layout::Physical { old: Some(old) } => {
-                    Under::Values(single_column(old.take(length).await?)?)
-                }
-                Layout::Physical { old: None } => Under::Nulls,
-                Layout::RowsOnly => Under::Nothing,
-            };
+            if let (Under::Values(values), Layout::Physical { old: Some(old) }) =
+                (&mut under, &mut self.layout)
+            {
+                old.put_back(values.slice(length, values.num_rows() - length));
+                *values = values.slice(0, length);
+            }
             match (batch, under) {
                 (Some(batch), under) => return self.compute(chunk, batch, under).await.map(Some),
-                (None, Under::Values(old)) => return Ok(Some(old)),
+                (None, Under::Values(old)) => return single_column(old).map(Some),
                 (None, Under::Nulls) => return Ok(Some(new_null_array(&self.output, length))),
                 (None, Under::Nothing) => {}
             }
@@ -219,7 +227,7 @@ impl Chunks {
             Under::Nothing => Ok(computed.values),
             Under::Nulls | Under::Values(_) if complete && picked.is_none() => Ok(computed.values),
             Under::Nulls => lay_over(&new_null_array(&self.output, length), &computed, &offsets),
-            Under::Values(old) => lay_over(&old, &computed, &offsets),
+            Under::Values(old) => lay_over(&single_column(old)?, &computed, &offsets),
         }
     }
 

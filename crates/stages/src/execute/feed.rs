@@ -45,6 +45,15 @@ impl RowFeed {
         }
     }
 
+    /// Gives rows back that were taken last.
+    pub(super) fn put_back(&mut self, rows: RecordBatch) {
+        if let Source::Stream { pending, .. } = &mut self.source
+            && rows.num_rows() > 0
+        {
+            pending.push_front(rows);
+        }
+    }
+
     /// The next `rows` rows, exactly.
     pub(super) async fn take(&mut self, rows: usize) -> Result<RecordBatch> {
         self.take_within(rows, usize::MAX).await

@@ -12,7 +12,7 @@ use lance_backfill_core::state::Inputs;
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
-use super::chunks::{CHUNK_ROWS, single_column};
+use super::chunks::{CHUNK_BYTES, CHUNK_ROWS, chunk_rows, single_column, small};
 use super::feed::RowFeed;
 use super::{SliceDone, values};
 use crate::column::Column;
@@ -174,12 +174,17 @@ impl Folding {
         if self.next >= self.physical_rows {
             return Ok(None);
         }
-        let chunk = self.next..self.physical_rows.min(self.next.saturating_add(CHUNK_ROWS));
-        self.next = chunk.end;
-        let mut sources = vec![match &mut self.old {
-            Some(old) => single_column(old.take(chunk.len()).await?)?,
+        let chunk = self.next
+            ..self
+                .physical_rows
+                .min(self.next.saturating_add(chunk_rows(&self.output)));
+        let old = match &mut self.old {
+            Some(old) => single_column(old.take_within(chunk.len(), CHUNK_BYTES).await?)?,
             None => new_null_array(&self.output, chunk.len()),
-        }];
+        };
+        let chunk = chunk.start..chunk.start + small(old.len());
+        self.next = chunk.end;
+        let mut sources = vec![old];
         let mut picks: Vec<(usize, usize)> = (0..chunk.len()).map(|place| (0, place)).collect();
         for part in &mut self.parts {
             let stored: Vec<u32> = part.stored.within(chunk.clone()).collect();

@@ -10,7 +10,7 @@ use lance_backfill_core::rows::RowSet;
 use lance_backfill_ports::table::ArrayStream;
 use lance_backfill_ports::{Error, Result};
 
-use super::chunks::{CHUNK_ROWS, Chunks, Layout, Tally, input_schema};
+use super::chunks::{CHUNK_ROWS, Chunks, Layout, Tally, chunk_rows, input_schema};
 use super::feed::RowFeed;
 use super::{SliceDone, SliceTask, values};
 
@@ -161,7 +161,7 @@ async fn chunks(
 }
 
 fn null_arrays(rows: usize, output: &DataType) -> ArrayStream {
-    let step = CHUNK_ROWS as usize;
+    let step = chunk_rows(output) as usize;
     let lengths: Vec<usize> = (0..rows)
         .step_by(step)
         .map(|start| step.min(rows - start))
