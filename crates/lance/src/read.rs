@@ -13,6 +13,8 @@ use lance_backfill_ports::table::BatchStream;
 use lance_backfill_ports::width::{bytes_of, fixed_width, rows_within};
 use lance_backfill_ports::{Error, Result};
 use lance_core::datatypes::Schema;
+use lance_file::reader::FileReader;
+use lance_io::scheduler::{ScanScheduler, SchedulerConfig};
 use lance_table::format::{DataFile, Fragment};
 
 use crate::blob;
@@ -105,7 +107,14 @@ pub(crate) async fn stored_rows(
         Gaps::ReadThrough => read_ranges(rows),
         Gaps::Skip => rows.ranges().collect(),
     };
-    let width = Width::of(&fragment, schema);
+    let width = match fixed_row_width(schema) {
+        Some(bytes) => Width::Fixed(bytes),
+        None => Width::Varies(
+            stored_width(dataset, &fragment, schema)
+                .await
+                .map_err(|error| from_lance(error, &doing))?,
+        ),
+    };
     let reader = FileFragment::new(dataset.clone(), fragment)
         .open(
             schema,
@@ -173,18 +182,11 @@ impl Read {
 enum Width {
     /// Bytes of each row.
     Fixed(u64),
-    /// Only the values tell; the files have so many bytes a row, encoded and with other columns.
+    /// Only the values tell; those of a row take so many bytes in the files, on average.
     Varies(Option<u64>),
 }
 
 impl Width {
-    fn of(fragment: &Fragment, schema: &Schema) -> Self {
-        let fixed = (schema.fields.iter())
-            .map(|field| fixed_width(&field.data_type()))
-            .try_fold(0_u64, |sum, width| Some(sum.saturating_add(width?)));
-        fixed.map_or_else(|| Self::Varies(stored_width(fragment, schema)), Self::Fixed)
-    }
-
     const fn first_window(self) -> u32 {
         match self {
             Self::Fixed(bytes) => rows_within(WINDOW_BYTES, bytes),
@@ -202,23 +204,72 @@ impl Width {
     fn next_window(self, last: u32, seen: u64, bytes: u64) -> u32 {
         match self {
             Self::Fixed(_) => last,
-            Self::Varies(_) => {
+            Self::Varies(stored) => {
                 let fitting = rows_within(WINDOW_BYTES, bytes.div_ceil(seen.max(1)));
-                fitting.min(last.saturating_mul(GROWTH))
+                // Many NULLs in a row do not mean that the rest is narrow, too.
+                let usual = rows_within(2 * WINDOW_BYTES, stored.unwrap_or(0));
+                fitting.min(usual).min(last.saturating_mul(GROWTH))
             }
         }
     }
 }
 
-/// Bytes a row of the files of a fragment that hold one of these columns, if all of them are known.
-fn stored_width(fragment: &Fragment, schema: &Schema) -> Option<u64> {
+/// Bytes of a row of these columns, if all of them have a fixed width.
+fn fixed_row_width(schema: &Schema) -> Option<u64> {
+    (schema.fields.iter())
+        .map(|field| fixed_width(&field.data_type()))
+        .try_fold(0_u64, |sum, width| Some(sum.saturating_add(width?)))
+}
+
+/// Bytes that a row of these columns takes in the files of a fragment, on average, if it can be told.
+async fn stored_width(
+    dataset: &Arc<Dataset>,
+    fragment: &Fragment,
+    schema: &Schema,
+) -> lance::Result<Option<u64>> {
+    let rows = fragment.physical_rows.unwrap_or_default().max(1) as u64;
     let wanted: Vec<i32> = schema.fields_pre_order().map(|field| field.id).collect();
-    let holds = |file: &&DataFile| file.fields.iter().any(|id| wanted.contains(id));
-    let files = fragment.files.iter().filter(holds);
-    let bytes = files
-        .map(|file| file.file_size_bytes.get().map(std::num::NonZeroU64::get))
-        .try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))?;
-    Some(bytes / fragment.physical_rows?.max(1) as u64)
+    let mut bytes = 0_u64;
+    for file in &fragment.files {
+        if !file.fields.iter().any(|id| wanted.contains(id)) {
+            continue;
+        }
+        let Some(whole) = file.file_size_bytes.get() else {
+            return Ok(None);
+        };
+        let whole = whole.get();
+        // Narrow even with all other columns: no need to look closer.
+        let narrow = rows_within(BATCH_BYTES, whole / rows) >= FIRST_ROWS;
+        bytes = bytes.saturating_add(match narrow || file.base_id.is_some() {
+            true => whole,
+            false => bytes_of_columns(dataset, file, &wanted).await?,
+        });
+    }
+    Ok(Some(bytes / rows))
+}
+
+/// Bytes that some columns take in a file, as its footer says.
+async fn bytes_of_columns(
+    dataset: &Arc<Dataset>,
+    file: &DataFile,
+    wanted: &[i32],
+) -> lance::Result<u64> {
+    let store = dataset.object_store(None).await?;
+    let scheduler = ScanScheduler::new(store, SchedulerConfig::new(WINDOW_BYTES));
+    let path = dataset.data_dir().join(file.path.as_str());
+    let opened = scheduler.open_file(&path, &file.file_size_bytes).await?;
+    let columns = FileReader::read_all_metadata(&opened)
+        .await?
+        .column_metadatas;
+    let indices = file.fields.iter().zip(file.column_indices.iter());
+    let wanted = indices.filter(|(id, _)| wanted.contains(id));
+    Ok(wanted
+        .filter_map(|(_, index)| columns.get(usize::try_from(*index).ok()?))
+        .flat_map(|column| {
+            let pages = column.pages.iter().flat_map(|page| &page.buffer_sizes);
+            pages.chain(&column.buffer_sizes)
+        })
+        .sum())
 }
 
 /// Reads rows a window after the other, as many at once as the widths of those before allow.
@@ -354,7 +405,8 @@ mod tests {
         assert_eq!(wide.first_window(), 8);
         // NULLs first: the next window is a little larger, and no more.
         assert_eq!(wide.next_window(8, 8, 64), 64);
-        assert_eq!(wide.next_window(64, 64, 64_000_000), 33);
+        assert_eq!(wide.next_window(64, 64, 512), 67);
+        assert_eq!(wide.next_window(67, 67, 67_000_000), 33);
         assert_eq!(wide.next_window(33, 33, 33 * WINDOW_BYTES * 2), 1);
         let narrow = Width::Varies(Some(20));
         assert_eq!(narrow.first_window(), FIRST_ROWS);
