@@ -198,6 +198,7 @@ What is compared takes turns within each round, on tables of the same bytes; the
 A ratio is the median of the rounds' ratios, a time the median of the rounds' times, with the least and the most in parentheses.
 Every measurement is a process of its own, and the time of `lance-backfill` is that of the whole process less what `lance-backfill --version` takes in the same round; the others start their clock after their start, before they open the table.
 So reading arguments, starting threads and leaving again count against `lance-backfill` and against nobody else.
+What Lance does alone is done by a program with the same memory allocator.
 ";
 
 #[cfg(test)]
