@@ -18,6 +18,7 @@ use crate::support::table::batch;
 use crate::support::{Row, Scenario, Shape, Table, ints, texts};
 
 mod blobs;
+mod floats;
 mod further;
 mod wide;
 

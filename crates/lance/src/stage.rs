@@ -1,6 +1,7 @@
 //! Staging column files and publishing them.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -14,14 +15,12 @@ use lance_backfill_core::checkpoint::StagedColumnFile;
 use lance_backfill_core::ids::FragmentId;
 use lance_backfill_ports::table::{ArrayStream, PublishNote, PublishOutcome};
 use lance_backfill_ports::{Error, ErrorKind, Result};
-use lance_core::datatypes::Field as LanceField;
 use lance_table::format::{DataFile, Fragment};
 
 use crate::error::{CommitFailure, commit_failure, from_lance, from_object_store};
 use crate::table::Newest;
 
-/// Lance considers runs where there are fewer than this share of the values.
-const RUNS_THRESHOLD: &str = "lance-encoding:rle-threshold";
+mod hints;
 
 /// Writes a column file for all physical rows of a fragment.
 pub(crate) async fn write(
@@ -49,10 +48,14 @@ pub(crate) async fn write(
         .physical_rows
         .and_then(|rows| u32::try_from(rows).ok())
         .unwrap_or_default();
+    let mut values = values.peekable();
+    let first = Pin::new(&mut values).peek().await;
+    let first = first.and_then(|first| first.as_ref().ok());
+    let hinted = hints::hinted(dataset, column, first);
     let batches = values
         .map_err(|error| lance::Error::wrapped(error.into()))
         .map(move |array| Ok(RecordBatch::try_new(batch_schema.clone(), vec![array?])?));
-    let group = FileFragment::new(Arc::new(encoded_fast(dataset, column)), fragment)
+    let group = FileFragment::new(Arc::new(hinted), fragment)
         .write_columns(batches, &schema)
         .await
         .map_err(|error| unwrap_ours(error, &doing))?;
@@ -70,27 +73,6 @@ pub(crate) async fn write(
         over: None,
         descriptor,
     })
-}
-
-/// The same version with a hint for who encodes the column: not to consider runs where no two
-/// neighbours are equal. They could not win there, and Lance spends a tenth of a fill on the sizes.
-///
-/// The hint is for this write alone, and stands in the file that it writes; what the table says of the
-/// field comes first and stays.
-fn encoded_fast(dataset: &Dataset, column: &str) -> Dataset {
-    let mut dataset = dataset.clone();
-    let schema = &mut Arc::make_mut(&mut dataset.manifest).schema;
-    let fields = schema
-        .fields
-        .iter_mut()
-        .filter(|field| field.name == column);
-    fields.for_each(hint_runs);
-    dataset
-}
-
-fn hint_runs(field: &mut LanceField) {
-    (field.metadata.entry(RUNS_THRESHOLD.to_owned())).or_insert_with(|| "1".to_owned());
-    field.children.iter_mut().for_each(hint_runs);
 }
 
 /// An error of our own stream comes back as it went in.

@@ -17,8 +17,9 @@ use lance_table::format::{DataFile, Fragment};
 
 use crate::error::from_lance;
 
-/// Batches decoded ahead of the consumer; more costs memory and wins nothing on two cores.
-const DECODE_AHEAD: usize = 4;
+/// Batches decoded ahead of the consumer: one while it works on another. More only costs memory, and
+/// the time to touch it.
+const DECODE_AHEAD: usize = 2;
 
 /// Bytes of a decoded batch that we aim at. Twice as much doubles what is decoded ahead; half as much
 /// makes more calls where rows are wide.
