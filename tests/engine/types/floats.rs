@@ -43,7 +43,8 @@ async fn floats_take_eight_bytes_at_most_and_few_different_ones_much_less() {
         let bytes_of_row = |column: &str| report.column(column).bytes_written / ROWS as u64;
         assert!(bytes_of_row("half") <= 8, "{storage:?}");
         assert!(bytes_of_row("late") <= 8, "{storage:?}");
-        if storage != LanceFileVersion::V2_0 {
+        // Older versions have no dictionaries of floats.
+        if storage == LanceFileVersion::V2_2 {
             assert!(bytes_of_row("side") <= 1, "{storage:?}");
         }
         scenario.append_batch(rows(ROWS..ROWS + 3)).await;
