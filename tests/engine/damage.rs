@@ -192,6 +192,27 @@ async fn values_without_our_records_are_trusted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn values_without_our_records_are_computed_again_on_request() {
+    for shape in Shape::both() {
+        let scenario = Scenario::filled(shape.fragments_of(60), 150).await;
+        std::fs::remove_dir_all(scenario.state_folder()).expect("removes");
+        let lost = scenario.status().column("p").rows_unknown;
+        let told = scenario.alter("p", &["--on-unknown", "recompute"]);
+        assert_eq!(told["rows_stale_if_only_new"], lost);
+        assert_eq!(scenario.status().column("p").rows_unknown, lost);
+        let report = scenario.refresh();
+        assert_eq!(report.assigned("p"), 150);
+        assert_eq!(report.column("p").rows_unknown, 0);
+        scenario.check_int("p", product).await;
+        scenario.expect_rest().await;
+        // Whose origin is known is computed no more, whatever becomes of the others.
+        let told = scenario.alter("p", &["--on-unknown", "trust"]);
+        assert_eq!(told["rows_stale_if_only_new"], 0);
+        assert_eq!(scenario.refresh().assigned("p"), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_staged_file_that_vanished_is_computed_again() {
     for options in [&["--batch-rows", "50"][..], &[][..]] {
         let scenario = Scenario::standard(Shape::default().fragments_of(100), 300).await;

@@ -163,8 +163,8 @@ pub(crate) struct AddArguments {
     pub(crate) policy: PolicyArguments,
 }
 
-/// What happens with rows that cannot be computed.
-#[derive(Debug, Clone, Args)]
+/// What happens with rows that cannot be computed, and with values that nothing is known about.
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct PolicyArguments {
     /// A row that cannot be computed is recorded and skipped, or stops the refresh.
     #[arg(long, value_enum)]
@@ -178,6 +178,17 @@ pub(crate) struct PolicyArguments {
     /// Rows in need above which unattended work waits for 'approve'; -1 for no limit, as SQL has without.
     #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     pub(crate) approve_above_rows: Option<i64>,
+    /// Values whose origin is lost, as with the state store, are trusted or computed again [default: trust].
+    #[arg(long, value_enum)]
+    pub(crate) on_unknown: Option<OnUnknownArgument>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OnUnknownArgument {
+    /// They count as current.
+    Trust,
+    /// They count as stale, also those that somebody wrote by hand.
+    Recompute,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -154,10 +154,11 @@ pub enum OnError {
 }
 
 /// What becomes of non-null values whose origin is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUnknown {
     /// They stand.
+    #[default]
     Trust,
     /// They are computed again.
     Recompute,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lance_backfill_core::definition::home::Home;
 use lance_backfill_core::definition::{
-    BINDING_KEY, DEFINITION_PREFIX, Definition, ErrorPolicy, HOME_KEY,
+    BINDING_KEY, DEFINITION_PREFIX, Definition, ErrorPolicy, HOME_KEY, OnUnknown,
 };
 use lance_backfill_core::format::encode;
 use lance_backfill_core::ids::BindingId;
@@ -43,6 +43,8 @@ pub struct Request {
     pub error_policy: ErrorPolicy,
     /// Rows in need above which unattended work waits for approval; -1 = no limit, `None` = that of the kind.
     pub approve_above_rows: Option<i64>,
+    /// What becomes of values whose origin is lost.
+    pub on_unknown: OnUnknown,
 }
 
 impl Engine {

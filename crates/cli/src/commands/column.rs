@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lance_backfill_core::definition::{
-    BoundColumn, Definition, ErrorPolicy, Function, OnChange, OnError,
+    BoundColumn, Definition, ErrorPolicy, Function, OnChange, OnError, OnUnknown,
 };
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::args::{
     AddArguments, AlterArguments, ColumnArguments, ColumnCommand, DropArguments, OnChangeArgument,
-    OnErrorArgument, PolicyArguments, ProcessArguments, TableArguments,
+    OnErrorArgument, OnUnknownArgument, PolicyArguments, ProcessArguments, TableArguments,
 };
 use crate::exit::Exit;
 use crate::output::{self, number};
@@ -74,6 +74,7 @@ async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -
         adopt: arguments.adopt,
         error_policy: policy(&arguments.policy, ErrorPolicy::default()),
         approve_above_rows: arguments.policy.approve_above_rows,
+        on_unknown: on_unknown(&arguments.policy).unwrap_or_default(),
     };
     let declared = engine.declare(&request).await?;
     let document = shown(&arguments.target.table, &declared);
@@ -98,6 +99,13 @@ fn policy(arguments: &PolicyArguments, mut policy: ErrorPolicy) -> ErrorPolicy {
     policy.max_failed_rows = arguments.max_failed_rows.or(policy.max_failed_rows);
     policy.max_failed_fraction = arguments.max_failed_fraction.or(policy.max_failed_fraction);
     policy
+}
+
+fn on_unknown(arguments: &PolicyArguments) -> Option<OnUnknown> {
+    arguments.on_unknown.map(|on_unknown| match on_unknown {
+        OnUnknownArgument::Trust => OnUnknown::Trust,
+        OnUnknownArgument::Recompute => OnUnknown::Recompute,
+    })
 }
 
 #[derive(Serialize)]
@@ -217,6 +225,7 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
     edited.approve_above_rows = policy_arguments
         .approve_above_rows
         .or(edited.approve_above_rows);
+    edited.on_unknown = on_unknown(policy_arguments).unwrap_or(edited.on_unknown);
     if edited == declared.definition {
         return Err(Error::invalid(
             "nothing to change: give --sql, --where, --no-filter or a policy option",
@@ -246,7 +255,12 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
         } else {
             of_own.unwrap_or_default()
         };
-        (failed, made.rows.values().sum::<u64>() - kept + failed)
+        let distrusted = match (declared.definition.on_unknown, edited.on_unknown) {
+            (OnUnknown::Trust, OnUnknown::Recompute) => made.unknown,
+            _ => 0,
+        };
+        let new = failed + distrusted;
+        (new, made.rows.values().sum::<u64>() - kept + new)
     });
     engine.redefine(declared, &edited, version.view()).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
@@ -267,6 +281,8 @@ struct Made {
     rows: BTreeMap<String, u64>,
     /// Rows that failed: these get another try in any case.
     failed: u64,
+    /// Rows with a value whose origin is lost.
+    unknown: u64,
 }
 
 /// None for a column that does not act, or that says itself that it must be edited first.
@@ -283,6 +299,7 @@ async fn computed_rows(
     match super::status::survey_numbers(engine, &version, catalog, &wanted).await {
         Ok(mut found) => Ok(found.remove(&bound.output.name).map(|found| Made {
             failed: found.numbers.rows_failed,
+            unknown: found.numbers.rows_unknown,
             rows: found.generations,
         })),
         Err(error) if error.kind == ErrorKind::Invalid && bound.renamed_input().is_some() => {

@@ -139,6 +139,7 @@ impl Checked {
         definition.filter_inputs = self.filter_inputs.clone();
         definition.error_policy = request.error_policy.clone();
         definition.approve_above_rows = request.approve_above_rows;
+        definition.on_unknown = request.on_unknown;
         definition.declared_max_fragment = table
             .fragments
             .last()

@@ -137,12 +137,7 @@ pub(super) async fn alter(
         filter: None,
         no_filter: false,
         on_change,
-        policy: PolicyArguments {
-            on_error: None,
-            max_failed_rows: None,
-            max_failed_fraction: None,
-            approve_above_rows: None,
-        },
+        policy: PolicyArguments::default(),
     };
     let mut options = vec![("--sql", expression)];
     if on_change == OnChangeArgument::RecomputeAll {
