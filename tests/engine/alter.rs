@@ -34,6 +34,12 @@ async fn only_new_keeps_old_values_and_computes_new_rows_anew() {
     let mut rows: Vec<u64> = generations.into_values().collect();
     rows.sort_unstable();
     assert_eq!(rows, [50, 400]);
+    // Decided later: what the present expression made stays.
+    let told = scenario.alter("p", &["--on-change", "recompute_all"]);
+    assert_eq!(told["rows_stale_if_recompute_all"], 400);
+    assert_eq!(scenario.refresh().assigned("p"), 400);
+    scenario.check_int("p", sum).await;
+    scenario.expect_rest().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

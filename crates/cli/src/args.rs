@@ -215,7 +215,7 @@ pub(crate) struct AlterArguments {
     /// Compute all rows from now on.
     #[arg(long)]
     pub(crate) no_filter: bool,
-    /// What becomes of values of the present expression.
+    /// What becomes of values of the present and earlier expressions; may stand alone.
     #[arg(long, value_enum, default_value = "only_new")]
     pub(crate) on_change: OnChangeArgument,
     #[command(flatten)]

@@ -226,15 +226,18 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
         .approve_above_rows
         .or(edited.approve_above_rows);
     edited.on_unknown = on_unknown(policy_arguments).unwrap_or(edited.on_unknown);
-    if edited == declared.definition {
-        return Err(Error::invalid(
-            "nothing to change: give --sql, --where, --no-filter or a policy option",
-        ));
-    }
     let on_change = match on_change {
         OnChangeArgument::OnlyNew => OnChange::OnlyNew,
         OnChangeArgument::RecomputeAll => OnChange::RecomputeAll,
     };
+    // Without another expression it still says what becomes of the values of earlier ones.
+    let drops_earlier =
+        on_change == OnChange::RecomputeAll && !edited.accepted_generations.is_empty();
+    if edited == declared.definition && !drops_earlier {
+        return Err(Error::invalid(
+            "nothing to change: give --sql, --where, --no-filter or a policy option; 'backfill --recompute' computes current rows again",
+        ));
+    }
     let made = computed_rows(engine, &catalog, declared).await?;
     let own = edited.generation();
     let of_own =
