@@ -199,7 +199,13 @@ async fn values_without_our_records_are_computed_again_on_request() {
         let lost = scenario.status().column("p").rows_unknown;
         let told = scenario.alter("p", &["--on-unknown", "recompute"]);
         assert_eq!(told["rows_stale_if_only_new"], lost);
-        assert_eq!(scenario.status().column("p").rows_unknown, lost);
+        let status = scenario.status();
+        assert_eq!(status.column("p").rows_unknown, lost);
+        assert_eq!(status.column("p").state, "in need");
+        let plan = scenario.run(&["plan"], &[]).expect_code(0).json();
+        let planned = &plan["columns"][0];
+        assert_eq!(planned["rows_by_reason"]["unknown"], lost);
+        assert_eq!(planned["rows_planned"], 150);
         let report = scenario.refresh();
         assert_eq!(report.assigned("p"), 150);
         assert_eq!(report.column("p").rows_unknown, 0);

@@ -178,7 +178,7 @@ pub(crate) struct PolicyArguments {
     /// Rows in need above which unattended work waits for 'approve'; -1 for no limit, as SQL has without.
     #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     pub(crate) approve_above_rows: Option<i64>,
-    /// Values whose origin is lost, as with the state store, are trusted or computed again [default: trust].
+    /// Values of which no record tells what made them, as after a loss of the state store, are trusted or computed again [default: trust].
     #[arg(long, value_enum)]
     pub(crate) on_unknown: Option<OnUnknownArgument>,
 }

@@ -12,6 +12,7 @@ use lance_backfill_embedded::jobs::Released;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use serde::Serialize;
 
+use super::status::distrusted;
 use crate::args::{
     AddArguments, AlterArguments, ColumnArguments, ColumnCommand, DropArguments, OnChangeArgument,
     OnErrorArgument, OnUnknownArgument, PolicyArguments, ProcessArguments, TableArguments,
@@ -258,11 +259,8 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
         } else {
             of_own.unwrap_or_default()
         };
-        let distrusted = match (declared.definition.on_unknown, edited.on_unknown) {
-            (OnUnknown::Trust, OnUnknown::Recompute) => made.unknown,
-            _ => 0,
-        };
-        let new = failed + distrusted;
+        let before = distrusted(&declared.definition, made.unknown);
+        let new = failed + distrusted(&edited, made.unknown).saturating_sub(before);
         (new, made.rows.values().sum::<u64>() - kept + new)
     });
     engine.redefine(declared, &edited, version.view()).await?;

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::backfill::selection;
 
-use super::status::Numbers;
+use super::status::{Numbers, distrusted};
 use crate::args::{PlanArguments, ProcessArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
@@ -62,6 +62,8 @@ struct Reasons {
     unassigned: u64,
     stale_input: u64,
     stale_definition: u64,
+    /// Values of lost origin, where these are computed again.
+    unknown: u64,
 }
 
 pub(super) async fn run(
@@ -173,6 +175,7 @@ fn planned(
             unassigned: survey.counts.unassigned,
             stale_input: survey.counts.stale_input,
             stale_definition: survey.counts.stale_definition,
+            unknown: distrusted(&column.bound.definition, survey.counts.unknown),
         },
         rows_waiting: rows_waiting(survey),
         rows_in_flight: (survey.unsettled.values())
@@ -210,6 +213,7 @@ fn text(plan: &Plan) -> String {
                     column.rows_by_reason.unassigned,
                     column.rows_by_reason.stale_input,
                     column.rows_by_reason.stale_definition,
+                    column.rows_by_reason.unknown,
                     column.rows_waiting,
                     column.rows_in_flight,
                     column.fragments_unsettled,
@@ -228,6 +232,7 @@ fn text(plan: &Plan) -> String {
             "unassigned",
             "stale input",
             "stale definition",
+            "unknown",
             "waiting",
             "in flight",
             "unsettled",

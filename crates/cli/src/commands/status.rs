@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lance_backfill_core::definition::home::Home;
-use lance_backfill_core::definition::{BoundColumn, Function};
+use lance_backfill_core::definition::{BoundColumn, Definition, Function, OnUnknown};
 use lance_backfill_core::ledger::standing_hold;
 use lance_backfill_core::state::Counts;
 use lance_backfill_embedded::Engine;
@@ -57,6 +57,14 @@ pub(super) struct Found {
 }
 
 /// Surveys columns and keeps the numbers, by column name.
+/// Rows in need beside those that remain: of lost origin, where these are computed again.
+pub(super) const fn distrusted(definition: &Definition, rows_unknown: u64) -> u64 {
+    match definition.on_unknown {
+        OnUnknown::Trust => 0,
+        OnUnknown::Recompute => rows_unknown,
+    }
+}
+
 pub(super) async fn survey_numbers(
     engine: &Engine,
     version: &Arc<dyn TableVersion>,
@@ -174,12 +182,15 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
         oldest_row_in_need_s,
     } = found.unwrap_or_default();
     let cycle = (declared.bound.as_ref().ok()).and_then(|bound| catalog.cycle(bound));
+    let in_need = |definition: &Definition| {
+        numbers.rows_remaining + distrusted(definition, numbers.rows_unknown) > 0
+    };
     let (state, reason) = match &declared.bound {
         Err(detached) => ("detached", Some(detached.to_string())),
         Ok(_) if cycle.is_some() => ("blocked", cycle.as_ref().map(ToString::to_string)),
         Ok(bound) if !bound.definition.auto => ("paused", None),
         Ok(_) if hold.is_some() => ("held", hold),
-        Ok(_) if numbers.rows_remaining > 0 => ("in need", None),
+        Ok(bound) if in_need(&bound.definition) => ("in need", None),
         Ok(_) => ("settled", None),
     };
     StatusColumn {
