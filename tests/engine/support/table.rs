@@ -62,6 +62,19 @@ impl Shape {
         [Self::default(), Self::stable()]
     }
 
+    /// Each version of data files.
+    pub(crate) fn of_every_version() -> [Self; 3] {
+        [
+            LanceFileVersion::V2_0,
+            LanceFileVersion::V2_1,
+            LanceFileVersion::V2_2,
+        ]
+        .map(|storage| Self {
+            storage,
+            ..Self::default()
+        })
+    }
+
     fn params(self, mode: WriteMode, storage: &HashMap<String, String>) -> WriteParams {
         let accessor = StorageOptionsAccessor::with_static_options(storage.clone());
         WriteParams {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, LargeBinaryArray};
 use arrow_schema::{DataType, Field};
-use lance_file::version::LanceFileVersion;
 
 use crate::support::table::batch;
 use crate::support::{Scenario, Shape, Table, ints};
@@ -36,15 +35,7 @@ fn vectors(ids: Range<i64>) -> ArrayRef {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_hundreds_of_kilobytes_get_their_own_values() {
-    for storage in [
-        LanceFileVersion::V2_0,
-        LanceFileVersion::V2_1,
-        LanceFileVersion::V2_2,
-    ] {
-        let shape = Shape {
-            storage,
-            ..Shape::default()
-        };
+    for shape in Shape::of_every_version() {
         let rows = |ids: Range<i64>| {
             batch(&[
                 ("id", ints(ids.clone().map(Some))),
@@ -64,13 +55,9 @@ async fn rows_of_hundreds_of_kilobytes_get_their_own_values() {
         let report = scenario.refresh();
         let filtered = (0..ROWS).filter(|id| id % 3 == 1).count() - 1;
         let live = u64::try_from(ROWS - 2).expect("rows");
-        assert_eq!(
-            report.assigned("size"),
-            live - filtered as u64,
-            "{storage:?}"
-        );
-        assert_eq!(report.assigned("first"), live, "{storage:?}");
-        assert_eq!(report.assigned("both"), live, "{storage:?}");
+        assert_eq!(report.assigned("size"), live - filtered as u64, "{shape:?}");
+        assert_eq!(report.assigned("first"), live, "{shape:?}");
+        assert_eq!(report.assigned("both"), live, "{shape:?}");
         for wrong in [
             format!("id % 3 <> 1 AND id >= {NULLS} AND (size IS NULL OR size <> {BYTES} + id)"),
             format!("(id % 3 = 1 OR id < {NULLS}) AND size IS NOT NULL"),
@@ -78,7 +65,7 @@ async fn rows_of_hundreds_of_kilobytes_get_their_own_values() {
             format!("id >= {NULLS} AND (both IS NULL OR both <> {BYTES} + 2 * id)"),
         ] {
             let ids = scenario.ids_where(&wrong).await;
-            assert_eq!(ids, Vec::<i64>::new(), "{storage:?}: {wrong}");
+            assert_eq!(ids, Vec::<i64>::new(), "{shape:?}: {wrong}");
         }
         scenario.expect_rest().await;
     }

@@ -13,6 +13,8 @@ use arrow_schema::DataType;
 use lance::Dataset;
 use lance_core::datatypes::Field;
 
+/// What a table says of how a field is encoded.
+const ENCODING_PREFIX: &str = "lance-encoding:";
 /// Lance considers runs where there are fewer than this share of the values.
 const RUNS_THRESHOLD: &str = "lance-encoding:rle-threshold";
 const COMPRESSION: &str = "lance-encoding:compression";
@@ -39,11 +41,11 @@ pub(super) fn hinted(dataset: &Dataset, column: &str, first: Option<&ArrayRef>) 
         .iter_mut()
         .filter(|field| field.name == column);
     fields.for_each(|field| {
-        hint_runs(field);
-        if plain {
-            let hint = || "none".to_owned();
-            (field.metadata.entry(COMPRESSION.to_owned())).or_insert_with(hint);
+        let said = (field.metadata.keys()).any(|key| key.starts_with(ENCODING_PREFIX));
+        if plain && !said {
+            (field.metadata).insert(COMPRESSION.to_owned(), "none".to_owned());
         }
+        hint_runs(field);
     });
     dataset
 }
