@@ -171,8 +171,7 @@ fn standing_holds(entries: &[LedgerEntry]) -> Vec<(LedgerSeq, HoldReason, &str)>
 /// Entries that say something which no other entry says; the others can be collected.
 ///
 /// `open` are the entries with work that is not finished or of a job that is not over, `ended` the jobs
-/// that are. The newest
-/// entry stays in any case: its number keeps the ledger dense.
+/// that are. The newest entry stays in any case: its number keeps the ledger dense.
 pub fn still_needed(
     entries: &[LedgerEntry],
     open: &BTreeSet<LedgerSeq>,
