@@ -35,7 +35,7 @@ async fn expect_quiet(copy: &Scenario, original: &Scenario, rows: u64, known: u6
         assert_eq!(found.rows_failed, failed, "{found:#?}");
         assert_eq!(found.rows_remaining, rows - known, "{found:#?}");
     }
-    assert!(note_of(copy).contains("register"), "{}", note_of(copy));
+    assert!(note_of(copy).contains("claim"), "{}", note_of(copy));
     for (command, options) in [("status", &[][..]), ("plan", &[]), ("failures", &["p"])] {
         let told = copy.run(&[command], options).expect_code(0).json();
         assert!(
@@ -50,18 +50,18 @@ async fn expect_quiet(copy: &Scenario, original: &Scenario, rows: u64, known: u6
     copy.run(&["refresh"], &[])
         .expect_refusal(&[2], "is a copy of");
     copy.try_add("r", "a + b", &[])
-        .expect_refusal(&[2], "register");
+        .expect_refusal(&[2], "claim");
     assert_eq!(copy.version().await, version, "the copy is untouched");
     assert_eq!(files_below(&copy.root()), files, "no file is written");
     assert_eq!(original.state_files(), state, "the original is untouched");
 }
 
-/// A copy that was registered keeps its values and fills what is new, on its own.
+/// A copy that was claimed keeps its values and fills what is new, on its own.
 async fn expect_own_life(copy: &Scenario, original: &Scenario) {
     let there = original.version().await;
     let state = original.state_files();
-    let told = copy.run(&["register"], &[]).expect_code(0).json();
-    assert_eq!(told["registered"], true);
+    let told = copy.run(&["claim"], &[]).expect_code(0).json();
+    assert_eq!(told["claimed"], true);
     assert!(told["copy_of"]["at"]["table"].is_string(), "{told}");
     let report = copy.refresh();
     for column in ["p", "q", "n"] {
@@ -86,8 +86,8 @@ async fn expect_own_life(copy: &Scenario, original: &Scenario) {
     copy.alter("p", &["--sql", "a + b", "--on-change", "recompute_all"]);
     assert_eq!(copy.refresh().assigned("p"), 430);
     copy.expect_rest().await;
-    let again = copy.run(&["register"], &[]).expect_code(0).json();
-    assert_eq!(again["registered"], false);
+    let again = copy.run(&["claim"], &[]).expect_code(0).json();
+    assert_eq!(again["claimed"], false);
     assert_eq!(original.version().await, there, "the original is untouched");
     assert_eq!(original.state_files(), state, "and so is its state store");
     let report = original.expect_rest().await;
@@ -99,7 +99,7 @@ async fn expect_own_life(copy: &Scenario, original: &Scenario) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shallow_clone_spends_nothing_until_it_is_registered() {
+async fn a_shallow_clone_spends_nothing_until_it_is_claimed() {
     for shape in Shape::both() {
         let original = original(shape).await;
         let copy = Scenario::on(original.table.shallow_clone().await);
@@ -109,7 +109,7 @@ async fn a_shallow_clone_spends_nothing_until_it_is_registered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_branch_spends_nothing_until_it_is_registered() {
+async fn a_branch_spends_nothing_until_it_is_claimed() {
     for shape in Shape::both() {
         let original = original(shape).await;
         let copy = Scenario::on(original.table.branch("june").await);
@@ -127,7 +127,7 @@ async fn a_branch_is_opened_by_its_name() {
     original
         .run(&["refresh"], &by_name)
         .expect_refusal(&[2], "branch 'june'");
-    original.run(&["register"], &by_name).expect_code(0);
+    original.run(&["claim"], &by_name).expect_code(0);
     let report = original.run(&["refresh"], &by_name).expect_code(0).json();
     assert_eq!(report["columns"][0]["rows_assigned"], 20);
     branch.check_int("p", product).await;
@@ -139,7 +139,7 @@ async fn a_branch_is_opened_by_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copied_folder_spends_nothing_until_it_is_registered() {
+async fn a_copied_folder_spends_nothing_until_it_is_claimed() {
     for shape in Shape::both() {
         let original = original(shape).await;
         let copy = Scenario::on(original.table.copy_folder());
@@ -149,7 +149,7 @@ async fn a_copied_folder_spends_nothing_until_it_is_registered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clone_and_its_original_go_their_own_ways_before_it_is_registered() {
+async fn a_clone_and_its_original_go_their_own_ways_before_it_is_claimed() {
     for shape in Shape::both() {
         let original = original(shape).await;
         let copy = Scenario::on(original.table.shallow_clone().await);
@@ -173,7 +173,7 @@ async fn a_clone_and_its_original_go_their_own_ways_before_it_is_registered() {
         let status = copy.status();
         assert_eq!(status.column("p").rows_remaining, 45);
         assert_eq!(status.column("p").rows_unknown, 0);
-        copy.run(&["register"], &[]).expect_code(0);
+        copy.run(&["claim"], &[]).expect_code(0);
         let state = original.state_files();
         let report = copy.refresh();
         assert_eq!(report.assigned("p"), 45);
@@ -190,20 +190,20 @@ async fn a_clone_and_its_original_go_their_own_ways_before_it_is_registered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_of_copies_are_registered_one_by_one() {
+async fn copies_of_copies_are_claimed_one_by_one() {
     let original = original(Shape::default()).await;
     let first = Scenario::on(original.table.shallow_clone().await);
-    first.run(&["register"], &[]).expect_code(0);
+    first.run(&["claim"], &[]).expect_code(0);
     first.append(30).await;
     assert_eq!(first.refresh().assigned("p"), 30);
     let second = Scenario::on(first.table.shallow_clone().await);
     second.run(&["refresh"], &[]).expect_refusal(&[2], "copy");
     assert_eq!(second.status().column("p").rows_current, 430);
-    second.run(&["register"], &[]).expect_code(0);
+    second.run(&["claim"], &[]).expect_code(0);
     let third = Scenario::on(second.table.copy_folder());
     third.run(&["refresh"], &[]).expect_refusal(&[2], "copy");
     assert_eq!(third.status().column("p").rows_current, 430);
-    third.run(&["register"], &[]).expect_code(0);
+    third.run(&["claim"], &[]).expect_code(0);
     // Without the snapshot, which is a cache, the records of all generations are found again.
     for copy in [&first, &second, &third] {
         for file in copy.state_files().keys() {
@@ -296,7 +296,7 @@ async fn what_was_handed_out_in_the_original_is_not_waited_for_in_the_copy() {
     let options = ["--batch-rows", "40", "--workers", "1"];
     original.run(&["refresh"], &options).expect_code(1);
     let copy = Scenario::on(original.table.copy_folder());
-    copy.run(&["register"], &[]).expect_code(0);
+    copy.run(&["claim"], &[]).expect_code(0);
     copy.alter("p", &["--on-error", "skip"]);
     let report = copy.refresh();
     assert_eq!(report.column("p").rows_current, 599);
@@ -305,9 +305,9 @@ async fn what_was_handed_out_in_the_original_is_not_waited_for_in_the_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_without_computed_columns_has_nothing_to_register() {
+async fn a_table_without_computed_columns_has_nothing_to_claim() {
     let scenario = Scenario::standard(Shape::default(), 10).await;
     scenario
-        .run(&["register"], &[])
+        .run(&["claim"], &[])
         .expect_refusal(&[2], "column add");
 }

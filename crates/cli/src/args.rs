@@ -55,7 +55,18 @@ pub(crate) struct ProcessArguments {
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
 
-    /// Folder for locks of this machine's sessions.
+    /// Python interpreter: packs functions, and runs those that were packed with their environment
+    /// [default: of the active virtual environment, or python3].
+    #[arg(
+        long,
+        value_name = "PATH",
+        global = true,
+        env = "LANCE_BACKFILL_PYTHON",
+        hide_env_values = true
+    )]
+    pub(crate) interpreter: Option<PathBuf>,
+
+    /// Folder for locks of this machine's sessions, and for unpacked Python functions.
     #[arg(
         long,
         value_name = "FOLDER",
@@ -70,7 +81,7 @@ pub(crate) struct ProcessArguments {
 pub(crate) enum Command {
     /// Declare, show, change and drop computed columns.
     #[command(subcommand)]
-    Column(ColumnCommand),
+    Column(Box<ColumnCommand>),
     /// Show what a refresh would do, and why; calls no function and writes nothing but what it learned.
     Plan(PlanArguments),
     /// Bring every computed column, or one, up to date once.
@@ -98,12 +109,14 @@ pub(crate) enum Command {
     Approve(ApproveArguments),
     /// Delete what no column needs any more from the table's state store.
     Reconcile(ReconcileArguments),
+    /// Pack a Python function into a table's state store, for 'column add --function' by anybody.
+    Register(RegisterArguments),
     /// Make a copy of a table (a clone, a branch, a copied folder) a table of its own.
     ///
     /// The copy's metadata name the place where the original is kept up to date, so nothing is
     /// computed in the copy. After this it is kept up to date too, by itself: values that were copied
     /// stay, and the original is not touched.
-    Register(TableArguments),
+    Claim(TableArguments),
     /// Show all of it on real data, in a table of its own.
     Demo(DemoArguments),
 }
@@ -146,21 +159,71 @@ pub(crate) struct ColumnArguments {
 pub(crate) struct AddArguments {
     #[command(flatten)]
     pub(crate) target: ColumnArguments,
-    /// SQL expression over other columns of the same row.
-    #[arg(long, value_name = "EXPRESSION")]
-    pub(crate) sql: String,
+    #[command(flatten)]
+    pub(crate) function: FunctionArguments,
     /// SQL filter: only rows that it selects are computed.
     #[arg(long = "where", value_name = "FILTER")]
     pub(crate) filter: Option<String>,
     /// Type of the column, such as double, string or fixed_size_list<float, 128>: values are cast to it, and those that do not fit fail.
     /// Without it a new column has the expression's type, and an existing one takes what loses nothing.
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", conflicts_with_all = ["udf", "function"])]
     pub(crate) output_type: Option<String>,
     /// Take over an existing column: its values stay, its missing ones are computed.
     #[arg(long)]
     pub(crate) adopt: bool,
     #[command(flatten)]
     pub(crate) policy: PolicyArguments,
+}
+
+/// What computes a column: a SQL expression, a Python function, or one that was registered before.
+#[derive(Debug, Clone, Default, Args)]
+#[group(required = false, multiple = true)]
+pub(crate) struct FunctionArguments {
+    /// SQL expression over other columns of the same row.
+    #[arg(long, value_name = "EXPRESSION", conflicts_with_all = ["udf", "function"])]
+    pub(crate) sql: Option<String>,
+    /// Python function under '@udf': its parameters name the columns that it reads.
+    #[arg(
+        long,
+        value_name = "MODULE:NAME",
+        requires = "from",
+        conflicts_with = "function"
+    )]
+    pub(crate) udf: Option<String>,
+    /// Function that 'register' stored in this table's state store, by its digest or how that begins.
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) function: Option<String>,
+    /// Columns for the function's inputs, in their order, if they are not named like its parameters.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub(crate) inputs: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) packing: PackingArguments,
+}
+
+/// Where a Python function's code is, and what it runs in.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PackingArguments {
+    /// The code: a folder to import from, a .py file or a wheel. It is packed; later changes of it do nothing.
+    #[arg(long, value_name = "PATH", requires = "udf")]
+    pub(crate) from: Option<PathBuf>,
+    /// What the function runs in: 'current' is the interpreter here, on this machine only; 'capture' takes along
+    /// what it has installed; 'image:NAME@sha256:…' is in the worker's image [default: current].
+    #[arg(
+        long,
+        value_name = "ENVIRONMENT",
+        requires = "udf",
+        conflicts_with = "requirements"
+    )]
+    pub(crate) env: Option<String>,
+    /// Requirements file: its packages are locked and taken along.
+    #[arg(long, value_name = "FILE", requires = "udf")]
+    pub(crate) requirements: Option<PathBuf>,
+    /// Platform that the function is packed for, such as linux-x86_64 [default: this one].
+    #[arg(long, value_name = "PLATFORM", requires = "udf")]
+    pub(crate) target: Option<String>,
+    /// Python that the function is packed for, such as 3.13 [default: the interpreter's].
+    #[arg(long, value_name = "VERSION", requires = "udf")]
+    pub(crate) python: Option<String>,
 }
 
 /// What happens with rows that cannot be computed, and with values that nothing is known about.
@@ -175,12 +238,32 @@ pub(crate) struct PolicyArguments {
     /// Failed share of the computed rows that is tolerated, looked at after 100 rows [default: 0.05].
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) max_failed_fraction: Option<f64>,
+    /// Attempts before a transient error of a Python function counts [default: 3].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_attempts: Option<u32>,
+    /// Longest time of a Python function for one row; for a batched one, of one call.
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    pub(crate) row_timeout: Option<f64>,
+    /// Rows of one call of a Python function. A batch is something else: the unit of work that has a checkpoint manifest, which takes many calls.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch_size: Option<u32>,
     /// Rows in need above which unattended work waits for 'approve'; -1 for no limit, as SQL has without.
     #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     pub(crate) approve_above_rows: Option<i64>,
     /// Values of which no record tells what made them, as after a loss of the state store, are trusted or computed again [default: trust].
     #[arg(long, value_enum)]
     pub(crate) on_unknown: Option<OnUnknownArgument>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArguments {
+    /// Path or URI of the table.
+    pub(crate) table: String,
+    /// Python function under '@udf'.
+    #[arg(long, value_name = "MODULE:NAME", requires = "from")]
+    pub(crate) udf: String,
+    #[command(flatten)]
+    pub(crate) packing: PackingArguments,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -203,9 +286,8 @@ pub(crate) enum OnErrorArgument {
 pub(crate) struct AlterArguments {
     #[command(flatten)]
     pub(crate) target: ColumnArguments,
-    /// New SQL expression, of a type that the column's type holds all values of.
-    #[arg(long, value_name = "EXPRESSION")]
-    pub(crate) sql: Option<String>,
+    #[command(flatten)]
+    pub(crate) function: FunctionArguments,
     /// Type of the column, said again to cast an expression of any other type: values that do not fit fail.
     #[arg(long = "type", value_name = "TYPE", requires = "sql")]
     pub(crate) output_type: Option<String>,
@@ -395,6 +477,13 @@ fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err(format!("'{text}' is not a share between 0 and 1")),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err(format!("'{text}' is not a number above 0")),
     }
 }
 

@@ -1,23 +1,27 @@
 //! One module per command.
 
 mod backfill;
+mod claim;
 mod column;
 mod demo;
 mod failures;
+mod function;
 mod jobs;
 mod operate;
 mod optimize;
 mod pause;
 mod plan;
 mod refresh;
-mod register;
 mod serve;
 mod status;
 
+use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use lance_backfill_embedded::{Engine, EngineOptions};
+use lance_backfill_embedded::python::PythonFunctions;
+use lance_backfill_embedded::{Engine, EngineOptions, Python};
 use lance_backfill_lance::OpenOptions;
 use lance_backfill_ports::{Error, Result};
 
@@ -53,7 +57,8 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Approve(command) => operate::approve(command, process, *json).await,
         Command::Reconcile(command) => operate::reconcile(command, process, *json).await,
         Command::Status(command) => status::run(command, process, *json).await,
-        Command::Register(command) => register::run(command, process, *json).await,
+        Command::Register(command) => function::register(command, process, *json).await,
+        Command::Claim(command) => claim::run(command, process, *json).await,
         Command::Failures(command) => failures::run(command, process, *json).await,
         Command::Serve(command) => Box::pin(serve::run(command, process, *json)).await,
         Command::Pause(command) => pause::pause(command, process, *json).await,
@@ -75,11 +80,13 @@ async fn open(table: &str, process: &ProcessArguments, batch_rows: Option<u64>) 
 
 /// What an engine of this process may use.
 fn options(process: &ProcessArguments, batch_rows: Option<u64>) -> Result<EngineOptions> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = match process.workers {
         Some(workers) => usize::from(workers),
         // One more than cores: a slice that waits for a file leaves no core idle.
-        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1,
+        None => cores + 1,
     };
+    let cache = cache_folder(process)?;
     Ok(EngineOptions {
         open: OpenOptions {
             storage_options: process.storage_options(),
@@ -87,7 +94,16 @@ fn options(process: &ProcessArguments, batch_rows: Option<u64>) -> Result<Engine
         },
         workers,
         most_rows_per_batch: batch_rows,
-        cache: cache_folder(process)?,
+        python: Arc::new(PythonFunctions::new(
+            Python {
+                interpreter: process.interpreter.clone(),
+                environment: environment(),
+                cache: cache.join("python"),
+            },
+            // Hosts compute; what reads for them may be one more.
+            process.workers.map_or(cores, usize::from),
+        )),
+        cache,
     })
 }
 
@@ -98,6 +114,13 @@ async fn open_to_look(table: &str, process: &ProcessArguments) -> Result<Opened>
         output::note(&note);
     }
     Ok(engine)
+}
+
+/// The environment of this process; what is not text is of no use to a function.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 #[expect(

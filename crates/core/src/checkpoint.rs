@@ -111,6 +111,9 @@ pub struct Fault {
     pub kind: FaultKind,
     /// One line for a person.
     pub message: String,
+    /// Where the function was, if it can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceback: Option<String>,
 }
 
 /// Kinds of faults.

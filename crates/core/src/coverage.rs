@@ -86,6 +86,9 @@ pub struct RowErrors {
     pub kind: String,
     /// One line for a person.
     pub message: String,
+    /// Where the function was, if it can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceback: Option<String>,
     /// Attempts made.
     pub attempts: u32,
 }
@@ -172,8 +175,17 @@ impl CoverageRecord {
             return;
         }
         let same = |other: &&mut RowErrors| {
-            (&other.kind, &other.message, other.attempts)
-                == (&error.kind, &error.message, error.attempts)
+            (
+                &other.kind,
+                &other.message,
+                &other.traceback,
+                other.attempts,
+            ) == (
+                &error.kind,
+                &error.message,
+                &error.traceback,
+                error.attempts,
+            )
         };
         match self.errors.iter_mut().find(same) {
             Some(other) => other.rows.extend(&error.rows),

@@ -123,8 +123,8 @@ pub struct Resources {
     pub cpus: f64,
     /// Devices.
     pub gpus: f64,
-    /// Memory in MiB.
-    pub memory_mib: u64,
+    /// Most memory that one host may take, in MiB; none is watched for without.
+    pub memory_mib: Option<u64>,
 }
 
 /// What happens with rows that cannot be computed.
@@ -187,14 +187,20 @@ impl Definition {
         canonical: &str,
         inputs: Vec<Input>,
     ) -> Self {
+        let function = Function::Sql {
+            expression: expression.to_owned(),
+            canonical: canonical.to_owned(),
+        };
+        Self::new(output, output_type, function, inputs)
+    }
+
+    /// A column with default policy.
+    pub fn new(output: &str, output_type: &str, function: Function, inputs: Vec<Input>) -> Self {
         Self {
             version: Self::VERSION,
             outputs: vec![output.to_owned()],
             output_types: vec![output_type.to_owned()],
-            function: Function::Sql {
-                expression: expression.to_owned(),
-                canonical: canonical.to_owned(),
-            },
+            function,
             inputs,
             filter: None,
             filter_inputs: vec![],
@@ -203,7 +209,7 @@ impl Definition {
             resources: Resources {
                 cpus: 1.0,
                 gpus: 0.0,
-                memory_mib: 1024,
+                memory_mib: None,
             },
             secrets: vec![],
             error_policy: ErrorPolicy::default(),

@@ -4,6 +4,7 @@
 //! values with reasons. `ARCHITECTURE.md` tells how the modules hang together.
 
 pub mod batch;
+pub mod calls;
 pub mod checkpoint;
 pub mod commit;
 pub mod coverage;

@@ -53,6 +53,20 @@ impl Rate {
         sum
     }
 
+    /// Of all batches together, however short: overhead counts, so it is rather too low.
+    pub fn at_least(batches: impl Iterator<Item = (u64, u64)>) -> Option<Self> {
+        let (rows, elapsed_ms) = batches.fold((0, 0), |(rows, ms), (more, took)| {
+            (rows + more, ms + took.max(1))
+        });
+        let speed = rows as f64 * 1_000.0 / f64::max(elapsed_ms as f64, 1.0);
+        (rows > 0).then_some(Self {
+            rows,
+            elapsed_ms,
+            slowest: speed,
+            fastest: speed,
+        })
+    }
+
     /// Rows per second of one worker.
     pub fn rows_per_s(&self) -> f64 {
         self.rows as f64 * 1_000.0 / self.elapsed_ms.max(1) as f64
@@ -77,6 +91,9 @@ mod tests {
     #[test]
     fn a_rate_is_that_of_all_batches_that_were_long_enough() {
         assert_eq!(Rate::of([(1_000_000, 10), (0, 900)].into_iter()), None);
+        let short = Rate::at_least([(30, 0), (0, 0), (30, 2)].into_iter()).expect("some rows");
+        assert_eq!((short.rows, short.elapsed_ms), (60, 4));
+        assert_eq!(Rate::at_least([(0, 5)].into_iter()), None);
         let rate = Rate::of([(100, 100), (100, 300), (9, 1)].into_iter()).expect("two count");
         assert_eq!((rate.rows, rate.elapsed_ms), (200, 400));
         assert!((rate.rows_per_s() - 500.0).abs() < 1e-9);

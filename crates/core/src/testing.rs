@@ -185,6 +185,7 @@ pub(crate) fn errors_of(rows: &[Row]) -> Vec<RowErrors> {
             rows,
             kind,
             message: "no".to_owned(),
+            traceback: None,
             attempts: 1,
         })
         .collect()

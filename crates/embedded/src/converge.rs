@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use lance_backfill_core::checkpoint::Fault;
+use lance_backfill_core::definition::{Definition, Function};
 use lance_backfill_core::ids::JobId;
 use lance_backfill_core::ledger::HoldReason;
 use lance_backfill_core::plan::Limits;
@@ -22,8 +24,12 @@ use run::{Run, Step};
 
 /// Rows per second assumed of a SQL expression until it was measured: low, so that first batches are short.
 const SQL_ROWS_PER_S: f64 = 1_000_000.0;
+/// The same of a Python function, which may be a large model: a pilot of a few rows for each host.
+const PYTHON_ROWS_PER_S: f64 = 2.0;
 /// Time that one batch should take.
 const BATCH_TARGET_S: f64 = 30.0;
+/// Batches of one page.
+const MOST_BATCHES: usize = 256;
 /// Time until anybody may take a batch over: many times its target.
 const BATCH_DEADLINE_S: u64 = 600;
 /// What nothing needs is kept so long: above any batch's deadline; and what is told of jobs, for people.
@@ -112,7 +118,7 @@ pub enum Stopped {
     /// It is held until a resume or an approval.
     Held(HoldReason, String),
     /// The function cannot be called.
-    Fault(String),
+    Fault(Fault),
     /// Something waits to be published, and the table is paused for so many milliseconds.
     Paused(u64),
 }
@@ -176,14 +182,38 @@ impl Engine {
 
     /// What bounds the next page of a column.
     pub(crate) fn limits(&self, column: &Column, survey: &Survey) -> Limits {
+        let Definition { function, .. } = &column.bound.definition;
         let measured = survey.rate(&column.bound.generation);
-        let workers = u32::try_from(self.options.workers).unwrap_or(u32::MAX);
+        let lanes = self.lanes(&column.bound.definition);
+        let (rows_per_s, most_batches) = match (function, measured) {
+            (_, Some(rate)) => (rate.rows_per_s(), MOST_BATCHES),
+            (Function::Sql { .. }, None) => (SQL_ROWS_PER_S, MOST_BATCHES),
+            // Its first batches tell how fast it is; what is cut before that is cut blindly.
+            (Function::Python { .. }, None) => {
+                let pilot = survey.pilot_rate(&column.bound.generation);
+                let rows_per_s = pilot.map_or(PYTHON_ROWS_PER_S, |rate| rate.rows_per_s());
+                (
+                    rows_per_s,
+                    if pilot.is_some() { MOST_BATCHES } else { lanes },
+                )
+            }
+        };
+        // Slices of a Python function share its hosts: a batch is sized for all of them at once.
+        let rows_per_s = match function {
+            Function::Sql { .. } => rows_per_s,
+            Function::Python { .. } => rows_per_s * lanes as f64,
+        };
+        let workers = u32::try_from(match function {
+            Function::Sql { .. } => self.options.workers,
+            Function::Python { .. } => lanes,
+        })
+        .unwrap_or(u32::MAX);
         Limits {
-            rows_per_s: measured.map_or(SQL_ROWS_PER_S, |rate| rate.rows_per_s()),
+            rows_per_s,
             target_s: BATCH_TARGET_S,
             workers,
             most_rows_per_batch: self.options.most_rows_per_batch.unwrap_or(u64::MAX),
-            most_batches: 256,
+            most_batches,
             most_slices: 256,
             deadline_s: BATCH_DEADLINE_S,
             most_rows: u64::MAX,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lance_backfill_core::definition::home::Home;
 use lance_backfill_core::definition::{
-    BINDING_KEY, DEFINITION_PREFIX, Definition, ErrorPolicy, HOME_KEY, OnUnknown,
+    BINDING_KEY, DEFINITION_PREFIX, Definition, HOME_KEY, OnUnknown,
 };
 use lance_backfill_core::format::encode;
 use lance_backfill_core::ids::BindingId;
@@ -19,9 +19,13 @@ use crate::home::{home_json, new_home_id};
 
 mod check;
 mod edit;
+mod function;
 mod place;
+mod policy;
 
 pub use edit::Change;
+pub use function::{FunctionRecord, FunctionRequest, PythonRequest, Registered};
+pub use policy::Policy;
 
 use check::{check, refuse_cycle};
 use place::{Place, place_for};
@@ -31,16 +35,16 @@ use place::{Place, place_for};
 pub struct Request {
     /// Column to compute.
     pub column: String,
-    /// Expression.
-    pub sql: String,
+    /// What computes it.
+    pub function: FunctionRequest,
     /// Filter; all rows without.
     pub filter: Option<String>,
     /// Output type; that of the expression without.
     pub output_type: Option<String>,
     /// Whether an existing column may be taken over.
     pub adopt: bool,
-    /// What happens with rows that cannot be computed.
-    pub error_policy: ErrorPolicy,
+    /// What happens with rows that cannot be computed, where it was said.
+    pub policy: Policy,
     /// Rows in need above which unattended work waits for approval; -1 = no limit, `None` = that of the kind.
     pub approve_above_rows: Option<i64>,
     /// What becomes of values whose origin is lost.
@@ -62,6 +66,10 @@ impl Engine {
             place.existing_type(&version.schema()).as_ref(),
         )?;
         refuse_cycle(request, &checked, &catalog, place.field())?;
+        if let FunctionRequest::Python(python) = &request.function {
+            // Before anything names it.
+            self.register_function(&python.registered).await?;
+        }
         let binding: BindingId = match &place {
             Place::Abandoned(_, binding) => binding.clone(),
             Place::New | Place::Adopted(_) => new_binding()?,

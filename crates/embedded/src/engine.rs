@@ -21,11 +21,13 @@ use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::execute::Workers;
 use lance_backfill_stages::plan::preview;
 use lance_backfill_stages::survey::{Survey, Unsettled, survey, survey_for};
+use lance_backfill_udf::python::Artifacts;
 use tokio::sync::OnceCell;
 
 use crate::catalog::{Catalog, node};
 use crate::functions;
 use crate::home::Household;
+use crate::python::PythonFunctions;
 use crate::session::Session;
 use crate::system::System;
 
@@ -43,6 +45,8 @@ pub struct EngineOptions {
     pub most_rows_per_batch: Option<u64>,
     /// Folder for locks of this machine's sessions.
     pub cache: PathBuf,
+    /// Python functions, shared by all engines of this process.
+    pub python: Arc<PythonFunctions>,
 }
 
 /// One table with the stages around it.
@@ -163,11 +167,16 @@ impl Engine {
         let compiled = Compiled {
             bound: bound.clone(),
             schema: schema.clone(),
-            function: functions::function(bound, schema)?,
+            function: self.function(bound, schema)?,
             filter: functions::filter(bound, schema)?,
         };
         known().insert(bound.binding.clone(), compiled.clone());
         Ok(compiled)
+    }
+
+    /// Where packed functions of this table are.
+    pub(crate) fn artifacts(&self) -> Artifacts {
+        self.household.artifacts()
     }
 
     /// A column with all that the stages need.
@@ -251,7 +260,7 @@ impl Engine {
     /// How long so many rows take, if the column's speed was measured.
     pub fn estimate(&self, column: &Column, survey: &Survey, rows: u64) -> Option<Estimate> {
         let rate = survey.rate(&column.bound.generation)?;
-        Some(rate.estimate(rows, self.options.workers))
+        Some(rate.estimate(rows, self.lanes(&column.bound.definition)))
     }
 
     /// The live records of a column that have failed rows.

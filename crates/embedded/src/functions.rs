@@ -2,22 +2,53 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
-use lance_backfill_core::definition::{BoundColumn, Function, Input};
+use lance_backfill_core::calls::{Again, End, Manner, RowError};
+use lance_backfill_core::checkpoint::Fault;
+use lance_backfill_core::definition::{BoundColumn, Definition, Function, Input};
 use lance_backfill_core::table::FieldView;
-use lance_backfill_ports::compute::{CallError, CompiledFilter, Compute, Filters, RowFilter};
+use lance_backfill_ports::compute::{
+    Answer, Call, CallError, CompiledFilter, Compute, Filters, RowFilter,
+};
 use lance_backfill_ports::{Error, Result};
+use lance_backfill_udf::python::{Limits, Spec};
 use lance_backfill_udf::{EvaluateError, SqlFilter, SqlFunction};
+
+use crate::engine::Engine;
 
 /// A SQL expression as a function.
 struct Sql(SqlFunction);
 
 #[async_trait]
 impl Compute for Sql {
-    async fn call(&self, batch: &RecordBatch) -> std::result::Result<ArrayRef, CallError> {
-        self.0.evaluate(batch).map_err(call_error)
+    async fn manner(&self, _rows: usize) -> std::result::Result<Manner, Fault> {
+        Ok(Manner {
+            rows_per_call: usize::MAX,
+            max_attempts: 1,
+        })
+    }
+
+    async fn call(&self, call: Call<'_>) -> std::result::Result<Answer, Fault> {
+        let (values, end) = match self.0.evaluate(&call.rows) {
+            Ok(values) => (vec![values], End::Complete),
+            Err(EvaluateError { kind, message, .. }) => {
+                let error = RowError {
+                    kind,
+                    message,
+                    traceback: None,
+                    again: Again::Never,
+                };
+                (vec![], End::Raised(error))
+            }
+        };
+        Ok(Answer {
+            values,
+            failed: vec![],
+            end,
+            busy: None,
+        })
     }
 }
 
@@ -37,25 +68,55 @@ fn call_error(error: EvaluateError) -> CallError {
     }
 }
 
-/// The function of a column, compiled against the present types of its inputs.
-pub(crate) fn function(bound: &BoundColumn, table: &SchemaRef) -> Result<Arc<dyn Compute>> {
-    let output = type_of(&bound.output, table)?;
-    match &bound.definition.function {
-        Function::Sql { expression, .. } => {
-            let schema = schema_of(&bound.inputs, &bound.definition.inputs, table)?;
-            let compiled =
-                SqlFunction::compile(expression, &schema, Some(&output)).map_err(|error| {
-                    Error::invalid(format!(
-                        "the expression of column '{}' does not compile any more: {error}",
-                        bound.output.name
-                    ))
-                })?;
-            Ok(Arc::new(Sql(compiled)))
+impl Engine {
+    /// The function of a column, compiled against the present types of its inputs.
+    pub(crate) fn function(
+        &self,
+        bound: &BoundColumn,
+        table: &SchemaRef,
+    ) -> Result<Arc<dyn Compute>> {
+        let output = type_of(&bound.output, table)?;
+        let schema = schema_of(&bound.inputs, &bound.definition.inputs, table)?;
+        match &bound.definition.function {
+            Function::Sql { expression, .. } => {
+                let compiled =
+                    SqlFunction::compile(expression, &schema, Some(&output)).map_err(|error| {
+                        Error::invalid(format!(
+                            "the expression of column '{}' does not compile any more: {error}",
+                            bound.output.name
+                        ))
+                    })?;
+                Ok(Arc::new(Sql(compiled)))
+            }
+            Function::Python {
+                entrypoint,
+                artifact,
+                environment,
+                ..
+            } => {
+                let Definition { secrets, call, .. } = &bound.definition;
+                let spec = Spec {
+                    entrypoint: entrypoint.clone(),
+                    artifact: artifact.clone(),
+                    environment: environment.clone(),
+                    secrets: secrets.clone(),
+                    env: call.env.clone(),
+                    retry_on: call.retry_on.clone(),
+                    limits: Limits::of(&bound.definition),
+                    inputs: Arc::new(schema),
+                    output,
+                };
+                Ok(self.options.python.function(spec, self.artifacts()))
+            }
         }
-        Function::Python { entrypoint, .. } => Err(Error::invalid(format!(
-            "column '{}' is computed by the Python function '{entrypoint}', which this version cannot run",
-            bound.output.name
-        ))),
+    }
+
+    /// Calls of a column's function that are made at once.
+    pub(crate) fn lanes(&self, definition: &Definition) -> usize {
+        match &definition.function {
+            Function::Sql { .. } => self.options.workers,
+            Function::Python { .. } => self.options.python.hosts(&Limits::of(definition)),
+        }
     }
 }
 

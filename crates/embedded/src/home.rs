@@ -15,6 +15,7 @@ use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_ports::table::{Edit, EditOutcome, Table};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_stages::column_store::{ColumnStore, Seen};
+use lance_backfill_udf::python::Artifacts;
 
 use crate::engine::Engine;
 use crate::scratch::Scratch;
@@ -90,6 +91,19 @@ impl Household {
     /// State that is of the table, not of a column.
     pub(crate) fn folder(&self, name: &str) -> ObjectStateStore {
         self.state.folder(name)
+    }
+
+    /// Packed functions: written to this table's own store, read from its parents' too.
+    pub(crate) fn artifacts(&self) -> Artifacts {
+        let own: Arc<dyn StateStore> = match &self.residence {
+            Residence::Copy { .. } => Arc::new(Scratch::over(self.state.clone())),
+            Residence::Undeclared | Residence::AtHome(_) | Residence::Moved(_) => {
+                Arc::new(self.state.clone())
+            }
+        };
+        let parents = self.parents.iter().cloned();
+        let parents = parents.map(|parent| Arc::new(parent) as Arc<dyn StateStore>);
+        Artifacts::new(std::iter::once(own).chain(parents).collect())
     }
 
     /// The state of a column as this table may use it.
@@ -176,7 +190,7 @@ impl Engine {
             None => String::new(),
         };
         Some(format!(
-            "{} is a copy of {}{doubt}: nothing is computed in it until 'lance-backfill register' makes it a table of its own",
+            "{} is a copy of {}{doubt}: nothing is computed in it until 'lance-backfill claim' makes it a table of its own",
             self.household.here, home.at
         ))
     }

@@ -2,6 +2,7 @@
 //! the distributed modes use, with an in-process queue.
 
 pub mod catalog;
+pub mod claim;
 pub mod converge;
 pub mod declare;
 pub mod engine;
@@ -11,7 +12,7 @@ mod home;
 pub mod jobs;
 pub mod optimize;
 pub mod pause;
-pub mod register;
+pub mod python;
 mod scratch;
 pub mod serve;
 mod session;
@@ -19,3 +20,6 @@ mod system;
 pub mod waiting;
 
 pub use engine::{Engine, EngineOptions};
+pub use lance_backfill_udf::python::{
+    Described, EnvironmentChoice, EnvironmentLock, PackRequest, Python, Target,
+};

@@ -1,5 +1,5 @@
 //! A state store whose additions stay in this process: what is learned about a copy of a table that
-//! nobody registered is used and forgotten, and the original's store is not written to.
+//! nobody claimed is used and forgotten, and the original's store is not written to.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,17 +1,57 @@
 //! Calling a function on rows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use async_trait::async_trait;
+use lance_backfill_core::calls::{End, Manner, RowError};
+use lance_backfill_core::checkpoint::Fault;
 
 /// A function that is ready to be called.
 #[async_trait]
 pub trait Compute: Send + Sync {
-    /// Calls the function on the rows of a batch, whose columns are its inputs by name.
+    /// Makes sure that it can be called, as far as that can be told without rows.
+    async fn prepare(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Calls that may be made at once.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// How it wants a batch of so many rows to be called.
+    async fn manner(&self, rows: usize) -> Result<Manner, Fault>;
+
+    /// Calls the function on rows, whose columns are its inputs by name.
     ///
-    /// The result has one value of the output type per row.
-    async fn call(&self, batch: &RecordBatch) -> Result<ArrayRef, CallError>;
+    /// A fault says that it cannot be called at all: no row is to blame. Dropping the call stops it.
+    async fn call(&self, call: Call<'_>) -> Result<Answer, Fault>;
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// How long to wait before it, as the attempts before it asked for.
+    pub wait: Duration,
+    /// Batch that the rows are of, for the log.
+    pub batch: &'a str,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Results of the first rows, one value of the output type each, in pieces; NULL where the row failed.
+    pub values: Vec<ArrayRef>,
+    /// Rows among these that failed by themselves, ascending, by place in the call.
+    pub failed: Vec<(usize, RowError)>,
+    /// What became of the rows after these.
+    pub end: End,
+    /// Time spent in the function, if that is less than the call took.
+    pub busy: Option<Duration>,
 }
 
 /// The stored filter of a column, ready to be asked.
@@ -35,17 +75,17 @@ pub struct CompiledFilter {
     pub reads: Vec<String>,
 }
 
-/// Why a call gave no result.
+/// Why a filter selected nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
-    /// Some row of the batch cannot be computed; which one is for the caller to find out.
+    /// Some row of the batch cannot be decided; which one is for the caller to find out.
     Rows {
         /// Stable kind, such as `overflow`.
         kind: String,
         /// One line for a person.
         message: String,
     },
-    /// The function cannot be called at all; no row is to blame.
+    /// The filter cannot be asked at all; no row is to blame.
     Fault {
         /// One line for a person.
         message: String,

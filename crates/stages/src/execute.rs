@@ -1,6 +1,7 @@
 //! Execute: computes a batch, or folds finished parts, and leaves one checkpoint manifest.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use lance_backfill_core::batch::{Slice, Target, Work};
@@ -71,6 +72,7 @@ pub async fn execute(
                 column: column.clone(),
                 slice,
                 values_path: format!("values/{batch}/{attempt}-{index}.arrow"),
+                batch: batch.to_string(),
                 budget: budget.clone(),
             };
             let tasks: Vec<SliceTask> = spec
@@ -105,6 +107,7 @@ pub async fn execute(
     let fault = budget.exceeded().map(|message| Fault {
         kind: FaultKind::Budget,
         message,
+        traceback: None,
     });
     let fault = done.iter().find_map(|slice| slice.fault.clone()).or(fault);
     let manifest = CheckpointManifest {
@@ -131,6 +134,8 @@ struct SliceDone {
     calls: u64,
     bytes_written: u64,
     busy_ms: u64,
+    /// Time spent in the function, where it tells: hosts of several cores count one by one.
+    in_function: Option<Duration>,
 }
 
 impl SliceDone {
@@ -149,6 +154,7 @@ impl SliceDone {
             calls: 0,
             bytes_written: 0,
             busy_ms: 0,
+            in_function: None,
         }
     }
 }
@@ -158,6 +164,7 @@ struct SliceTask {
     column: Column,
     slice: Slice,
     values_path: String,
+    batch: String,
     budget: Arc<Budget>,
 }
 
@@ -183,10 +190,17 @@ async fn run_slice(task: SliceTask, workers: Workers, world: &dyn World) -> Resu
     match (&mut running.0).await {
         Ok(done) => {
             let busy_ms = world.now_ms().saturating_sub(started_ms);
-            done.map(|done| SliceDone { busy_ms, ..done })
+            done.map(|done| SliceDone {
+                busy_ms: done.in_function.map_or(busy_ms, at_least_a_millisecond),
+                ..done
+            })
         }
         Err(error) => Err(Error::internal("a worker stopped").with_source(error)),
     }
+}
+
+fn at_least_a_millisecond(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);

@@ -225,6 +225,12 @@ impl Survey {
         Rate::of(own.map(|manifest| (manifest.rows_computed(), manifest.elapsed_ms))).or(before)
     }
 
+    /// What batches that were too short to measure say of the function's speed.
+    pub fn pilot_rate(&self, generation: &GenerationId) -> Option<Rate> {
+        let own = (self.checkpoints.values()).filter(|manifest| manifest.generation == *generation);
+        Rate::at_least(own.map(|manifest| (manifest.rows_computed(), manifest.elapsed_ms)))
+    }
+
     /// The snapshot's new entries, if there is anything to say.
     pub fn snapshot_extension(&self, generation: &GenerationId) -> Option<CoverageSnapshot> {
         // The version too: history that was accounted for need not be walked again.

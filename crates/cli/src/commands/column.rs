@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use lance_backfill_core::definition::{
-    BoundColumn, Definition, ErrorPolicy, Function, OnChange, OnError, OnUnknown,
+    BoundColumn, Definition, Function, OnChange, OnError, OnUnknown,
 };
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
-use lance_backfill_embedded::declare::{Change, Request};
+use lance_backfill_embedded::declare::{Change, FunctionRequest, Policy, Request};
 use lance_backfill_embedded::jobs::Released;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -67,13 +67,17 @@ fn expression(definition: &Definition) -> &str {
 
 async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
     let engine = super::open(&arguments.target.table, process, None).await?;
+    let function = super::function::request(&engine, &arguments.function).await?;
+    let function = function.ok_or_else(|| {
+        Error::invalid("say what computes the column: give --sql, --udf with --from, or --function")
+    })?;
     let request = Request {
         column: arguments.target.column.clone(),
-        sql: arguments.sql.clone(),
+        function,
         filter: arguments.filter.clone(),
         output_type: arguments.output_type.clone(),
         adopt: arguments.adopt,
-        error_policy: policy(&arguments.policy, ErrorPolicy::default()),
+        policy: policy(&arguments.policy),
         approve_above_rows: arguments.policy.approve_above_rows,
         on_unknown: on_unknown(&arguments.policy).unwrap_or_default(),
     };
@@ -90,16 +94,18 @@ async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -
     }))
 }
 
-fn policy(arguments: &PolicyArguments, mut policy: ErrorPolicy) -> ErrorPolicy {
-    if let Some(on_error) = arguments.on_error {
-        policy.on_error = match on_error {
+fn policy(arguments: &PolicyArguments) -> Policy {
+    Policy {
+        on_error: arguments.on_error.map(|on_error| match on_error {
             OnErrorArgument::Skip => OnError::Skip,
             OnErrorArgument::Fail => OnError::Fail,
-        };
+        }),
+        max_failed_rows: arguments.max_failed_rows,
+        max_failed_fraction: arguments.max_failed_fraction,
+        max_attempts: arguments.max_attempts,
+        row_timeout_s: arguments.row_timeout,
+        batch_size: arguments.batch_size,
     }
-    policy.max_failed_rows = arguments.max_failed_rows.or(policy.max_failed_rows);
-    policy.max_failed_fraction = arguments.max_failed_fraction.or(policy.max_failed_fraction);
-    policy
 }
 
 fn on_unknown(arguments: &PolicyArguments) -> Option<OnUnknown> {
@@ -196,7 +202,7 @@ pub(super) fn altered_text(document: &Altered) -> String {
 pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Result<Altered> {
     let AlterArguments {
         target,
-        sql,
+        function,
         output_type,
         filter,
         no_filter,
@@ -211,10 +217,11 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
     } else {
         filter.as_ref().map(|filter| Some(filter.as_str()))
     };
+    let function = super::function::request(engine, function).await?;
     let mut edited = engine.check_edit(
         declared,
         Change {
-            sql: sql.as_deref(),
+            function: function.as_ref(),
             output_type: output_type.as_deref(),
             filter,
         },
@@ -222,7 +229,7 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
         version.view(),
         &version.schema(),
     )?;
-    edited.error_policy = policy(policy_arguments, edited.error_policy);
+    policy(policy_arguments).apply(&mut edited);
     edited.approve_above_rows = policy_arguments
         .approve_above_rows
         .or(edited.approve_above_rows);
@@ -236,7 +243,7 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
         on_change == OnChange::RecomputeAll && !edited.accepted_generations.is_empty();
     if edited == declared.definition && !drops_earlier {
         return Err(Error::invalid(
-            "nothing to change: give --sql, --where, --no-filter or a policy option; 'backfill --recompute' computes current rows again",
+            "nothing to change: give --sql, --udf, --where, --no-filter or a policy option; 'backfill --recompute' computes current rows again",
         ));
     }
     let made = computed_rows(engine, &catalog, declared).await?;
@@ -263,6 +270,9 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
         let new = failed + distrusted(&edited, made.unknown).saturating_sub(before);
         (new, made.rows.values().sum::<u64>() - kept + new)
     });
+    if let Some(FunctionRequest::Python(python)) = &function {
+        engine.register_function(&python.registered).await?;
+    }
     engine.redefine(declared, &edited, version.view()).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     Ok(Altered {

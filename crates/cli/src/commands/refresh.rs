@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lance_backfill_core::checkpoint::Fault;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::ids::JobId;
 use lance_backfill_core::ledger::HoldReason;
@@ -239,11 +240,21 @@ fn describe(stopped: &Stopped) -> String {
         Stopped::Held(HoldReason::Approval, message) => {
             format!("held: {message}; 'approve' or 'refresh' ends that")
         }
-        Stopped::Fault(message) => format!("the function cannot be called: {message}"),
+        Stopped::Fault(fault) => fault_text(fault),
         Stopped::Paused(for_ms) => {
             format!("computed, and not published: {}", paused_line(*for_ms))
         }
     }
+}
+
+/// What went wrong, and below it where.
+fn fault_text(fault: &Fault) -> String {
+    let mut text = format!("the function cannot be called: {}", fault.message);
+    if let Some(traceback) = &fault.traceback {
+        text.push('\n');
+        text.push_str(traceback.trim_end());
+    }
+    text
 }
 
 fn exit(report: &Refreshed) -> Exit {

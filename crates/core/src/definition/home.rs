@@ -18,7 +18,7 @@ pub const STATE_FOLDER: &str = "_backfill";
 pub struct Home {
     /// Format of this JSON.
     pub version: u32,
-    /// Given at the first declaration; a copy that is registered gets one of its own.
+    /// Given at the first declaration; a copy that is claimed gets one of its own.
     pub id: HomeId,
     /// The place.
     pub at: TablePlace,
@@ -117,7 +117,7 @@ impl Home {
     /// The home of a copy, with a state store of its own; `records` says which one has the records of
     /// the values that were copied.
     #[must_use]
-    pub fn registered(&self, id: HomeId, at: TablePlace, records: Records) -> Self {
+    pub fn claimed(&self, id: HomeId, at: TablePlace, records: Records) -> Self {
         let place = |place: &Option<TablePlace>| match records {
             // What lay beside the original lies beside the copy.
             Records::CopiedAlong => place.clone(),

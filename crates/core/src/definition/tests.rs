@@ -113,7 +113,7 @@ fn the_generation_depends_on_what_decides_a_value_and_on_nothing_else() {
     check(&base, "cpus", SameValues, |it| it.resources.cpus = 7.0);
     check(&base, "gpus", SameValues, |it| it.resources.gpus = 7.0);
     check(&base, "memory_mib", SameValues, |it| {
-        it.resources.memory_mib = 7
+        it.resources.memory_mib = Some(7)
     });
     check(&base, "secrets", SameValues, |it| it.secrets.push(other()));
     check(&base, "on_error", SameValues, |it| {

@@ -243,6 +243,7 @@ fn errors(rows: RowSet, kind: &str, attempts: u32) -> RowErrors {
         rows,
         kind: kind.to_owned(),
         message: "the value does not fit".to_owned(),
+        traceback: None,
         attempts,
     }
 }
@@ -300,6 +301,7 @@ fn checkpoint() -> CheckpointManifest {
         fault: Some(Fault {
             kind: FaultKind::Environment,
             message: "no such package".to_owned(),
+            traceback: Some("ModuleNotFoundError: no such package".to_owned()),
         }),
         calls: 17,
         elapsed_ms: 1_250,

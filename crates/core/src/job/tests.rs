@@ -85,6 +85,7 @@ fn rows_on_which_the_filter_failed_are_not_retried() {
         rows: RowSet::range(row..row + 1),
         kind: kind.to_owned(),
         message: String::new(),
+        traceback: None,
         attempts: 1,
     };
     record.lay_over(

@@ -105,6 +105,7 @@ fn a_result_is_told_of_the_rows_that_came_along() {
             rows: RowSet::range(3..4),
             kind: "division".to_owned(),
             message: "by zero".to_owned(),
+            traceback: None,
             attempts: 1,
         }],
         output: SliceOutput::Nothing,

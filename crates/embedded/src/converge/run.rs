@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lance_backfill_core::batch::{Lane, Work};
-use lance_backfill_core::definition::OnError;
+use lance_backfill_core::definition::{Function, OnError};
 use lance_backfill_core::ids::{BatchId, FragmentId, JobId, LedgerSeq};
 use lance_backfill_core::job::JobOutcome;
 use lance_backfill_core::ledger::{
@@ -68,6 +68,8 @@ pub(super) struct Run<'a> {
     pub(super) last_commit: Option<(u64, u64)>,
     /// How often others were waited for since anything was done.
     pub(super) waits: u32,
+    /// Whether the function is known to be callable.
+    pub(super) prepared: bool,
     /// Why a batch stopped before its end.
     pub(super) stopping: Option<Stopped>,
     pub(super) total: u64,
@@ -84,6 +86,7 @@ impl<'a> Run<'a> {
             converged: Converged::default(),
             last_commit: None,
             waits: 0,
+            prepared: false,
             stopping: None,
             total: 0,
             failed: 0,
@@ -249,6 +252,15 @@ impl<'a> Run<'a> {
             ..order
         };
         let world = self.engine.world.as_ref();
+        let starts_hosts = matches!(column.bound.definition.function, Function::Python { .. });
+        if starts_hosts && limits.most_rows > 0 && !self.prepared {
+            let needs = survey.needs(order.job, world.now_ms());
+            if needs.iter().any(|need| !need.ready.is_empty())
+                && let Err(fault) = self.prepare(column).await
+            {
+                return Ok(Some(Step::Stop(Stopped::Fault(fault))));
+            }
+        }
         match dispatch(survey, column, limits, order, world).await? {
             PlanOutcome::Dispatched(entry) => {
                 let needs = survey.needs(order.job, world.now_ms());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
+use lance_backfill_core::batch::Work;
 use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind};
 use lance_backfill_core::ids::JobId;
 use lance_backfill_ports::Result;
@@ -29,6 +30,12 @@ impl Run<'_> {
         progress: &dyn Progress,
     ) -> Result<Step> {
         let engine = self.engine;
+        let computes = work
+            .iter()
+            .any(|claim| matches!(claim.work, Work::Compute(_)));
+        if computes && let Err(fault) = self.prepare(column).await {
+            return Ok(Step::Stop(Stopped::Fault(fault)));
+        }
         let started_ms = engine.world.now_ms();
         for claim in &work {
             self.own.entry(claim.batch.seq).or_default();
@@ -93,6 +100,17 @@ impl Run<'_> {
         }
     }
 
+    /// Makes sure, once a call, that the function can be called at all.
+    ///
+    /// Before any row is handed out: a missing package or secret then leaves nothing behind.
+    pub(super) async fn prepare(&mut self, column: &Column) -> std::result::Result<(), Fault> {
+        if !self.prepared {
+            column.function.prepare().await?;
+            self.prepared = true;
+        }
+        Ok(())
+    }
+
     fn count(&mut self, manifest: &CheckpointManifest) {
         self.converged.batches += 1;
         self.converged.bytes_written += manifest.bytes_written;
@@ -126,7 +144,7 @@ fn stopped_by(fault: &Fault) -> Stopped {
     match fault.kind {
         FaultKind::Budget => Stopped::Budget(fault.message.clone()),
         FaultKind::Function | FaultKind::Environment | FaultKind::Schema | FaultKind::Storage => {
-            Stopped::Fault(fault.message.clone())
+            Stopped::Fault(fault.clone())
         }
     }
 }

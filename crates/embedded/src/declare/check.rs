@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use arrow_schema::{DataType, Field, SchemaRef};
-use lance_backfill_core::definition::{Definition, Input};
+use lance_backfill_core::definition::{Definition, Function, Input};
 use lance_backfill_core::depend::{Node, order};
 use lance_backfill_core::table::{FieldView, TableView};
 use lance_backfill_core::types::column_type_name;
@@ -11,7 +11,7 @@ use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_udf::types::{normalise, parse_type, widens};
 use lance_backfill_udf::{SqlFilter, SqlFunction};
 
-use super::Request;
+use super::{FunctionRequest, Request};
 use crate::catalog::{Catalog, node};
 
 /// Field metadata by which Lance knows blobs, in the two ways in which it stores them.
@@ -21,7 +21,7 @@ const BLOB_EXTENSION: &str = "lance.blob.v2";
 
 /// A request that fits.
 pub(super) struct Checked {
-    canonical: String,
+    function: Function,
     inputs: Vec<Input>,
     filter_inputs: Vec<Input>,
     pub(super) output_type: DataType,
@@ -36,33 +36,46 @@ pub(super) fn check(
 ) -> Result<Checked> {
     let Request {
         column,
-        sql,
+        function,
         output_type,
         ..
     } = request;
-    let function = match existing {
-        Some(existing) => {
-            let target = Target {
-                column,
-                data_type: existing,
-            };
-            compile_for(sql, schema, target, output_type.as_deref())?
-        }
-        None => {
-            let wanted = output_type.as_deref().map(read_type).transpose()?;
-            SqlFunction::compile(sql, schema, wanted.as_ref()).map_err(refused)?
-        }
-    };
     let filter_inputs = match &request.filter {
         Some(filter) => filter_inputs(filter, table, schema)?,
         None => vec![],
     };
-    Ok(Checked {
-        canonical: function.canonical().to_owned(),
-        inputs: inputs(function.inputs(), table, schema)?,
-        filter_inputs,
-        output_type: function.output_type().clone(),
-    })
+    match function {
+        FunctionRequest::Sql(sql) => {
+            let function = match existing {
+                Some(existing) => {
+                    let target = Target {
+                        column,
+                        data_type: existing,
+                    };
+                    compile_for(sql, schema, target, output_type.as_deref())?
+                }
+                None => {
+                    let wanted = output_type.as_deref().map(read_type).transpose()?;
+                    SqlFunction::compile(sql, schema, wanted.as_ref()).map_err(refused)?
+                }
+            };
+            Ok(Checked {
+                function: Function::Sql {
+                    expression: sql.clone(),
+                    canonical: function.canonical().to_owned(),
+                },
+                inputs: inputs(function.inputs(), table, schema)?,
+                filter_inputs,
+                output_type: function.output_type().clone(),
+            })
+        }
+        FunctionRequest::Python(python) => Ok(Checked {
+            function: python.function(),
+            inputs: python.input_columns(table, schema)?,
+            filter_inputs,
+            output_type: python.output_type(column, existing)?,
+        }),
+    }
 }
 
 /// A column that exists.
@@ -128,16 +141,18 @@ impl Checked {
                 format!("column '{}' vanished while it was declared", request.column),
             )
         })?;
-        let mut definition = Definition::sql(
+        let mut definition = Definition::new(
             &request.column,
             &field.data_type,
-            &request.sql,
-            &self.canonical,
+            self.function.clone(),
             self.inputs.clone(),
         );
+        if let FunctionRequest::Python(python) = &request.function {
+            python.apply_options(&mut definition)?;
+        }
+        request.policy.apply(&mut definition);
         definition.filter = request.filter.clone();
         definition.filter_inputs = self.filter_inputs.clone();
-        definition.error_policy = request.error_policy.clone();
         definition.approve_above_rows = request.approve_above_rows;
         definition.on_unknown = request.on_unknown;
         definition.declared_max_fragment = table

@@ -9,6 +9,7 @@ use lance_backfill_core::table::TableView;
 use lance_backfill_ports::table::Edit;
 use lance_backfill_ports::{Error, Result};
 
+use super::FunctionRequest;
 use super::check::{Target, compile_for, filter_inputs, inputs, refuse_reading};
 use crate::catalog::{Catalog, Declared};
 use crate::engine::Engine;
@@ -16,8 +17,8 @@ use crate::engine::Engine;
 /// A change of expression or filter; what is `None` stays.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Change<'a> {
-    /// New expression.
-    pub sql: Option<&'a str>,
+    /// New expression or function.
+    pub function: Option<&'a FunctionRequest>,
     /// Type of the column, said again to have values of another type cast to it.
     pub output_type: Option<&'a str>,
     /// New filter, or none any more.
@@ -84,7 +85,7 @@ impl Engine {
         schema: &SchemaRef,
     ) -> Result<Definition> {
         let Change {
-            sql,
+            function,
             output_type,
             filter,
         } = change;
@@ -98,20 +99,29 @@ impl Engine {
         })?;
         let column = &output.name;
         let mut edited = declared.definition.clone();
-        if let Some(sql) = sql {
-            let found = schema
-                .field_with_name(column)
-                .map_err(|error| Error::internal("the column has no type").with_source(error))?;
-            let target = Target {
-                column,
-                data_type: found.data_type(),
-            };
-            let function = compile_for(sql, schema, target, output_type)?;
-            edited.inputs = inputs(function.inputs(), table, schema)?;
-            edited.function = Function::Sql {
-                expression: sql.to_owned(),
-                canonical: function.canonical().to_owned(),
-            };
+        let found = schema
+            .field_with_name(column)
+            .map_err(|error| Error::internal("the column has no type").with_source(error))?;
+        match function {
+            None => {}
+            Some(FunctionRequest::Sql(sql)) => {
+                let target = Target {
+                    column,
+                    data_type: found.data_type(),
+                };
+                let function = compile_for(sql, schema, target, output_type)?;
+                edited.inputs = inputs(function.inputs(), table, schema)?;
+                edited.function = Function::Sql {
+                    expression: sql.to_owned(),
+                    canonical: function.canonical().to_owned(),
+                };
+            }
+            Some(FunctionRequest::Python(python)) => {
+                python.output_type(column, Some(found.data_type()))?;
+                edited.inputs = python.input_columns(table, schema)?;
+                edited.function = python.function();
+                python.apply_options(&mut edited)?;
+            }
         }
         if let Some(filter) = filter {
             edited.filter = filter.map(str::to_owned);

@@ -353,8 +353,8 @@ fn describe(stopped: &Stopped) -> (String, Wait) {
             format!("held: {message}; 'approve' or 'refresh' ends that"),
             Wait::ForSomebody,
         ),
-        Stopped::Fault(message) => (
-            format!("the function cannot be called: {message}"),
+        Stopped::Fault(fault) => (
+            format!("the function cannot be called: {}", fault.message),
             Wait::Longer,
         ),
         Stopped::Paused(for_ms) => (paused_line(*for_ms), Wait::ForSomebody),

@@ -34,6 +34,11 @@ impl Budget {
         self.failed.fetch_add(failed, Ordering::Relaxed);
     }
 
+    /// Whether any row has a result.
+    pub(super) fn any_computed(&self) -> bool {
+        self.computed.load(Ordering::Relaxed) > 0
+    }
+
     /// Why the batch must stop, if it must.
     pub(super) fn exceeded(&self) -> Option<String> {
         self.exceeded_even_with(0)

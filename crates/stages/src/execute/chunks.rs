@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, SchemaRef};
 use arrow_select::interleave::interleave;
+use lance_backfill_core::calls::FailedRow;
 use lance_backfill_core::checkpoint::{Fault, SliceResult};
 use lance_backfill_core::coverage::RowErrors;
 use lance_backfill_core::rows::RowSet;
@@ -27,6 +29,10 @@ pub(super) const CHUNK_ROWS: u32 = 65_536;
 /// where inputs are wide.
 pub(super) const CHUNK_BYTES: usize = 32 << 20;
 
+/// Different errors of a slice that are recorded word for word.
+const MOST_ERRORS_IN_FULL: usize = 1_000;
+const LEFT_OUT: &str = "left out: a thousand other errors of these rows are told in full";
+
 /// Physical rows of one chunk of results of this type.
 pub(super) fn chunk_rows(output: &DataType) -> u32 {
     let fitting = fixed_width(output).map(|bytes| rows_within(CHUNK_BYTES as u64, bytes));
@@ -40,6 +46,8 @@ pub(super) struct Tally {
     pub(super) nulls: RowSet,
     pub(super) failed: Vec<RowErrors>,
     pub(super) calls: u64,
+    /// Time spent in the function, where it tells.
+    pub(super) busy: Option<Duration>,
     pub(super) fault: Option<Fault>,
 }
 
@@ -69,18 +77,31 @@ impl Tally {
         }
     }
 
-    fn add_failure(&mut self, offset: u32, kind: String, message: String) {
-        match self
-            .failed
-            .iter_mut()
-            .find(|known| known.kind == kind && known.message == message)
-        {
+    fn add_failure(&mut self, offset: u32, failed: &FailedRow) {
+        let FailedRow {
+            error, attempts, ..
+        } = failed;
+        // Errors that all differ must not make a record larger than its values.
+        let (message, traceback) = match self.failed.len() < MOST_ERRORS_IN_FULL {
+            true => (error.message.clone(), error.traceback.clone()),
+            false => (LEFT_OUT.to_owned(), None),
+        };
+        let same = |known: &&mut RowErrors| {
+            (
+                &known.kind,
+                &known.message,
+                &known.traceback,
+                known.attempts,
+            ) == (&error.kind, &message, &traceback, *attempts)
+        };
+        match self.failed.iter_mut().find(same) {
             Some(known) => known.rows.insert(offset),
             None => self.failed.push(RowErrors {
                 rows: RowSet::range(offset..offset + 1),
-                kind,
+                kind: error.kind.clone(),
                 message,
-                attempts: 1,
+                traceback,
+                attempts: *attempts,
             }),
         }
     }
@@ -150,6 +171,8 @@ pub(super) struct Chunks {
     pub(super) function: Arc<dyn Compute>,
     pub(super) output: DataType,
     pub(super) budget: Arc<Budget>,
+    /// Batch that the slice is of, for the log.
+    pub(super) batch: String,
     pub(super) tally: Arc<Mutex<Tally>>,
     pub(super) next: u32,
 }
@@ -213,17 +236,28 @@ impl Chunks {
         let wanted = batch.num_rows();
         let picked: Option<Vec<u32>> =
             (wanted < chunk.len()).then(|| self.rows.within(chunk.clone()).collect());
-        let computed =
-            isolate::call(self.function.as_ref(), &batch, &self.output, &self.budget).await?;
+        let function = self.function.as_ref();
+        let Self {
+            output,
+            budget,
+            batch: name,
+            ..
+        } = &*self;
+        let computed = isolate::call(function, &batch, output, budget, name).await?;
         let length = chunk.len();
+        let reached_all = computed.values.len() == wanted;
+        let picked = match reached_all {
+            true => picked,
+            false => Some(reached(&computed.places, picked.as_deref())),
+        };
         let offsets = Offsets {
             chunk,
             picked: picked.as_deref(),
         };
-        let complete = computed.failed.is_empty() && computed.values.len() == wanted;
+        let complete = reached_all && computed.failed.is_empty();
         self.note(&offsets, &computed);
         match under {
-            // A part that stopped early is as long as what it finished.
+            // A part that stopped early has the values that it finished.
             Under::Nothing => Ok(computed.values),
             Under::Nulls | Under::Values(_) if complete && picked.is_none() => Ok(computed.values),
             Under::Nulls => lay_over(&new_null_array(&self.output, length), &computed, &offsets),
@@ -235,13 +269,25 @@ impl Chunks {
         let mut tally = self.tally();
         tally.calls += computed.calls;
         tally.add_values(offsets, computed.values.as_ref());
-        for (place, kind, message) in &computed.failed {
-            let offset = offsets.at(*place);
+        if let Some(busy) = computed.busy {
+            *tally.busy.get_or_insert_default() += busy;
+        }
+        for (index, failed) in &computed.failed {
+            let offset = offsets.at(*index);
             tally.nulls.remove(&RowSet::range(offset..offset + 1));
-            tally.add_failure(offset, kind.clone(), message.clone());
+            tally.add_failure(offset, failed);
         }
         tally.fault = tally.fault.take().or_else(|| computed.fault.clone());
     }
+}
+
+/// Offsets in the chunk of the places that were reached.
+fn reached(places: &RowSet, picked: Option<&[u32]>) -> Vec<u32> {
+    let offset = |place: u32| match picked {
+        None => place,
+        Some(picked) => picked.get(place as usize).copied().unwrap_or_default(),
+    };
+    places.iter().map(offset).collect()
 }
 
 fn lay_over(
@@ -250,11 +296,7 @@ fn lay_over(
     offsets: &Offsets<'_>,
 ) -> Result<ArrayRef> {
     let mut picks: Vec<(usize, usize)> = (0..old.len()).map(|place| (0, place)).collect();
-    let mut failed = computed
-        .failed
-        .iter()
-        .map(|(place, _, _)| *place)
-        .peekable();
+    let mut failed = (computed.failed.iter()).map(|(index, _)| *index).peekable();
     for place in 0..computed.values.len() {
         if failed.next_if_eq(&place).is_some() {
             continue;

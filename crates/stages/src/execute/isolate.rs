@@ -1,98 +1,242 @@
-//! Calling a function so that a row that cannot be computed fails alone.
+//! Calling a function on a batch of rows, several calls at once, so that failing rows fail alone.
 
-use arrow_array::{ArrayRef, RecordBatch, new_null_array};
+use std::ops::Range;
+use std::time::Duration;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use lance_backfill_core::calls::{Answered, Calls, End, FailedRow, RowError};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
-use lance_backfill_ports::compute::{CallError, Compute};
+use lance_backfill_core::rows::RowSet;
+use lance_backfill_ports::compute::{Answer, Call, Compute};
 use lance_backfill_ports::{Error, Result};
 
 use super::budget::Budget;
+use super::chunks::small;
 
 /// What came out of a batch of rows.
 pub(super) struct Computed {
-    /// One value per computed row, in order; NULL where the row failed.
+    /// Places in the batch that are finished; the rest was not reached.
+    pub(super) places: RowSet,
+    /// One value per finished place, in order; NULL where the row failed.
     pub(super) values: ArrayRef,
-    /// Failed rows, by place in the batch.
-    pub(super) failed: Vec<(usize, String, String)>,
+    /// Failed rows, by place in `values`.
+    pub(super) failed: Vec<(usize, FailedRow)>,
     /// Calls made.
     pub(super) calls: u64,
-    /// Why it stopped before the end; `values` then is as long as what was finished.
+    /// Time spent in the function, where it tells.
+    pub(super) busy: Option<Duration>,
+    /// Why it stopped before the end.
     pub(super) fault: Option<Fault>,
 }
 
-/// Calls the function on a batch; when it fails, halves the batch until the failing rows stand alone.
+/// Calls the function on a batch; what of it fails is called again in halves, or later.
 ///
-/// With few failing rows the extra calls are about two times their number times the logarithm of
-/// the batch's length. The budget stops a batch that fails everywhere.
+/// The budget stops a batch that fails everywhere. What is at work then is dropped.
 pub(super) async fn call(
     function: &dyn Compute,
     batch: &RecordBatch,
     output: &DataType,
     budget: &Budget,
+    name: &str,
 ) -> Result<Computed> {
-    let mut parts: Vec<ArrayRef> = vec![];
-    let mut computed = Computed {
-        values: new_null_array(output, 0),
-        failed: vec![],
-        calls: 0,
-        fault: None,
-    };
-    let mut stack = vec![(0, batch.num_rows())];
-    while let Some((start, length)) = stack.pop() {
-        computed.calls += 1;
-        match function.call(&batch.slice(start, length)).await {
-            Ok(values) if values.len() == length && values.data_type() == output => {
-                budget.add(length as u64, 0);
-                parts.push(values);
+    let rows = batch.num_rows();
+    let mut found = Found::default();
+    match function.manner(rows).await {
+        Err(fault) => found.fault = Some(fault),
+        Ok(manner) => {
+            let mut calls = Calls::new(rows, manner);
+            found = run(function, batch, &mut calls, output, budget, name).await;
+            if found.fault.is_none() && !found.over_budget {
+                found.end(calls, output, budget);
             }
-            Ok(values) => {
-                computed.fault = Some(wrong_result(&values, length, output));
-                break;
-            }
-            Err(CallError::Rows { kind, message }) if length == 1 => {
-                budget.add(0, 1);
-                computed.failed.push((start, kind, message));
-                parts.push(new_null_array(output, 1));
-            }
-            Err(CallError::Rows { .. }) => {
-                let half = length / 2;
-                stack.push((start + half, length - half));
-                stack.push((start, half));
-            }
-            Err(CallError::Fault { message }) => {
-                computed.fault = Some(Fault {
-                    kind: FaultKind::Function,
-                    message,
-                });
-                break;
-            }
-        }
-        let pending: usize = stack.iter().map(|(_, length)| *length).sum();
-        if budget.exceeded_even_with(pending as u64).is_some() {
-            break;
         }
     }
-    computed.values = match parts.as_slice() {
-        [] => computed.values,
-        [only] => only.clone(),
-        parts => {
-            let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
-            concat(&parts)
-                .map_err(|error| Error::internal("cannot join results").with_source(error))?
-        }
-    };
-    Ok(computed)
+    found.computed(output)
 }
 
-fn wrong_result(values: &ArrayRef, rows: usize, output: &DataType) -> Fault {
-    let message = format!(
-        "the function gave {} values of type {} for {rows} rows of a column of type {output}",
-        values.len(),
-        values.data_type(),
-    );
+async fn run(
+    function: &dyn Compute,
+    batch: &RecordBatch,
+    calls: &mut Calls,
+    output: &DataType,
+    budget: &Budget,
+    name: &str,
+) -> Found {
+    let mut found = Found::default();
+    let mut running = FuturesUnordered::new();
+    let mut running_rows = 0;
+    loop {
+        while running.len() < function.lanes().max(1)
+            && let Some(piece) = calls.take()
+        {
+            found.calls += 1;
+            running_rows += piece.rows.len();
+            let call = Call {
+                rows: batch.slice(piece.rows.start, piece.rows.len()),
+                wait: Duration::from_millis(piece.wait_ms),
+                batch: name,
+            };
+            running.push(function.call(call).map(|answer| (piece, answer)).boxed());
+        }
+        let Some((piece, answer)) = running.next().await else {
+            return found;
+        };
+        running_rows -= piece.rows.len();
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(fault) => {
+                found.fault = Some(fault);
+                return found;
+            }
+        };
+        if let Some(busy) = answer.busy {
+            *found.busy.get_or_insert_default() += busy;
+        }
+        if let Some(fault) = wrong_result(&answer, piece.rows.len(), output) {
+            found.fault = Some(fault);
+            return found;
+        }
+        let Answer {
+            values,
+            failed,
+            end,
+            ..
+        } = answer;
+        let answered = Answered {
+            finished: values.iter().map(|values| values.len()).sum(),
+            failed,
+            end,
+        };
+        let settled = calls.answer(&piece, answered);
+        for done in settled.done {
+            budget.add(done.len() as u64, 0);
+            found.take(piece.rows.start, &values, done);
+        }
+        for failed in settled.failed {
+            found.fail(failed, output, budget);
+        }
+        let pending = calls.waiting_rows() + running_rows;
+        if budget.exceeded_even_with(pending as u64).is_some() {
+            found.over_budget = true;
+            return found;
+        }
+    }
+}
+
+/// Results as they come, in any order.
+#[derive(Default)]
+struct Found {
+    parts: Vec<(usize, ArrayRef)>,
+    failed: Vec<FailedRow>,
+    calls: u64,
+    busy: Option<Duration>,
+    fault: Option<Fault>,
+    over_budget: bool,
+}
+
+impl Found {
+    /// Takes the results of some places out of the values of a piece that begins at `start`.
+    fn take(&mut self, start: usize, values: &[ArrayRef], done: Range<usize>) {
+        let mut first = start;
+        for array in values {
+            let from = done.start.max(first);
+            let to = done.end.min(first + array.len());
+            if from < to {
+                let part = match to - from == array.len() {
+                    true => array.clone(),
+                    false => array.slice(from - first, to - from),
+                };
+                self.parts.push((from, part));
+            }
+            first += array.len();
+        }
+    }
+
+    fn fail(&mut self, failed: FailedRow, output: &DataType, budget: &Budget) {
+        budget.add(0, 1);
+        self.parts.push((failed.place, new_null_array(output, 1)));
+        self.failed.push(failed);
+    }
+
+    /// What stayed transient failed, unless nothing ever worked.
+    fn end(&mut self, calls: Calls, output: &DataType, budget: &Budget) {
+        match calls.finish(budget.any_computed()) {
+            Ok(exhausted) => {
+                for failed in exhausted {
+                    self.fail(failed, output, budget);
+                }
+            }
+            Err(outage) => self.fault = Some(outage_fault(outage)),
+        }
+    }
+
+    fn computed(mut self, output: &DataType) -> Result<Computed> {
+        self.parts.sort_unstable_by_key(|(start, _)| *start);
+        let mut places = RowSet::new();
+        for (start, values) in &self.parts {
+            places.insert_range(small(*start)..small(start + values.len()));
+        }
+        let values = match self.parts.as_slice() {
+            [] => new_null_array(output, 0),
+            [(_, only)] => only.clone(),
+            parts => {
+                let parts: Vec<_> = parts.iter().map(|(_, values)| values.as_ref()).collect();
+                concat(&parts)
+                    .map_err(|error| Error::internal("cannot join results").with_source(error))?
+            }
+        };
+        self.failed.sort_unstable_by_key(|failed| failed.place);
+        let index = |failed: &FailedRow| {
+            usize::try_from(places.count_within(0..small(failed.place))).unwrap_or(usize::MAX)
+        };
+        Ok(Computed {
+            failed: (self.failed.into_iter())
+                .map(|failed| (index(&failed), failed))
+                .collect(),
+            places,
+            values,
+            calls: self.calls,
+            busy: self.busy,
+            fault: self.fault,
+        })
+    }
+}
+
+fn outage_fault(error: RowError) -> Fault {
+    let RowError {
+        kind,
+        message,
+        traceback,
+        ..
+    } = error;
     Fault {
+        kind: FaultKind::Function,
+        message: format!("every row failed, and trying again did not help: {kind}: {message}"),
+        traceback,
+    }
+}
+
+fn wrong_result(answer: &Answer, rows: usize, output: &DataType) -> Option<Fault> {
+    let finished: usize = answer.values.iter().map(|values| values.len()).sum();
+    let wrong_type = (answer.values.iter()).find(|values| values.data_type() != output);
+    let complete = matches!(answer.end, End::Complete);
+    let message = match wrong_type {
+        Some(values) => format!(
+            "the function gave values of type {} for a column of type {output}",
+            values.data_type()
+        ),
+        None if finished > rows || (complete && finished < rows) => {
+            format!("the function gave {finished} values for {rows} rows")
+        }
+        None => return None,
+    };
+    Some(Fault {
         kind: FaultKind::Schema,
         message,
-    }
+        traceback: None,
+    })
 }

@@ -155,6 +155,7 @@ async fn chunks(
         function: column.function.clone(),
         output,
         budget: budget.clone(),
+        batch: task.batch.clone(),
         tally: tally.clone(),
         next: 0,
     })
@@ -180,5 +181,6 @@ fn settle(done: &mut SliceDone, tally: &Mutex<Tally>) {
     let result: &mut SliceResult = &mut done.result;
     tally.fill(result);
     done.calls = tally.calls;
+    done.in_function = tally.busy;
     done.fault = tally.fault.take();
 }

@@ -282,6 +282,7 @@ fn ask(
                 rows,
                 kind: format!("{FILTER_ERROR}{kind}"),
                 message,
+                traceback: None,
                 attempts: 1,
             });
             Ok(())

@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
-use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch};
 use async_trait::async_trait;
+use lance_backfill_core::calls::{End, Manner};
+use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_core::definition::{Definition, Input, bind};
 use lance_backfill_core::table::TableView;
-use lance_backfill_ports::compute::{CallError, CompiledFilter, Compute, Filters, RowFilter};
+use lance_backfill_ports::compute::{
+    Answer, Call, CallError, CompiledFilter, Compute, Filters, RowFilter,
+};
 use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
@@ -41,14 +45,31 @@ fn fault(message: &str) -> CallError {
 
 #[async_trait]
 impl Compute for Product {
-    async fn call(&self, batch: &RecordBatch) -> Result<ArrayRef, CallError> {
-        let left = ints(batch, "a").ok_or_else(|| fault("no a"))?;
-        let right = ints(batch, "b").ok_or_else(|| fault("no b"))?;
+    async fn manner(&self, _rows: usize) -> Result<Manner, Fault> {
+        Ok(Manner {
+            rows_per_call: usize::MAX,
+            max_attempts: 1,
+        })
+    }
+
+    async fn call(&self, call: Call<'_>) -> Result<Answer, Fault> {
+        let missing = |name: &str| Fault {
+            kind: FaultKind::Schema,
+            message: format!("no {name}"),
+            traceback: None,
+        };
+        let left = ints(&call.rows, "a").ok_or_else(|| missing("a"))?;
+        let right = ints(&call.rows, "b").ok_or_else(|| missing("b"))?;
         self.rows
-            .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+            .fetch_add(call.rows.num_rows() as u64, Ordering::Relaxed);
         let pairs = left.iter().zip(right.iter());
         let product: Int64Array = pairs.map(|(left, right)| Some(left? * right?)).collect();
-        Ok(Arc::new(product))
+        Ok(Answer {
+            values: vec![Arc::new(product)],
+            failed: vec![],
+            end: End::Complete,
+            busy: None,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use lance_backfill_core::job::{Selection, Take};
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
-use lance_backfill_embedded::declare::Request;
+use lance_backfill_embedded::declare::{FunctionRequest, Request};
 use lance_backfill_embedded::jobs::Ordered;
 use lance_backfill_ports::Result;
 use serde::Serialize;
@@ -13,7 +13,9 @@ use serde::Serialize;
 use super::super::column::{self, Altered};
 use super::super::refresh::{self, Refreshed};
 use super::{TABLE, show};
-use crate::args::{AlterArguments, ColumnArguments, OnChangeArgument, PolicyArguments};
+use crate::args::{
+    AlterArguments, ColumnArguments, FunctionArguments, OnChangeArgument, PolicyArguments,
+};
 use crate::output;
 
 /// A change of the table or of a definition, and the refresh after it.
@@ -54,7 +56,7 @@ pub(super) async fn declare(
 ) -> Result<()> {
     let request = Request {
         column: column.to_owned(),
-        sql: expression.to_owned(),
+        function: FunctionRequest::Sql(expression.to_owned()),
         filter: filter.map(str::to_owned),
         ..Request::default()
     };
@@ -132,7 +134,10 @@ pub(super) async fn alter(
             table: engine.uri().to_owned(),
             column: column.to_owned(),
         },
-        sql: Some(expression.to_owned()),
+        function: FunctionArguments {
+            sql: Some(expression.to_owned()),
+            ..FunctionArguments::default()
+        },
         output_type: None,
         filter: None,
         no_filter: false,

@@ -78,8 +78,8 @@ fn branches_and_clones_are_copies_whatever_is_at_home() {
 }
 
 #[test]
-fn a_registered_copy_reads_where_its_records_are() {
-    let clone = home().registered(id("two"), place("/b"), Records::AtHome);
+fn a_claimed_copy_reads_where_its_records_are() {
+    let clone = home().claimed(id("two"), place("/b"), Records::AtHome);
     assert_eq!(clone.state, "_backfill/home-two");
     let parent = |at: Option<&str>, state: &str| Parent {
         at: at.map(place),
@@ -87,13 +87,13 @@ fn a_registered_copy_reads_where_its_records_are() {
     };
     assert_eq!(clone.parents, [parent(Some("/a"), STATE_FOLDER)]);
     // A copied folder brings the clone's own records along, and the way to those of its parent.
-    let copied = clone.registered(id("three"), place("/c"), Records::CopiedAlong);
+    let copied = clone.claimed(id("three"), place("/c"), Records::CopiedAlong);
     let expected = [
         parent(None, "_backfill/home-two"),
         parent(Some("/a"), STATE_FOLDER),
     ];
     assert_eq!(copied.parents, expected);
-    let cloned = copied.registered(id("four"), place("/d"), Records::AtHome);
+    let cloned = copied.claimed(id("four"), place("/d"), Records::AtHome);
     let expected = [
         parent(Some("/c"), "_backfill/home-three"),
         parent(Some("/c"), "_backfill/home-two"),
@@ -141,11 +141,11 @@ proptest! {
     }
 
     #[test]
-    fn a_registered_copy_is_at_home_and_its_original_stays_so(
+    fn a_claimed_copy_is_at_home_and_its_original_stays_so(
         at in any_place(), here in any_place(), reads: bool
     ) {
         let home = Home::first(id("one"), at.clone());
-        let own = home.registered(id("two"), here.clone(), Records::AtHome);
+        let own = home.claimed(id("two"), here.clone(), Records::AtHome);
         let at_home = residence(Some(own.clone()), &here, reads, None);
         prop_assert_eq!(at_home, Residence::AtHome(own.clone()));
         prop_assert_ne!(own.state, home.state.clone());

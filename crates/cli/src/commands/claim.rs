@@ -1,7 +1,7 @@
-//! `register`: make a copy of a table a table of its own.
+//! `claim`: make a copy of a table a table of its own.
 
 use lance_backfill_core::definition::home::Home;
-use lance_backfill_embedded::register::Registered;
+use lance_backfill_embedded::claim::Claimed;
 use lance_backfill_ports::Result;
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::output;
 struct Document {
     table: String,
     /// Whether anything was changed.
-    registered: bool,
+    claimed: bool,
     home: Home,
     #[serde(skip_serializing_if = "Option::is_none")]
     copy_of: Option<Home>,
@@ -27,14 +27,14 @@ pub(super) async fn run(
     json: bool,
 ) -> Result<Exit> {
     let engine = super::open(&arguments.table, process, None).await?;
-    let (registered, home, copy_of, moved_from) = match engine.register().await? {
-        Registered::AtHome(home) => (false, home, None, None),
-        Registered::Moved { from, home } => (true, home, None, Some(from)),
-        Registered::Copy { of, home } => (true, home, Some(of), None),
+    let (claimed, home, copy_of, moved_from) = match engine.claim().await? {
+        Claimed::AtHome(home) => (false, home, None, None),
+        Claimed::Moved { from, home } => (true, home, None, Some(from)),
+        Claimed::Copy { of, home } => (true, home, Some(of), None),
     };
     let document = Document {
         table: arguments.table.clone(),
-        registered,
+        claimed,
         home,
         copy_of,
         moved_from,

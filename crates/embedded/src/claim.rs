@@ -1,4 +1,4 @@
-//! Registering a copy: it becomes a table of its own, with a home and a ledger of its own.
+//! Claiming a copy: it becomes a table of its own, with a home and a ledger of its own.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use crate::catalog::Catalog;
 use crate::engine::Engine;
 use crate::home::new_home_id;
 
-/// What registering did.
+/// What claiming did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Registered {
+pub enum Claimed {
     /// The table was at home already.
     AtHome(Home),
     /// The table was moved; its home moved along.
@@ -40,32 +40,32 @@ pub enum Registered {
 
 impl Engine {
     /// Makes this place the home of the table; values that were copied stay as they are.
-    pub async fn register(&self) -> Result<Registered> {
+    pub async fn claim(&self) -> Result<Claimed> {
         let here = self.household.here.clone();
         match self.residence() {
             Residence::Undeclared => Err(Error::invalid(format!(
-                "{here} has no computed columns, so there is nothing to register: declare one with 'column add'"
+                "{here} has no computed columns, so there is nothing to claim: declare one with 'column add'"
             ))),
-            Residence::AtHome(home) => Ok(Registered::AtHome(home.clone())),
+            Residence::AtHome(home) => Ok(Claimed::AtHome(home.clone())),
             Residence::Moved(from) => {
                 let home = from.moved(here);
                 self.write_home(Some(from), &home).await?;
-                Ok(Registered::Moved {
+                Ok(Claimed::Moved {
                     from: from.clone(),
                     home,
                 })
             }
             Residence::Copy { home: of, .. } => {
-                let home = of.registered(new_home_id()?, here, self.household.records);
+                let home = of.claimed(new_home_id()?, here, self.household.records);
                 self.take_over_knowledge(&home).await?;
                 // Last: until here nothing but unused state was written.
                 if !self.write_home(Some(of), &home).await? {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
-                        "another process registered the copy meanwhile: try again",
+                        "another process claimed the copy meanwhile: try again",
                     ));
                 }
-                Ok(Registered::Copy {
+                Ok(Claimed::Copy {
                     of: of.clone(),
                     home,
                 })

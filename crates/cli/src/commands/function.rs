@@ -1,0 +1,164 @@
+//! What computes a column, as options say it; and `register`, which packs a function and no more.
+
+use lance_backfill_embedded::declare::{FunctionRequest, PythonRequest, Registered};
+use lance_backfill_embedded::{Described, Engine, EnvironmentChoice, PackRequest, Target};
+use lance_backfill_ports::{Error, Result};
+use serde::Serialize;
+
+use crate::args::{FunctionArguments, PackingArguments, ProcessArguments, RegisterArguments};
+use crate::exit::Exit;
+use crate::output;
+
+/// The function that the options name; none where they name none.
+pub(super) async fn request(
+    engine: &Engine,
+    arguments: &FunctionArguments,
+) -> Result<Option<FunctionRequest>> {
+    let FunctionArguments {
+        sql,
+        udf,
+        function,
+        inputs,
+        packing,
+    } = arguments;
+    let registered = match (sql, udf, function) {
+        (Some(sql), ..) if inputs.is_none() => return Ok(Some(FunctionRequest::Sql(sql.clone()))),
+        (None, Some(udf), _) => {
+            let registered = engine.pack(&pack_request(udf, packing)?).await?;
+            tell(&registered);
+            registered
+        }
+        (None, None, Some(digest)) => engine.registered(digest).await?,
+        _ if inputs.is_some() => {
+            return Err(Error::invalid(
+                "--inputs names columns for a Python function: give --udf or --function",
+            ));
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(FunctionRequest::Python(Box::new(PythonRequest {
+        registered,
+        inputs: inputs.clone(),
+    }))))
+}
+
+/// What packing found worth telling.
+fn tell(registered: &Registered) {
+    let Some((notes, _)) = registered.packed() else {
+        return;
+    };
+    for note in notes {
+        output::note(note);
+    }
+}
+
+fn pack_request(udf: &str, arguments: &PackingArguments) -> Result<PackRequest> {
+    let PackingArguments {
+        from,
+        env,
+        requirements,
+        target,
+        python,
+    } = arguments;
+    let environment = match (env.as_deref(), requirements) {
+        (None | Some("current"), None) => EnvironmentChoice::Current,
+        (Some("capture"), None) => EnvironmentChoice::Capture,
+        (None, Some(file)) => EnvironmentChoice::Requirements {
+            file: absolute(file)?,
+        },
+        (Some(text), _) => match text.strip_prefix("image:") {
+            Some(image) => EnvironmentChoice::Image {
+                image: image.to_owned(),
+            },
+            None => {
+                return Err(Error::invalid(format!(
+                    "--env '{text}' is neither 'current', 'capture' nor 'image:NAME@sha256:…'"
+                )));
+            }
+        },
+    };
+    if matches!(environment, EnvironmentChoice::Current) && (target.is_some() || python.is_some()) {
+        return Err(Error::invalid(
+            "--env current runs with the interpreter of this machine: --target and --python go with --env capture or --requirements",
+        ));
+    }
+    let from = from
+        .as_ref()
+        .ok_or_else(|| Error::invalid("--from says where the code of --udf is"))?;
+    Ok(PackRequest {
+        entrypoint: udf.to_owned(),
+        from: absolute(from)?,
+        environment,
+        target: Target {
+            platform: target.clone(),
+            python: python.clone(),
+        },
+    })
+}
+
+fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
+    std::path::absolute(path).map_err(|error| {
+        Error::invalid(format!("'{}' is not a path", path.display())).with_source(error)
+    })
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    table: &'a str,
+    /// What 'column add --function' takes.
+    function: &'a str,
+    entrypoint: &'a str,
+    artifact: &'a str,
+    environment: &'a str,
+    environment_summary: String,
+    output_type: &'a str,
+    packed_bytes: u64,
+    declared: &'a Described,
+    notes: &'a [String],
+}
+
+pub(super) async fn register(
+    arguments: &RegisterArguments,
+    process: &ProcessArguments,
+    json: bool,
+) -> Result<Exit> {
+    let engine = super::open(&arguments.table, process, None).await?;
+    let request = pack_request(&arguments.udf, &arguments.packing)?;
+    let registered = engine.pack(&request).await?;
+    engine.register_function(&registered).await?;
+    let (notes, packed_bytes) = registered.packed().unwrap_or_default();
+    let record = &registered.record;
+    let document = Document {
+        table: &arguments.table,
+        function: &registered.digest,
+        entrypoint: &record.entrypoint,
+        artifact: &record.artifact,
+        environment: &record.environment,
+        environment_summary: registered.lock.summary(),
+        output_type: &record.output_type,
+        packed_bytes,
+        declared: &record.function,
+        notes,
+    };
+    if !json {
+        tell(&registered);
+    }
+    Ok(output::result(json, &document, || text(&document)))
+}
+
+fn text(document: &Document<'_>) -> String {
+    let Document {
+        table,
+        function,
+        entrypoint,
+        environment_summary,
+        output_type,
+        declared,
+        ..
+    } = document;
+    let short: String = function.chars().take(12).collect();
+    format!(
+        "registered {entrypoint}({}) -> {output_type} as {short}, to run in {environment_summary}\nnext: lance-backfill column add {table} COLUMN --function {short}",
+        declared.inputs.join(", ")
+    )
+}

@@ -1,0 +1,324 @@
+//! How the rows of a batch are put to calls: together, in halves where a call fails, again where
+//! waiting may help.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Longest wait before another attempt, unless the other side asked for longer.
+const LONGEST_BACKOFF_MS: u64 = 60_000;
+/// First wait before another attempt; each further one is twice as long.
+const FIRST_BACKOFF_MS: u64 = 500;
+/// Waits for one rate limit before it counts as an outage.
+const MOST_RATE_WAITS: u32 = 12;
+
+/// Why one row, or the call that held it, has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowError {
+    /// Stable kind, such as `overflow` or the type of an exception.
+    pub kind: String,
+    /// One line for a person.
+    pub message: String,
+    /// Where the function was, if it can tell.
+    pub traceback: Option<String>,
+    /// Whether trying again may help.
+    pub again: Again,
+}
+
+/// Whether trying again may help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// The same row fails the same way.
+    Never,
+    /// It may work later; the other side may have said when.
+    Later {
+        /// Milliseconds to wait, if they are known.
+        after_ms: Option<u64>,
+    },
+    /// A rate limit: waiting helps, and it counts as no attempt.
+    RateLimited {
+        /// Milliseconds to wait, if they are known.
+        after_ms: Option<u64>,
+    },
+}
+
+/// How a function wants to be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Most rows of one call.
+    pub rows_per_call: usize,
+    /// Attempts before a transient error counts.
+    pub max_attempts: u32,
+}
+
+/// Rows that are called together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Places in the batch.
+    pub rows: Range<usize>,
+    /// Milliseconds to wait before the call.
+    pub wait_ms: u64,
+    /// Attempts that ended in a transient error.
+    tries: u32,
+    /// Rate limits that were waited for.
+    rate_waits: u32,
+}
+
+/// What came back of a piece.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    /// Rows from the piece's start that have a result or an error of their own.
+    pub finished: usize,
+    /// Of these, the ones with an error, by place in the piece.
+    pub failed: Vec<(usize, RowError)>,
+    /// What became of the rest.
+    pub end: End,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// All rows of it are finished.
+    Complete,
+    /// It raised: some row that is not finished is to blame, unless it is transient.
+    Raised(RowError),
+    /// It took its process with it, or had to be killed; the place of the row it was at, if known.
+    Killed {
+        /// Place in the piece.
+        row: Option<usize>,
+        /// How it died.
+        error: RowError,
+    },
+}
+
+/// A row that failed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedRow {
+    /// Place in the batch.
+    pub place: usize,
+    /// Why.
+    pub error: RowError,
+    /// Attempts made.
+    pub attempts: u32,
+}
+
+/// What an answer settles.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settled {
+    /// Places with a result.
+    pub done: Vec<Range<usize>>,
+    /// Rows that failed for good.
+    pub failed: Vec<FailedRow>,
+}
+
+/// The calls that the rows of one batch still need.
+#[derive(Debug, Clone)]
+pub struct Calls {
+    manner: Manner,
+    /// By their first row.
+    waiting: BTreeMap<usize, Piece>,
+    /// Still transient after all attempts: rows or an outage, depending on the others.
+    exhausted: Vec<FailedRow>,
+    outage: Option<RowError>,
+    succeeded: bool,
+}
+
+impl Calls {
+    /// All rows of a batch, in calls of the manner's size.
+    pub fn new(rows: usize, manner: Manner) -> Self {
+        let step = manner.rows_per_call.max(1);
+        let piece = |start: usize| Piece {
+            rows: start..rows.min(start + step),
+            wait_ms: 0,
+            tries: 0,
+            rate_waits: 0,
+        };
+        Self {
+            manner,
+            waiting: (0..rows)
+                .step_by(step)
+                .map(|start| (start, piece(start)))
+                .collect(),
+            exhausted: vec![],
+            outage: None,
+            succeeded: false,
+        }
+    }
+
+    /// The next rows to call: those that need not wait before those that must.
+    pub fn take(&mut self) -> Option<Piece> {
+        if self.outage.is_some() {
+            return None;
+        }
+        let (_, first) =
+            (self.waiting.iter()).min_by_key(|(start, piece)| (piece.wait_ms, **start))?;
+        let start = first.rows.start;
+        self.waiting.remove(&start)
+    }
+
+    /// Rows that wait for a call.
+    pub fn waiting_rows(&self) -> usize {
+        self.waiting.values().map(|piece| piece.rows.len()).sum()
+    }
+
+    /// Takes what came of a piece that [`Calls::take`] gave.
+    pub fn answer(&mut self, piece: &Piece, answered: Answered) -> Settled {
+        let Answered {
+            finished,
+            failed,
+            end,
+        } = answered;
+        let rest = piece.rows.start + finished.min(piece.rows.len())..piece.rows.end;
+        let mut settled = Settled::default();
+        let mut next = piece.rows.start;
+        for (place, error) in failed {
+            let place = piece.rows.start + place;
+            push_range(&mut settled.done, next..place);
+            next = place + 1;
+            self.fail(place, piece, error, &mut settled);
+        }
+        push_range(&mut settled.done, next..rest.start);
+        self.succeeded |= !settled.done.is_empty();
+        match end {
+            End::Complete => {}
+            End::Raised(error) => self.raised(rest, piece, error, &mut settled),
+            End::Killed { row, error } => {
+                let at = row.map(|row| piece.rows.start + row);
+                match at.filter(|at| rest.contains(at)) {
+                    Some(at) => {
+                        self.requeue(rest.start..at, piece, 0);
+                        self.requeue(at + 1..rest.end, piece, 0);
+                        self.fail(at, piece, error, &mut settled);
+                    }
+                    None => self.raised(rest, piece, error, &mut settled),
+                }
+            }
+        }
+        settled
+    }
+
+    /// Ends the batch: rows that stayed transient failed, unless no row of it ever succeeded.
+    ///
+    /// `others_succeeded` says whether rows outside of it did. What hits everything is an outage and
+    /// no row's failure.
+    pub fn finish(self, others_succeeded: bool) -> Result<Vec<FailedRow>, RowError> {
+        match (self.outage, self.exhausted.first()) {
+            (Some(outage), _) => Err(outage),
+            (None, Some(first)) if !self.succeeded && !others_succeeded => Err(first.error.clone()),
+            (None, _) => Ok(self.exhausted),
+        }
+    }
+
+    /// A row has an error of its own.
+    fn fail(&mut self, place: usize, piece: &Piece, error: RowError, settled: &mut Settled) {
+        let row = |error: RowError| FailedRow {
+            place,
+            error,
+            attempts: piece.tries + 1,
+        };
+        match error.again {
+            Again::Never => settled.failed.push(row(error)),
+            Again::Later { .. } if piece.tries + 1 >= self.manner.max_attempts => {
+                self.exhausted.push(row(error));
+            }
+            Again::Later { .. } | Again::RateLimited { .. } => {
+                self.later(place..place + 1, piece, error);
+            }
+        }
+    }
+
+    /// A call raised, and the rows of `rest` have no result.
+    fn raised(
+        &mut self,
+        rest: Range<usize>,
+        piece: &Piece,
+        error: RowError,
+        settled: &mut Settled,
+    ) {
+        let alone = rest.len() == 1;
+        match error.again {
+            Again::Never if alone => self.fail(rest.start, piece, error, settled),
+            Again::Never => self.halve(rest, piece),
+            Again::Later { .. } if piece.tries + 1 < self.manner.max_attempts => {
+                self.later(rest, piece, error);
+            }
+            Again::Later { .. } if alone => self.fail(rest.start, piece, error, settled),
+            // After as many attempts as it may have it is looked for like any other failing row.
+            Again::Later { .. } => self.halve(rest, piece),
+            Again::RateLimited { .. } => self.later(rest, piece, error),
+        }
+    }
+
+    /// Rows that are tried again after a while.
+    fn later(&mut self, rows: Range<usize>, piece: &Piece, error: RowError) {
+        let (wait_ms, tries, rate_waits) = match error.again {
+            Again::Never => (0, piece.tries, piece.rate_waits),
+            Again::Later { after_ms } => (
+                backoff_ms(piece.tries, after_ms),
+                piece.tries + 1,
+                piece.rate_waits,
+            ),
+            Again::RateLimited { after_ms } => (
+                backoff_ms(piece.rate_waits, after_ms),
+                piece.tries,
+                piece.rate_waits + 1,
+            ),
+        };
+        if rate_waits > MOST_RATE_WAITS {
+            self.outage = Some(error);
+        }
+        let again = Piece {
+            rows,
+            wait_ms,
+            tries,
+            rate_waits,
+        };
+        // Neighbours that failed alike are called together again.
+        let touching = (self.waiting.range(..again.rows.start).next_back())
+            .filter(|(_, before)| {
+                before.rows.end == again.rows.start
+                    && (before.wait_ms, before.tries, before.rate_waits)
+                        == (again.wait_ms, again.tries, again.rate_waits)
+                    && before.rows.len() + again.rows.len() <= self.manner.rows_per_call
+            })
+            .map(|(start, _)| *start);
+        match touching.and_then(|start| self.waiting.get_mut(&start)) {
+            Some(before) => before.rows.end = again.rows.end,
+            None => {
+                self.waiting.insert(again.rows.start, again);
+            }
+        }
+    }
+
+    fn halve(&mut self, rows: Range<usize>, piece: &Piece) {
+        let middle = rows.start + rows.len() / 2;
+        self.requeue(rows.start..middle, piece, 0);
+        self.requeue(middle..rows.end, piece, 0);
+    }
+
+    fn requeue(&mut self, rows: Range<usize>, piece: &Piece, wait_ms: u64) {
+        if !rows.is_empty() {
+            let again = Piece {
+                rows: rows.clone(),
+                wait_ms,
+                tries: piece.tries,
+                rate_waits: piece.rate_waits,
+            };
+            self.waiting.insert(rows.start, again);
+        }
+    }
+}
+
+/// How long to wait after so many tries: twice as long each time, and as long as the other side asks.
+fn backoff_ms(tries: u32, after_ms: Option<u64>) -> u64 {
+    let own = FIRST_BACKOFF_MS.saturating_mul(1 << tries.min(16));
+    own.min(LONGEST_BACKOFF_MS).max(after_ms.unwrap_or(0))
+}
+
+fn push_range(ranges: &mut Vec<Range<usize>>, range: Range<usize>) {
+    if !range.is_empty() {
+        ranges.push(range);
+    }
+}
+
+#[cfg(test)]
+mod tests;

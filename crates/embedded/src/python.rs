@@ -1,0 +1,63 @@
+//! Python functions of this process: columns and tables whose functions are the same share warm hosts.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use lance_backfill_udf::python::{Artifacts, Python, PythonFunction, Spec};
+
+/// All Python functions that this process has open.
+pub struct PythonFunctions {
+    python: Python,
+    cores: usize,
+    open: Mutex<Vec<(Spec, Weak<PythonFunction>)>>,
+}
+
+impl fmt::Debug for PythonFunctions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The environment has the values of secrets.
+        formatter
+            .debug_struct("PythonFunctions")
+            .field("cores", &self.cores)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PythonFunctions {
+    /// With so many cores for the hosts of each function.
+    pub fn new(python: Python, cores: usize) -> Self {
+        Self {
+            python,
+            cores: cores.max(1),
+            open: Mutex::default(),
+        }
+    }
+
+    /// The interpreters of this machine.
+    pub fn python(&self) -> &Python {
+        &self.python
+    }
+
+    /// The function of this description, with the hosts that it has.
+    pub(crate) fn function(&self, spec: Spec, artifacts: Artifacts) -> Arc<PythonFunction> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, function)| function.strong_count() > 0);
+        let known = open.iter().find(|(known, _)| *known == spec);
+        if let Some(function) = known.and_then(|(_, function)| function.upgrade()) {
+            return function;
+        }
+        let hosts = spec.limits.hosts(self.cores);
+        let function = Arc::new(PythonFunction::new(
+            spec.clone(),
+            artifacts,
+            self.python.clone(),
+            hosts,
+        ));
+        open.push((spec, Arc::downgrade(&function)));
+        function
+    }
+
+    /// Hosts that a function of these limits has.
+    pub(crate) fn hosts(&self, limits: &lance_backfill_udf::python::Limits) -> usize {
+        limits.hosts(self.cores)
+    }
+}

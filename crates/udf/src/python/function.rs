@@ -1,0 +1,284 @@
+//! A Python function that can be called: a pool of warm hosts, as many as its cores allow.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use lance_backfill_core::calls::{Again, End, Manner};
+use lance_backfill_core::checkpoint::{Fault, FaultKind};
+use lance_backfill_ports::compute::{Answer, Call, Compute};
+use tokio::sync::OnceCell;
+
+use super::artifacts::Artifacts;
+use super::described::Kind;
+use super::frame::{Mode, nullable};
+use super::host::{Host, Started, scratch};
+use super::interpreter::Python;
+use super::limits::Limits;
+use super::start::{Launch, base_environment, environment_fault};
+use super::watch::{now, wait};
+
+/// Rows of one call of a batched function whose author said nothing: enough to make the call's own
+/// cost small, few enough that a failing call loses little.
+const ROWS_PER_CALL: usize = 16_384;
+/// Fewest rows that are worth a call of their own of a scalar function.
+const FEWEST_ROWS_PER_CALL: usize = 64;
+/// Hosts that die at their start before that is a fault.
+const MOST_STARTS: usize = 3;
+
+/// What a function is, apart from where its files are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// `module:name`.
+    pub entrypoint: String,
+    /// Digest of the code.
+    pub artifact: String,
+    /// Digest of the environment.
+    pub environment: String,
+    /// Names of secrets.
+    pub secrets: Vec<String>,
+    /// Environment, names and plain values.
+    pub env: BTreeMap<String, String>,
+    /// Error types that are transient.
+    pub retry_on: Vec<String>,
+    /// What one host may take.
+    pub limits: Limits,
+    /// Columns that it reads, under their names at declaration.
+    pub inputs: SchemaRef,
+    /// Type of the column.
+    pub output: DataType,
+}
+
+/// A function with its hosts.
+pub struct PythonFunction {
+    spec: Spec,
+    artifacts: Artifacts,
+    python: Python,
+    hosts: usize,
+    launch: OnceCell<Launch>,
+    kind: OnceCell<Kind>,
+    idle: Mutex<Vec<Host>>,
+    /// Until when the other side of the function wants no calls.
+    limited_until: Mutex<Option<Instant>>,
+}
+
+impl PythonFunction {
+    /// A function with at most so many hosts; none is started yet.
+    pub fn new(spec: Spec, artifacts: Artifacts, python: Python, hosts: usize) -> Self {
+        Self {
+            spec,
+            artifacts,
+            python,
+            hosts: hosts.max(1),
+            launch: OnceCell::new(),
+            kind: OnceCell::new(),
+            idle: Mutex::default(),
+            limited_until: Mutex::default(),
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Host>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A warm host, or a new one.
+    async fn host(&self) -> Result<Host, Fault> {
+        loop {
+            let Some(mut host) = self.idle().pop() else {
+                return self.start().await;
+            };
+            if host.is_good() {
+                return Ok(host);
+            }
+        }
+    }
+
+    async fn start(&self) -> Result<Host, Fault> {
+        let launch = self.launch.get_or_try_init(|| self.launch()).await?;
+        let mut fields: Vec<Field> = (nullable(&self.spec.inputs).fields().iter())
+            .map(|field| field.as_ref().clone())
+            .collect();
+        fields.push(Field::new("value", self.spec.output.clone(), true));
+        let schema = Schema::new(fields);
+        let mut starts = 0;
+        loop {
+            starts += 1;
+            match Host::start(launch, Mode::Run, Some(&schema), &self.spec.limits).await {
+                Ok(Started { host, .. }) => {
+                    self.kind
+                        .get_or_init(|| async { host.described.kind })
+                        .await;
+                    return Ok(host);
+                }
+                // Killed from outside: the next one may live.
+                Err(fault) if fault.message.contains("signal 9") && starts < MOST_STARTS => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    async fn launch(&self) -> Result<Launch, Fault> {
+        let Spec {
+            entrypoint,
+            artifact,
+            environment,
+            secrets,
+            env,
+            retry_on,
+            limits,
+            ..
+        } = &self.spec;
+        let worker = &self.python.environment;
+        let mut values = BTreeMap::new();
+        for name in secrets {
+            let value = worker.get(name).filter(|value| !value.is_empty());
+            let value = value.ok_or_else(|| {
+                environment_fault(format!(
+                    "{entrypoint} needs the secret '{name}', and the environment of this process has none: export {name}"
+                ))
+            })?;
+            values.insert(name.clone(), value.clone());
+        }
+        let unpacked = self
+            .artifacts
+            .unpack(artifact, environment, &self.python)
+            .await?;
+        let scratch = scratch(&self.python.cache);
+        std::fs::create_dir_all(&scratch).map_err(|error| {
+            environment_fault(format!("cannot write '{}': {error}", scratch.display()))
+        })?;
+        let launch = Launch {
+            python: unpacked.python,
+            isolated: unpacked.isolated,
+            package: self.python.package()?,
+            code: unpacked.code,
+            site: unpacked.site,
+            entrypoint: entrypoint.clone(),
+            retry_on: retry_on.clone(),
+            secrets: values,
+            env: env.clone(),
+            base: base_environment(worker, limits),
+            scratch,
+        };
+        if let Some(wanted) = unpacked.python_full {
+            self.check_version(&launch, &wanted).await?;
+        }
+        Ok(launch)
+    }
+
+    /// The interpreter of a machine may be another one by now.
+    async fn check_version(&self, launch: &Launch, wanted: &str) -> Result<(), Fault> {
+        let found = Host::start(launch, Mode::Describe, None, &self.spec.limits).await?;
+        let found = found.host.python;
+        match found == wanted {
+            true => Ok(()),
+            false => Err(environment_fault(format!(
+                "'{}' was Python {wanted} when {} was declared, and is {found} now: declare it again",
+                launch.python.display(),
+                launch.entrypoint
+            ))),
+        }
+    }
+
+    /// Waits until the other side of the function wants calls again.
+    async fn wait_for_limit(&self) {
+        loop {
+            let until = *self
+                .limited_until
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let left = until.and_then(|until| until.checked_duration_since(now()));
+            match left.filter(|left| !left.is_zero()) {
+                Some(left) => wait(left).await,
+                None => return,
+            }
+        }
+    }
+
+    fn note_limit(&self, end: &End) {
+        let End::Raised(error) = end else { return };
+        let Again::RateLimited { after_ms } = error.again else {
+            return;
+        };
+        let after = Duration::from_millis(after_ms.unwrap_or_default());
+        let mut until = self
+            .limited_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let asked = now() + after;
+        *until = Some(until.map_or(asked, |until| until.max(asked)));
+    }
+}
+
+#[async_trait]
+impl Compute for PythonFunction {
+    async fn prepare(&self) -> Result<(), Fault> {
+        let host = self.host().await?;
+        self.idle().push(host);
+        Ok(())
+    }
+
+    fn lanes(&self) -> usize {
+        self.hosts
+    }
+
+    async fn manner(&self, rows: usize) -> Result<Manner, Fault> {
+        let kind = match self.kind.get() {
+            Some(kind) => *kind,
+            None => {
+                let host = self.host().await?;
+                let kind = host.described.kind;
+                self.idle().push(host);
+                kind
+            }
+        };
+        let limits = &self.spec.limits;
+        let rows_per_call = match (limits.batch_size, kind) {
+            (Some(rows), _) => rows,
+            // Each host gets two calls, so that one that is done first finds more to do.
+            (None, Kind::Scalar) => rows.div_ceil(self.hosts * 2).max(FEWEST_ROWS_PER_CALL),
+            (None, Kind::Array | Kind::RecordBatch) => ROWS_PER_CALL,
+        };
+        Ok(Manner {
+            rows_per_call,
+            max_attempts: limits.max_attempts,
+        })
+    }
+
+    async fn call(&self, call: Call<'_>) -> Result<Answer, Fault> {
+        let Call {
+            rows,
+            wait: delay,
+            batch,
+        } = call;
+        if !delay.is_zero() {
+            wait(delay).await;
+        }
+        self.wait_for_limit().await;
+        let mut host = self.host().await?;
+        let Spec { limits, output, .. } = &self.spec;
+        let answer = host.call(&rows, batch, output, limits).await?;
+        self.note_limit(&answer.end);
+        if host.is_good() {
+            self.idle().push(host);
+        }
+        if let Some(values) = answer
+            .values
+            .iter()
+            .find(|values| values.data_type() != output)
+        {
+            return Err(Fault {
+                kind: FaultKind::Schema,
+                message: format!(
+                    "{} gave values of type {} for a column of type {output}",
+                    self.spec.entrypoint,
+                    values.data_type()
+                ),
+                traceback: None,
+            });
+        }
+        Ok(answer)
+    }
+}

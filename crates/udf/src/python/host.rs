@@ -1,0 +1,487 @@
+//! One host process: starting it, calling it, and what its death means.
+
+use std::path::Path;
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_buffer::Buffer;
+use arrow_schema::{DataType, Schema};
+use lance_backfill_core::calls::{Again, End, RowError};
+use lance_backfill_core::checkpoint::{Fault, FaultKind};
+use lance_backfill_ports::compute::Answer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+
+use super::described::{Described, Kind};
+use super::frame::{self, Mode, PROTOCOL, Reply, Request, StartHeader};
+use super::limits::Limits;
+use super::log::Log;
+use super::redact::Redactor;
+use super::start::{Launch, environment_fault};
+use super::watch::{Marks, Verdict, now, resident_bytes, wait, watch};
+
+/// Growth between calls that no function needs for its work.
+const LEAK_BYTES: u64 = 1 << 30;
+/// Calls after which a host has all that it keeps.
+const WARM_UP_CALLS: u64 = 5;
+/// How often a warm host's memory is looked at.
+const LEAK_LOOK: Duration = Duration::from_millis(200);
+/// How long a dying host may take to be gone.
+const REAP: Duration = Duration::from_secs(5);
+
+/// A running host.
+pub(super) struct Host {
+    child: Child,
+    pid: u32,
+    to: ChildStdin,
+    from: ChildStdout,
+    log: Log,
+    redactor: Redactor,
+    marks: Option<Marks>,
+    pub(super) described: Described,
+    pub(super) python: String,
+    calls: u64,
+    /// Whether it waits for a call; anything else is not to be used again.
+    idle: bool,
+    warm_bytes: Option<u64>,
+    looked: std::time::Instant,
+}
+
+/// What a host says before its first call.
+pub(super) struct Started {
+    pub(super) host: Host,
+    /// The declared output type, in mode `describe`.
+    pub(super) output: Option<DataType>,
+}
+
+impl Host {
+    /// Starts a host and waits until it can be called; `schema` has its inputs and the result.
+    pub(super) async fn start(
+        launch: &Launch,
+        mode: Mode,
+        schema: Option<&Schema>,
+        limits: &Limits,
+    ) -> Result<Started, Fault> {
+        let redactor = Redactor::new(&launch.secrets);
+        let marks = Marks::create(&launch.scratch).map_err(|error| {
+            environment_fault(format!(
+                "cannot write to '{}': {error}",
+                launch.scratch.display()
+            ))
+        })?;
+        let mut child = launch.spawn()?;
+        let (to, from, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(mut to), Some(mut from), Some(errors)) = (to, from, errors) else {
+            return Err(environment_fault("a host has no pipes"));
+        };
+        let pid = child.id().unwrap_or_default();
+        let log = Log::default();
+        let following = log.follow(errors, launch.entrypoint.clone(), redactor.clone());
+        let header = Request::Start(StartHeader {
+            protocol: PROTOCOL,
+            mode,
+            entrypoint: &launch.entrypoint,
+            code: &launch.code,
+            site: launch.site.as_deref(),
+            secrets: &launch.secrets,
+            env: &launch.env,
+            retry_on: (!launch.retry_on.is_empty()).then_some(&launch.retry_on),
+            marks: Some(marks.path()),
+        });
+        let body = match schema.map(frame::encode_schema).transpose() {
+            Ok(body) => body.unwrap_or_default(),
+            Err(error) => return Err(schema_fault(format!("inputs cannot be sent: {error}"))),
+        };
+        let exchange = async {
+            frame::write(&mut to, &header, &body).await?;
+            frame::read(&mut from).await
+        };
+        let only_memory = Limits {
+            row_timeout: None,
+            ..*limits
+        };
+        let reply = tokio::select! {
+            reply = exchange => reply,
+            verdict = watch(pid, None, 0, &only_memory) => {
+                return Err(killed_at_start(verdict, &launch.entrypoint));
+            }
+            () = wait(limits.init_timeout) => {
+                return Err(killed_at_start(Verdict::Hung(limits.init_timeout), &launch.entrypoint));
+            }
+        };
+        match reply {
+            Ok(Some((
+                Reply::Ready {
+                    protocol,
+                    python,
+                    function,
+                },
+                body,
+            ))) => {
+                if protocol != PROTOCOL {
+                    return Err(environment_fault(format!(
+                        "the host speaks protocol {protocol}, this worker {PROTOCOL}"
+                    )));
+                }
+                let output = (!body.is_empty()).then(|| frame::decode_type(&body));
+                let output = output.transpose().map_err(|error| {
+                    schema_fault(format!("the declared type cannot be read: {error}"))
+                })?;
+                let host = Self {
+                    marks: (function.kind == Kind::Scalar).then_some(marks),
+                    child,
+                    pid,
+                    to,
+                    from,
+                    log,
+                    redactor,
+                    described: *function,
+                    python,
+                    calls: 0,
+                    idle: true,
+                    warm_bytes: None,
+                    looked: now(),
+                };
+                Ok(Started { host, output })
+            }
+            Ok(Some((
+                Reply::Failed {
+                    kind,
+                    message,
+                    traceback,
+                },
+                _,
+            ))) => Err(Fault {
+                kind: match kind.as_str() {
+                    "ImportError" | "ModuleNotFoundError" => FaultKind::Environment,
+                    _ => FaultKind::Function,
+                },
+                message: redactor.mask(&format!("{}: {kind}: {message}", launch.entrypoint)),
+                traceback: traceback.map(|text| redactor.mask(&text)),
+            }),
+            Ok(Some(_)) => Err(environment_fault("the host did not say that it is ready")),
+            Ok(None) | Err(_) => {
+                let death = reap(&mut child).await;
+                // What it said last is still in the pipe.
+                let _ = tokio::time::timeout(REAP, following).await;
+                Err(Fault {
+                    kind: FaultKind::Environment,
+                    message: format!(
+                        "{}: the host {} before it was ready",
+                        launch.entrypoint, death.text
+                    ),
+                    traceback: log.tail(),
+                })
+            }
+        }
+    }
+
+    /// Calls the function; whatever the host does, the answer says what became of the rows.
+    pub(super) async fn call(
+        &mut self,
+        rows: &RecordBatch,
+        batch: &str,
+        output: &DataType,
+        limits: &Limits,
+    ) -> Result<Answer, Fault> {
+        self.calls += 1;
+        let id = self.calls;
+        self.log.at(batch);
+        let body = frame::encode(rows)
+            .map_err(|error| schema_fault(format!("inputs cannot be sent: {error}")))?;
+        let header = Request::Call {
+            id,
+            rows: rows.num_rows(),
+            batch,
+        };
+        let mut found = Found::default();
+        self.idle = false;
+        let ended = tokio::select! {
+            biased;
+            ended = exchange(&mut self.to, &mut self.from, &header, &body, id, output, &mut found) => ended,
+            verdict = watch(self.pid, self.marks.as_ref(), id, limits) => Ended::Exceeded(verdict),
+        };
+        let end = match ended {
+            Ended::Answered(end) => {
+                self.idle = true;
+                self.masked(end)
+            }
+            Ended::Exceeded(verdict) => {
+                // It still runs: the row it is at is the one to blame.
+                let row = self.marks.as_ref().and_then(|marks| marks.row(id));
+                self.kill().await;
+                End::Killed {
+                    row,
+                    error: self.over_limit(verdict, limits),
+                }
+            }
+            Ended::Broken(what) => {
+                let death = reap(&mut self.child).await;
+                let row = self.marks.as_ref().and_then(|marks| marks.row(id));
+                End::Killed {
+                    row,
+                    error: RowError {
+                        kind: death.kind.to_owned(),
+                        message: match what {
+                            Some(what) => format!("the host {}: {what}", death.text),
+                            None => format!("the host {}", death.text),
+                        },
+                        traceback: self.log.tail(),
+                        again: match death.from_outside {
+                            true => Again::Later { after_ms: None },
+                            false => Again::Never,
+                        },
+                    },
+                }
+            }
+        };
+        for (_, error) in &mut found.failed {
+            self.mask(error);
+        }
+        Ok(Answer {
+            values: found.values,
+            failed: found.failed,
+            end,
+            busy: Some(Duration::from_micros(found.busy_us)),
+        })
+    }
+
+    /// Whether it may be called again.
+    pub(super) fn is_good(&mut self) -> bool {
+        self.idle && !self.leaks() && matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Whether it keeps so much more than a warm host that it had better be started anew.
+    fn leaks(&mut self) -> bool {
+        if self.calls < WARM_UP_CALLS || self.looked.elapsed() < LEAK_LOOK {
+            return false;
+        }
+        self.looked = now();
+        let Some(resident) = resident_bytes(self.pid) else {
+            return false;
+        };
+        let warm = *self.warm_bytes.get_or_insert(resident);
+        let leaks = resident > warm.saturating_mul(2).max(warm.saturating_add(LEAK_BYTES));
+        if leaks {
+            tracing::warn!(
+                function = self.described.name,
+                resident,
+                warm,
+                "a host is started anew because it keeps ever more memory"
+            );
+        }
+        leaks
+    }
+
+    async fn kill(&mut self) {
+        // It may have died by itself meanwhile, which is as good.
+        let _ = self.child.start_kill();
+        let _ = reap(&mut self.child).await;
+    }
+
+    fn over_limit(&self, verdict: Verdict, limits: &Limits) -> RowError {
+        let (kind, message) = match verdict {
+            Verdict::Memory(found) => (
+                "out_of_memory",
+                format!(
+                    "the host had {} MiB of memory, {} are allowed",
+                    found >> 20,
+                    limits.memory_bytes.unwrap_or_default() >> 20
+                ),
+            ),
+            Verdict::Hung(_) => (
+                "timeout",
+                format!(
+                    "it took longer than {} s",
+                    limits.row_timeout.unwrap_or_default().as_secs_f64()
+                ),
+            ),
+        };
+        RowError {
+            kind: kind.to_owned(),
+            message,
+            traceback: None,
+            again: Again::Never,
+        }
+    }
+
+    fn masked(&self, mut end: End) -> End {
+        match &mut end {
+            End::Complete => {}
+            End::Raised(error) | End::Killed { error, .. } => self.mask(error),
+        }
+        end
+    }
+
+    fn mask(&self, error: &mut RowError) {
+        error.message = self.redactor.mask(&error.message);
+        error.traceback = error.traceback.take().map(|text| self.redactor.mask(&text));
+    }
+}
+
+/// How an exchange ended.
+enum Ended {
+    Answered(End),
+    /// The pipe broke, perhaps with a reason of ours.
+    Broken(Option<String>),
+    Exceeded(Verdict),
+}
+
+#[derive(Default)]
+struct Found {
+    values: Vec<ArrayRef>,
+    failed: Vec<(usize, RowError)>,
+    rows: usize,
+    busy_us: u64,
+}
+
+impl Found {
+    fn part(
+        &mut self,
+        rows: usize,
+        failed: Vec<frame::FailedRow>,
+        body: Buffer,
+        output: &DataType,
+    ) -> Result<(), String> {
+        let values = frame::decode(body).map_err(|error| error.to_string())?;
+        if values.len() != rows {
+            return Err(format!(
+                "a part has {} values for {rows} rows",
+                values.len()
+            ));
+        }
+        self.values.push(frame::as_column(values, output));
+        for frame::FailedRow { row, error } in failed {
+            self.failed.push((row, error.into_row_error()));
+        }
+        self.rows += rows;
+        Ok(())
+    }
+}
+
+async fn exchange(
+    to: &mut (impl AsyncWrite + Unpin),
+    from: &mut (impl AsyncRead + Unpin),
+    header: &Request<'_>,
+    body: &[u8],
+    call: u64,
+    output: &DataType,
+    found: &mut Found,
+) -> Ended {
+    if frame::write(to, header, body).await.is_err() {
+        return Ended::Broken(None);
+    }
+    loop {
+        let (reply, body) = match frame::read(from).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ended::Broken(None),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Ended::Broken(None);
+            }
+            Err(error) => return Ended::Broken(Some(error.to_string())),
+        };
+        match reply {
+            Reply::Part {
+                id,
+                rows,
+                failed,
+                busy_us,
+            } if id == call => {
+                found.busy_us += busy_us;
+                if let Err(what) = found.part(rows, failed, body, output) {
+                    return Ended::Broken(Some(what));
+                }
+            }
+            Reply::Done { id } if id == call => return Ended::Answered(End::Complete),
+            Reply::Raised { id, error } if id == call => {
+                return Ended::Answered(End::Raised(error.into_row_error()));
+            }
+            _ => return Ended::Broken(Some("it answered what was not asked".to_owned())),
+        }
+    }
+}
+
+/// How a host died.
+struct Death {
+    kind: &'static str,
+    text: String,
+    /// Somebody else's kill, as of a system that runs out of memory: perhaps no row is to blame.
+    from_outside: bool,
+}
+
+async fn reap(child: &mut Child) -> Death {
+    use std::os::unix::process::ExitStatusExt;
+    let status = match tokio::time::timeout(REAP, child.wait()).await {
+        Ok(Ok(status)) => status,
+        // It closed its pipes and lives on: it is of no use any more.
+        _ => {
+            let _ = child.start_kill();
+            let _ = tokio::time::timeout(REAP, child.wait()).await;
+            return Death {
+                kind: "crashed",
+                text: "closed its pipes".to_owned(),
+                from_outside: false,
+            };
+        }
+    };
+    match (status.signal(), status.code()) {
+        (Some(9), _) => Death {
+            kind: "killed",
+            text: "was killed by signal 9, as the system does when memory runs out".to_owned(),
+            from_outside: true,
+        },
+        (Some(signal), _) => Death {
+            kind: "crashed",
+            text: format!("was ended by signal {signal}{}", name_of(signal)),
+            from_outside: signal == 15,
+        },
+        (None, code) => Death {
+            kind: "exited",
+            text: format!("exited with code {}", code.unwrap_or_default()),
+            from_outside: false,
+        },
+    }
+}
+
+fn name_of(signal: i32) -> &'static str {
+    match signal {
+        4 => " (illegal instruction)",
+        6 => " (abort)",
+        7 => " (bus error)",
+        8 => " (arithmetic error)",
+        11 => " (segmentation fault)",
+        15 => " (terminated)",
+        _ => "",
+    }
+}
+
+fn killed_at_start(verdict: Verdict, entrypoint: &str) -> Fault {
+    let message = match verdict {
+        Verdict::Memory(found) => format!(
+            "{entrypoint}: the host had {} MiB of memory before its first row, more than it may have",
+            found >> 20
+        ),
+        Verdict::Hung(after) => format!(
+            "{entrypoint}: the host was not ready after {} s",
+            after.as_secs_f64()
+        ),
+    };
+    Fault {
+        kind: FaultKind::Function,
+        message,
+        traceback: None,
+    }
+}
+
+pub(super) fn schema_fault(message: String) -> Fault {
+    Fault {
+        kind: FaultKind::Schema,
+        message,
+        traceback: None,
+    }
+}
+
+/// Folder for what hosts leave while they live.
+pub(super) fn scratch(cache: &Path) -> std::path::PathBuf {
+    cache.join("scratch")
+}

@@ -1,0 +1,27 @@
+//! Python functions, each in host processes of its own that are fed with Arrow over pipes.
+//!
+//! `docs/host-protocol.md` is what host and worker agree on. A host may crash, hang, leak or exhaust its
+//! memory: it costs a call, and never the worker.
+
+mod artifacts;
+mod described;
+mod frame;
+mod function;
+mod host;
+mod interpreter;
+mod limits;
+mod lock;
+mod log;
+mod package;
+mod packer;
+mod redact;
+mod start;
+mod watch;
+
+pub use artifacts::{Artifacts, digest_of};
+pub use described::{Described, Kind, Options};
+pub use function::{PythonFunction, Spec};
+pub use interpreter::Python;
+pub use limits::Limits;
+pub use lock::{Distribution, EnvironmentKind, EnvironmentLock};
+pub use packer::{EnvironmentChoice, PackRequest, Packed, Target, describe, pack};

@@ -1,0 +1,1 @@
+"""The host's side of the protocol that `docs/host-protocol.md` describes."""

@@ -1,0 +1,56 @@
+"""The process as the function finds it: variables, and where modules come from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lance_backfill.host.frames import Header
+
+
+def prepare_streams() -> None:
+    """What is printed leaves line by line, and never fails because of a character."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(  # type: ignore[union-attr]
+            encoding="utf-8", errors="backslashreplace", line_buffering=True
+        )
+
+
+def flush_streams() -> None:
+    """Half a line of a call is not left for the next one."""
+    for stream in (sys.stdout, sys.stderr):
+        # The function may have closed or replaced it.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def prepare_environment(start: Header) -> None:
+    """Puts secrets and variables into the environment, and folders on the search path.
+
+    The function's code comes first, as the folder of a script does, then the standard library, the
+    unpacked environment, and this package last, of which everything is known already.
+    """
+    os.environ.update(start.get("env") or {})
+    os.environ.update(start.get("secrets") or {})
+    package = sys.path.pop(0)
+    if start.get("code") is not None:
+        sys.path.insert(0, start["code"])
+    site = start.get("site")
+    if site is not None:
+        _add_site(site)
+    sys.path.append(package)
+    sys.argv = [start["entrypoint"]]
+
+
+def _add_site(folder: str) -> None:
+    # Reading .pth files means importing `site`, which few environments need.
+    if any(Path(folder).glob("*.pth")):
+        import site
+
+        site.addsitedir(folder)
+    else:
+        sys.path.append(folder)

@@ -1,0 +1,218 @@
+"""What becomes of rows, calls and hosts when a function goes wrong."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pytest
+from support.calls import FUNCTIONS, answer_of, call
+
+from lance_backfill.host.encoding import encode_batch
+from lance_backfill.hosting import Host, HostDied
+
+INT = pa.int64()
+
+
+def faults(*what, **start):
+    return call("faults:fault", {"what": pa.array(what)}, INT, **start)
+
+
+def test_failing_row_fails_alone():
+    answer = faults("a", "value", "bb", None)
+    assert answer.values == [1, None, 2, None]
+    (error,) = answer.failed
+    assert (error["row"], error["kind"], error["message"]) == (1, "ValueError", "two lines")
+    assert (error["transient"], error["rate_limited"], error["retry_after_s"]) == (False, False, None)
+    assert error["traceback"].splitlines()[1].endswith("in fault")
+    assert "lance_backfill" not in error["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "transient"),
+    [
+        ("exit", "SystemExit", False),
+        ("interrupt", "KeyboardInterrupt", False),
+        ("memory", "MemoryError", False),
+        ("recursion", "RecursionError", False),
+        ("connection", "ConnectionResetError", True),
+        ("timeout", "TimeoutError", True),
+        ("named", "faults.ApiTimeout", True),
+        ("http503", "faults.HttpError", True),
+        ("http404", "faults.HttpError", False),
+        ("transient", "lance_backfill.raising.Transient", True),
+        ("unprintable", "faults.Unprintable", False),
+    ],
+)
+def test_kinds_of_errors(what, kind, transient):
+    answer = faults(what, "after")
+    (error,) = answer.failed
+    assert (error["kind"], error["transient"]) == (kind, transient)
+    assert answer.values == [None, 5]
+
+
+def test_long_texts_are_cut():
+    (error,) = faults("long").failed
+    assert len(error["message"]) == 500
+    assert len(error["traceback"].encode()) <= 4096
+
+
+def test_retry_on_replaces_the_usual_types():
+    names = ["ValueError", "faults.HttpError", "OSError"]
+    answer = faults("value", "http404", "connection", "timeout", "memory", retry_on=names)
+    # Both are OSError.
+    assert [error["transient"] for error in answer.failed] == [True, True, True, True, False]
+    assert [e["transient"] for e in faults("transient", "connection", retry_on=[]).failed] == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(("what", "wait"), [("limited", 2.5), ("throttled", 7), ("http429", None)])
+def test_rate_limit_ends_the_call(what, wait):
+    answer = faults("a", "value", what, "bb", retry_on=[])
+    assert answer.values == [1, None]
+    assert answer.kinds == [(1, "ValueError")]
+    raised = answer.raised
+    assert (raised["rate_limited"], raised["transient"], raised["retry_after_s"]) == (True, True, wait)
+
+
+def test_rate_limit_at_the_first_row():
+    answer = faults("limited", "a")
+    assert (answer.values, answer.parts) == ([], 0)
+
+
+def test_batched_function_raises():
+    answer = call("faults:batched", {"what": pa.array(["a", "timeout"])}, INT)
+    assert answer.raised["kind"] == "TimeoutError"
+    assert answer.raised["transient"]
+    assert answer.values == []
+
+
+def test_secrets_are_hidden_in_errors():
+    secret = "s3cr3t-of-the-test"
+    answer = faults("secret", secrets={"TOKEN": secret})
+    text = json.dumps(answer.failed)
+    assert "bad key ***" in text
+    assert secret not in text
+
+
+def test_environment_reaches_the_function():
+    names = {"name": pa.array(["PLAIN", "HIDDEN", "MISSING"])}
+    start = {"env": {"PLAIN": "p"}, "secrets": {"HIDDEN": "h"}}
+    answer = call("kinds:environment", names, pa.string(), **start)
+    assert answer.values == ["p", "h", None]
+
+
+@pytest.mark.parametrize(("what", "code"), [("os-exit", 3), ("segfault", -signal.SIGSEGV)])
+def test_marks_survive_the_host(tmp_path, what, code):
+    marks = tmp_path / "marks"
+    marks.write_bytes(bytes(16))
+    batch = pa.record_batch({"what": pa.array(["a", "b", what, "c"])})
+    with Host() as host:
+        host.start("faults:fault", FUNCTIONS, inputs=batch.schema, value=INT, marks=marks)
+        answer_of(host, batch.slice(0, 2))
+        assert struct.unpack("QQ", marks.read_bytes()) == (1, 0)
+        with pytest.raises(HostDied) as died:
+            answer_of(host, batch)
+    assert died.value.code == code
+    assert struct.unpack("QQ", marks.read_bytes()) == (2, 3)
+    if what == "segfault":
+        assert "Segmentation fault" in host.log
+
+
+def test_marks_show_a_hanging_row(tmp_path):
+    marks = tmp_path / "marks"
+    marks.write_bytes(bytes(16))
+    batch = pa.record_batch({"what": pa.array(["a", "hang"])})
+    with Host() as host:
+        host.start("faults:fault", FUNCTIONS, inputs=batch.schema, value=INT, marks=marks)
+        host.send({"type": "call", "id": 9, "rows": 2, "batch": "b"}, encode_batch(batch))
+        deadline = time.monotonic() + 10
+        while struct.unpack("QQ", marks.read_bytes()) != (9, 2):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        host.kill()
+
+
+def test_finished_parts_arrive_before_a_crash(tmp_path):
+    source = (
+        "import os, time\n"
+        "def f(x: int) -> int:\n"
+        "    time.sleep(0.05)\n"
+        "    if x == 7: os._exit(1)\n"
+        "    return x\n"
+    )
+    (tmp_path / "slow.py").write_text(source)
+    batch = pa.record_batch({"x": pa.array(range(9))})
+    received = 0
+    with Host() as host:
+        host.start("slow:f", tmp_path, inputs=batch.schema, value=INT)
+        with pytest.raises(HostDied):
+            for frame, _ in host.call(batch):
+                received += frame["rows"]
+    assert 4 <= received <= 7
+
+
+def test_printed_text_never_mixes_with_frames():
+    batch = pa.record_batch({"x": pa.array([1, 2])})
+    with Host() as host:
+        host.start("faults:printing", FUNCTIONS, inputs=batch.schema, value=INT)
+        assert answer_of(host, batch).values == [1, 2]
+    lines = host.log
+    assert "row 1\nraw\nchild\nto stderr\n" in lines
+    assert "no newlinerow 2\n" in lines
+    assert lines.endswith("no newline")
+
+
+def test_stdin_is_empty():
+    assert call("faults:reading", {"x": pa.array([1])}, pa.string()).values == [""]
+
+
+def test_host_ignores_interrupts_and_ends_with_stdin():
+    batch = pa.record_batch({"x": pa.array([1])})
+    with Host() as host:
+        host.start("kinds:twice", FUNCTIONS, inputs=batch.schema, value=INT)
+        os.kill(host.pid, signal.SIGINT)
+        assert answer_of(host, batch).values == [2]
+        assert host.close() == 0
+
+
+def test_host_ends_when_its_worker_is_killed(tmp_path):
+    """The host is busy in a call, so that it does not see the end of stdin."""
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import sys, time\n"
+        f"sys.path[:0] = {sys.path!r}\n"
+        "import pyarrow as pa\n"
+        "from lance_backfill.hosting import Host\n"
+        "from lance_backfill.host.encoding import encode_batch\n"
+        "batch = pa.record_batch({'what': pa.array(['hang'])})\n"
+        "host = Host()\n"
+        f"host.start('faults:fault', {str(FUNCTIONS)!r}, inputs=batch.schema, value=pa.int64())\n"
+        "host.send({'type': 'call', 'id': 1, 'rows': 1, 'batch': 'b'}, encode_batch(batch))\n"
+        "print(host.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as worker:
+        pid = int(worker.stdout.readline())
+        worker.kill()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not _runs(pid):
+            return
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("the host outlived its worker")
+
+
+def _runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,270 @@
+"""Starting a host: what it describes, and what it refuses."""
+
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+from support.calls import FUNCTIONS
+
+import lance_backfill
+from lance_backfill.hosting import Host, HostDied, StartFailed
+
+INT = pa.int64()
+SCHEMA = pa.schema([("x", INT)])
+
+
+def describe(entrypoint, code=FUNCTIONS):
+    with Host() as host:
+        ready, kind = host.start(entrypoint, code, mode="describe")
+        assert host.close() == 0
+    return ready, kind
+
+
+def failure(entrypoint, code=FUNCTIONS, mode="run", inputs=SCHEMA, **start):
+    with Host() as host:
+        with pytest.raises(StartFailed) as failed:
+            host.start(entrypoint, code, inputs=inputs, value=INT, mode=mode, **start)
+        assert host.close() == 1
+    error = failed.value.error
+    assert set(error) == {"type", "kind", "message", "traceback"}
+    assert "\n" not in error["message"]
+    return error
+
+
+def test_description():
+    ready, kind = describe("kinds:batch_sum")
+    assert kind == INT
+    assert (ready["protocol"], ready["python"]) == (1, ".".join(map(str, sys.version_info[:3])))
+    function = ready["function"]
+    options = function.pop("options")
+    assert function == {
+        "name": "batch_sum",
+        "doc": None,
+        "kind": "record_batch",
+        "stateful": False,
+        "inputs": ["left", "right"],
+    }
+    assert list(options) == [
+        "batch_size",
+        "num_cpus",
+        "num_gpus",
+        "memory_mib",
+        "row_timeout_s",
+        "init_timeout_s",
+        "on_error",
+        "max_attempts",
+        "retry_on",
+        "version",
+        "secrets",
+        "env",
+    ]
+    assert options.pop("batch_size") == 100
+    assert set(options.values()) == {None}
+
+
+def test_description_of_others():
+    function = describe("kinds:twice")[0]["function"]
+    assert (function["doc"], function["kind"], function["inputs"]) == ("Doubles.", "scalar", ["x"])
+    ready, kind = describe("kinds:Model")
+    assert (ready["function"]["stateful"], kind) == (True, pa.string())
+    assert describe("kinds:constant")[0]["function"]["inputs"] == []
+
+
+def test_options_are_described(tmp_path):
+    (tmp_path / "m.py").write_text(
+        "from lance_backfill import udf\n"
+        "@udf(num_cpus=0.5, num_gpus=1, memory='1.5GiB', row_timeout=2, init_timeout=60,\n"
+        "     on_error='fail', max_attempts=3, retry_on=[OSError, 'httpx.ReadTimeout'],\n"
+        "     version='7', secrets=['KEY'], env={'A': 'b'})\n"
+        "def f(x: int) -> float: return x / 2\n"
+    )
+    options = describe("m:f", tmp_path)[0]["function"]["options"]
+    assert options == {
+        "batch_size": None,
+        "num_cpus": 0.5,
+        "num_gpus": 1.0,
+        "memory_mib": 1536,
+        "row_timeout_s": 2.0,
+        "init_timeout_s": 60.0,
+        "on_error": "fail",
+        "max_attempts": 3,
+        "retry_on": ["OSError", "httpx.ReadTimeout"],
+        "version": "7",
+        "secrets": ["KEY"],
+        "env": {"A": "b"},
+    }
+
+
+def test_failing_constructor():
+    error = failure("faults:Broken")
+    assert (error["kind"], error["message"]) == ("RuntimeError", "no model")
+    assert "in __init__" in error["traceback"]
+    assert describe("faults:fault")[1] == INT
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "kind", "message"),
+    [
+        ("missing:f", "ModuleNotFoundError", "No module named 'missing'"),
+        ("kinds:missing", "wrong_entrypoint", "kinds has no 'missing'"),
+        ("kinds", "wrong_entrypoint", "'kinds' is not of the form module:name"),
+        (
+            "kinds:not_a_function",
+            "wrong_entrypoint",
+            "kinds:not_a_function: it is a int, not a function or class",
+        ),
+        ("kinds:add", "wrong_inputs", "add takes 2 inputs, not 1"),
+    ],
+)
+def test_refused_entry_points(entrypoint, kind, message):
+    error = failure(entrypoint)
+    assert (error["kind"], error["message"]) == (kind, message)
+    assert error["traceback"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "line"),
+    [
+        ("def f(x: int) -> int: return (", "SyntaxError", "return ("),
+        ("import nothing_like_it\n", "ModuleNotFoundError", "import nothing_like_it"),
+        ("import sys\nsys.exit('no licence')\n", "SystemExit", "sys.exit"),
+    ],
+)
+def test_modules_that_cannot_be_imported(tmp_path, text, kind, line):
+    (tmp_path / "broken.py").write_text(text)
+    error = failure("broken:f", tmp_path)
+    assert error["kind"] == kind
+    assert line in error["traceback"]
+    assert "frozen" not in error["traceback"]
+
+
+def test_untyped_output_is_refused(tmp_path):
+    (tmp_path / "m.py").write_text("def f(x): return x\ndef g(x) -> dict: return x\n")
+    error = failure("m:f", tmp_path, mode="describe")
+    assert error["message"] == "f has no return hint: give one, or data_type="
+    error = failure("m:g", tmp_path, mode="describe")
+    assert error["message"].startswith("g: a dict has no fields")
+    assert error["message"].endswith("data_type=")
+
+
+def test_secrets_are_hidden_when_the_import_fails(tmp_path):
+    (tmp_path / "m.py").write_text("import os\nraise ValueError(os.environ['TOKEN'])\n")
+    error = failure("m:f", tmp_path, secrets={"TOKEN": "very-secret"})
+    assert "very-secret" not in str(error)
+
+
+def test_environment_of_its_own(tmp_path):
+    site = tmp_path / "site"
+    (site / "extra").mkdir(parents=True)
+    (site / "helper.py").write_text("VALUE = 41\n")
+    (site / "extra" / "from_pth.py").write_text("VALUE = 1\n")
+    (site / "extra.pth").write_text(str(site / "extra") + "\n")
+    (tmp_path / "m.py").write_text(
+        "import helper, from_pth\ndef f(x: int) -> int: return helper.VALUE + from_pth.VALUE\n"
+    )
+    packages = pa.__path__[0].rpartition("/")[0]
+    (site / "packages.pth").write_text(packages + "\n")
+    batch = pa.record_batch({"x": pa.array([0])})
+    with Host("-I", "-S") as host:
+        host.start("m:f", tmp_path, inputs=SCHEMA, value=INT, site=str(site))
+        (part, values), _ = host.call(batch)
+        assert values.to_pylist() == [42]
+
+
+def test_environment_without_pyarrow(tmp_path):
+    with Host("-I", "-S") as host, pytest.raises(StartFailed, match="no usable pyarrow"):
+        host.start("kinds:twice", FUNCTIONS, inputs=SCHEMA, value=INT, site=str(tmp_path))
+
+
+def test_modules_of_the_package_shadow_nothing(tmp_path):
+    """A module of the user's may be called `types`, `function` or `host`; the package's are hidden."""
+    (tmp_path / "sample.py").write_text("VALUE = 1\n")
+    (tmp_path / "m.py").write_text(
+        "import sample, types, sys\n"
+        "def f(x: int) -> str: return f'{sample.VALUE} {types.__file__} {sys.argv}'\n"
+    )
+    with Host() as host:
+        host.start("m:f", tmp_path, inputs=SCHEMA, value=pa.string())
+        (_, values), _ = host.call(pa.record_batch({"x": pa.array([0])}))
+    (said,) = values.to_pylist()
+    assert said.startswith("1 ")
+    assert "lance_backfill" not in said
+
+
+def test_protocol_is_checked():
+    with Host() as host:
+        host.send({"type": "start", "protocol": 99})
+        answer, _ = host.receive()
+        assert (answer["type"], answer["kind"]) == ("failed", "wrong_protocol")
+
+
+@pytest.mark.parametrize("frame", [b"garbage of sixteen bytes", b"LBH1\x02\0\0\0" + bytes(8) + b"{}"])
+def test_what_is_no_frame_ends_the_conversation(frame):
+    with Host() as host:
+        import os
+
+        os.write(host.writer.descriptor, frame)
+        with pytest.raises(HostDied) as died:
+            host.receive()
+        assert died.value.code == 2
+        host.close()
+        assert "lance-backfill host: " in host.log
+
+
+def test_unknown_keys_are_ignored_and_unknown_types_end_it():
+    with Host() as host:
+        host.start("kinds:twice", FUNCTIONS, inputs=SCHEMA, value=INT)
+        host.send({"type": "sing", "loud": True})
+        with pytest.raises(HostDied):
+            host.receive()
+
+
+def test_importing_the_package_imports_nothing():
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}; before = set(sys.modules)\n"
+        "import lance_backfill\n"
+        "new = {name for name in set(sys.modules) - before if 'lance_backfill.' in name}\n"
+        "assert not new and 'pyarrow' not in sys.modules, new\n"
+        "from lance_backfill import udf, Transient\n"
+        "assert 'pyarrow' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_what_the_package_exports():
+    assert all(getattr(lance_backfill, name) is not None for name in lance_backfill.__all__)
+    with pytest.raises(AttributeError):
+        lance_backfill.missing  # noqa: B018
+
+
+def test_a_host_imports_little():
+    """What a start costs is what is imported; pandas and pyarrow's compute are not for every host."""
+    code = FUNCTIONS.parent / "functions"
+    with Host("-X", "importtime") as host:
+        host.start("little:f", _little(code), inputs=SCHEMA, value=INT)
+        host.close()
+    imported = {line.rpartition("|")[2].strip() for line in host.log.splitlines()}
+    assert "lance_backfill.host.session" in imported
+    assert not imported & {
+        "pandas",
+        "pyarrow.compute",
+        "pyarrow.dataset",
+        "traceback",
+        "asyncio",
+        "lance_backfill.types",
+        "lance_backfill.checking",
+        "lance_backfill.host.batched",
+    }
+
+
+def _little(folder):
+    import atexit
+    import shutil
+    import tempfile
+
+    made = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, made)
+    with open(f"{made}/little.py", "w") as file:
+        file.write("def f(x: int) -> int: return x\n")
+    return made
