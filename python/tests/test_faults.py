@@ -7,13 +7,14 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from support.calls import FUNCTIONS, answer_of, call
 
 from lance_backfill.host.encoding import encode_batch
 from lance_backfill.hosting import Host, HostDied
+from support.calls import FUNCTIONS, answer_of, call
 
 INT = pa.int64()
 
@@ -27,7 +28,11 @@ def test_failing_row_fails_alone():
     assert answer.values == [1, None, 2, None]
     (error,) = answer.failed
     assert (error["row"], error["kind"], error["message"]) == (1, "ValueError", "two lines")
-    assert (error["transient"], error["rate_limited"], error["retry_after_s"]) == (False, False, None)
+    assert (error["transient"], error["rate_limited"], error["retry_after_s"]) == (
+        False,
+        False,
+        None,
+    )
     assert error["traceback"].splitlines()[1].endswith("in fault")
     assert "lance_backfill" not in error["traceback"]
 
@@ -78,7 +83,11 @@ def test_rate_limit_ends_the_call(what, wait):
     assert answer.values == [1, None]
     assert answer.kinds == [(1, "ValueError")]
     raised = answer.raised
-    assert (raised["rate_limited"], raised["transient"], raised["retry_after_s"]) == (True, True, wait)
+    assert (raised["rate_limited"], raised["transient"], raised["retry_after_s"]) == (
+        True,
+        True,
+        wait,
+    )
 
 
 def test_rate_limit_at_the_first_row():
@@ -112,7 +121,7 @@ def test_environment_reaches_the_function():
 def test_marks_survive_the_host(tmp_path, what, code):
     marks = tmp_path / "marks"
     marks.write_bytes(bytes(16))
-    batch = pa.record_batch({"what": pa.array(["a", "b", what, "c"])})
+    batch = pa.RecordBatch.from_pydict({"what": pa.array(["a", "b", what, "c"])})
     with Host() as host:
         host.start("faults:fault", FUNCTIONS, inputs=batch.schema, value=INT, marks=marks)
         answer_of(host, batch.slice(0, 2))
@@ -128,7 +137,7 @@ def test_marks_survive_the_host(tmp_path, what, code):
 def test_marks_show_a_hanging_row(tmp_path):
     marks = tmp_path / "marks"
     marks.write_bytes(bytes(16))
-    batch = pa.record_batch({"what": pa.array(["a", "hang"])})
+    batch = pa.RecordBatch.from_pydict({"what": pa.array(["a", "hang"])})
     with Host() as host:
         host.start("faults:fault", FUNCTIONS, inputs=batch.schema, value=INT, marks=marks)
         host.send({"type": "call", "id": 9, "rows": 2, "batch": "b"}, encode_batch(batch))
@@ -148,7 +157,7 @@ def test_finished_parts_arrive_before_a_crash(tmp_path):
         "    return x\n"
     )
     (tmp_path / "slow.py").write_text(source)
-    batch = pa.record_batch({"x": pa.array(range(9))})
+    batch = pa.RecordBatch.from_pydict({"x": pa.array(range(9))})
     received = 0
     with Host() as host:
         host.start("slow:f", tmp_path, inputs=batch.schema, value=INT)
@@ -159,7 +168,7 @@ def test_finished_parts_arrive_before_a_crash(tmp_path):
 
 
 def test_printed_text_never_mixes_with_frames():
-    batch = pa.record_batch({"x": pa.array([1, 2])})
+    batch = pa.RecordBatch.from_pydict({"x": pa.array([1, 2])})
     with Host() as host:
         host.start("faults:printing", FUNCTIONS, inputs=batch.schema, value=INT)
         assert answer_of(host, batch).values == [1, 2]
@@ -174,7 +183,7 @@ def test_stdin_is_empty():
 
 
 def test_host_ignores_interrupts_and_ends_with_stdin():
-    batch = pa.record_batch({"x": pa.array([1])})
+    batch = pa.RecordBatch.from_pydict({"x": pa.array([1])})
     with Host() as host:
         host.start("kinds:twice", FUNCTIONS, inputs=batch.schema, value=INT)
         os.kill(host.pid, signal.SIGINT)
@@ -191,7 +200,7 @@ def test_host_ends_when_its_worker_is_killed(tmp_path):
         "import pyarrow as pa\n"
         "from lance_backfill.hosting import Host\n"
         "from lance_backfill.host.encoding import encode_batch\n"
-        "batch = pa.record_batch({'what': pa.array(['hang'])})\n"
+        "batch = pa.RecordBatch.from_pydict({'what': pa.array(['hang'])})\n"
         "host = Host()\n"
         f"host.start('faults:fault', {str(FUNCTIONS)!r}, inputs=batch.schema, value=pa.int64())\n"
         "host.send({'type': 'call', 'id': 1, 'rows': 1, 'batch': 'b'}, encode_batch(batch))\n"
@@ -212,7 +221,6 @@ def test_host_ends_when_its_worker_is_killed(tmp_path):
 
 def _runs(pid):
     try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False

@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 import pytest
-from support.calls import FUNCTIONS, answer_of, call
 
 from lance_backfill.hosting import Host
+from support.calls import FUNCTIONS, answer_of, call
 
 INT = pa.int64()
 
@@ -77,7 +77,7 @@ def test_dictionaries_are_decoded():
 
 
 def test_class_is_instantiated_once_a_host():
-    batch = pa.record_batch({"x": pa.array([1, 2])})
+    batch = pa.RecordBatch.from_pydict({"x": pa.array([1, 2])})
     with Host() as host:
         ready, _ = host.start("kinds:Model", FUNCTIONS, inputs=batch.schema, value=pa.string())
         assert ready["function"]["stateful"]

@@ -1,14 +1,15 @@
 """Starting a host: what it describes, and what it refuses."""
 
+import os
 import subprocess
 import sys
 
 import pyarrow as pa
 import pytest
-from support.calls import FUNCTIONS
 
 import lance_backfill
 from lance_backfill.hosting import Host, HostDied, StartFailed
+from support.calls import FUNCTIONS
 
 INT = pa.int64()
 SCHEMA = pa.schema([("x", INT)])
@@ -165,10 +166,10 @@ def test_environment_of_its_own(tmp_path):
     )
     packages = pa.__path__[0].rpartition("/")[0]
     (site / "packages.pth").write_text(packages + "\n")
-    batch = pa.record_batch({"x": pa.array([0])})
+    batch = pa.RecordBatch.from_pydict({"x": pa.array([0])})
     with Host("-I", "-S") as host:
         host.start("m:f", tmp_path, inputs=SCHEMA, value=INT, site=str(site))
-        (part, values), _ = host.call(batch)
+        (_, values), _ = host.call(batch)
         assert values.to_pylist() == [42]
 
 
@@ -178,7 +179,7 @@ def test_environment_without_pyarrow(tmp_path):
 
 
 def test_modules_of_the_package_shadow_nothing(tmp_path):
-    """A module of the user's may be called `types`, `function` or `host`; the package's are hidden."""
+    """A module of the user's may have the name of one of the package's."""
     (tmp_path / "sample.py").write_text("VALUE = 1\n")
     (tmp_path / "m.py").write_text(
         "import sample, types, sys\n"
@@ -186,7 +187,7 @@ def test_modules_of_the_package_shadow_nothing(tmp_path):
     )
     with Host() as host:
         host.start("m:f", tmp_path, inputs=SCHEMA, value=pa.string())
-        (_, values), _ = host.call(pa.record_batch({"x": pa.array([0])}))
+        (_, values), _ = host.call(pa.RecordBatch.from_pydict({"x": pa.array([0])}))
     (said,) = values.to_pylist()
     assert said.startswith("1 ")
     assert "lance_backfill" not in said
@@ -199,11 +200,11 @@ def test_protocol_is_checked():
         assert (answer["type"], answer["kind"]) == ("failed", "wrong_protocol")
 
 
-@pytest.mark.parametrize("frame", [b"garbage of sixteen bytes", b"LBH1\x02\0\0\0" + bytes(8) + b"{}"])
+@pytest.mark.parametrize(
+    "frame", [b"garbage of sixteen bytes", b"LBH1\x02\0\0\0" + bytes(8) + b"{}"]
+)
 def test_what_is_no_frame_ends_the_conversation(frame):
     with Host() as host:
-        import os
-
         os.write(host.writer.descriptor, frame)
         with pytest.raises(HostDied) as died:
             host.receive()
@@ -238,11 +239,11 @@ def test_what_the_package_exports():
         lance_backfill.missing  # noqa: B018
 
 
-def test_a_host_imports_little():
-    """What a start costs is what is imported; pandas and pyarrow's compute are not for every host."""
-    code = FUNCTIONS.parent / "functions"
+def test_a_host_imports_little(tmp_path):
+    """What a start costs is what is imported: not pandas, nor pyarrow's compute."""
+    (tmp_path / "little.py").write_text("def f(x: int) -> int: return x\n")
     with Host("-X", "importtime") as host:
-        host.start("little:f", _little(code), inputs=SCHEMA, value=INT)
+        host.start("little:f", tmp_path, inputs=SCHEMA, value=INT)
         host.close()
     imported = {line.rpartition("|")[2].strip() for line in host.log.splitlines()}
     assert "lance_backfill.host.session" in imported
@@ -256,15 +257,3 @@ def test_a_host_imports_little():
         "lance_backfill.checking",
         "lance_backfill.host.batched",
     }
-
-
-def _little(folder):
-    import atexit
-    import shutil
-    import tempfile
-
-    made = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, made)
-    with open(f"{made}/little.py", "w") as file:
-        file.write("def f(x: int) -> int: return x\n")
-    return made

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+
 from support.calls import call
 
 UTC = dt.timezone.utc
@@ -22,8 +23,13 @@ ARRAYS = [
     *(pa.array([0.5, None, float("inf")], kind) for kind in (pa.float32(), pa.float64())),
     *(pa.array(["ä", None, ""], kind) for kind in (pa.string(), pa.large_string())),
     *(pa.array([b"\xff", None, b""], kind) for kind in (pa.binary(), pa.large_binary())),
-    pa.array(["long enough for no inlining", None], pa.string_view()),
-    pa.array([b"long enough for no inlining", None], pa.binary_view()),
+    *(
+        pa.array([long, None], view())
+        for long, view in (
+            ("long enough for no inlining", getattr(pa, "string_view", pa.string)),
+            (b"long enough for no inlining", getattr(pa, "binary_view", pa.binary)),
+        )
+    ),
     pa.array([b"abc", None], pa.binary(3)),
     pa.array([DAY, None], pa.date32()),
     pa.array([DAY, None], pa.date64()),
@@ -43,7 +49,9 @@ ARRAYS = [
     pa.array([["a"], None, []], pa.large_list(pa.string())),
     pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2)),
     pa.array([[[1], []], None], pa.list_(pa.list_(pa.int8()))),
-    pa.array([{"a": 1, "b": ["x"]}, None], pa.struct([("a", pa.int8()), ("b", pa.list_(pa.string()))])),
+    pa.array(
+        [{"a": 1, "b": ["x"]}, None], pa.struct([("a", pa.int8()), ("b", pa.list_(pa.string()))])
+    ),
     pa.array([[{"t": NOON}], None], pa.list_(pa.struct([("t", pa.timestamp("us"))]))),
     pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int64())),
     pa.nulls(2),
@@ -184,7 +192,11 @@ def test_results_that_do_not_fit(tmp_path, kind, expression, message):
 
 @pytest.mark.parametrize(
     ("kind", "expression"),
-    [(pa.list_(pa.int64(), 2), "[1]"), (pa.list_(pa.float32(), 2), "np.ones(3)"), (pa.binary(2), "b'a'")],
+    [
+        (pa.list_(pa.int64(), 2), "[1]"),
+        (pa.list_(pa.float32(), 2), "np.ones(3)"),
+        (pa.binary(2), "b'a'"),
+    ],
 )
 def test_results_of_the_wrong_length(tmp_path, kind, expression):
     answer = results_of(tmp_path, kind, expression, "None")

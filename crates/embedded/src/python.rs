@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use lance_backfill_udf::python::{Artifacts, Python, PythonFunction, Spec};
+use lance_backfill_udf::python::{Artifacts, Cores, Limits, Python, PythonFunction, Spec};
 
 /// All Python functions that this process has open.
 pub struct PythonFunctions {
     python: Python,
-    cores: usize,
+    cores: Cores,
     open: Mutex<Vec<(Spec, Weak<PythonFunction>)>>,
 }
 
@@ -17,17 +17,16 @@ impl fmt::Debug for PythonFunctions {
         // The environment has the values of secrets.
         formatter
             .debug_struct("PythonFunctions")
-            .field("cores", &self.cores)
             .finish_non_exhaustive()
     }
 }
 
 impl PythonFunctions {
-    /// With so many cores for the hosts of each function.
+    /// With so many cores for the hosts of all functions.
     pub fn new(python: Python, cores: usize) -> Self {
         Self {
             python,
-            cores: cores.max(1),
+            cores: Cores::new(cores),
             open: Mutex::default(),
         }
     }
@@ -45,19 +44,18 @@ impl PythonFunctions {
         if let Some(function) = known.and_then(|(_, function)| function.upgrade()) {
             return function;
         }
-        let hosts = spec.limits.hosts(self.cores);
         let function = Arc::new(PythonFunction::new(
             spec.clone(),
             artifacts,
             self.python.clone(),
-            hosts,
+            self.cores.clone(),
         ));
         open.push((spec, Arc::downgrade(&function)));
         function
     }
 
     /// Hosts that a function of these limits has.
-    pub(crate) fn hosts(&self, limits: &lance_backfill_udf::python::Limits) -> usize {
-        limits.hosts(self.cores)
+    pub(crate) fn hosts(&self, limits: &Limits) -> usize {
+        self.cores.hosts(limits.cpus)
     }
 }

@@ -64,9 +64,7 @@ class Checked:
 
     def __repr__(self) -> str:
         failed = sum(failure.rows for failure in self.failures)
-        lines = [
-            f"{len(self)} rows of {self.values.type} in {self.seconds:.3g} s, {failed} failed"
-        ]
+        lines = [f"{len(self)} rows of {self.values.type} in {self.seconds:.3g} s, {failed} failed"]
         shown = {
             row: failure
             for failure in self.failures

@@ -55,6 +55,7 @@ class Host:
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         self._calls = 0
+        self._has_inputs = False
 
     @property
     def pid(self) -> int:
@@ -98,6 +99,7 @@ class Host:
             "retry_on": None if retry_on is None else list(retry_on),
             "marks": None if marks is None else str(marks),
         }
+        self._has_inputs = bool(inputs)
         body: list[Any] = []
         if mode == "run":
             body = encode_schema(pa.schema([*(inputs or []), pa.field("value", value)]))
@@ -116,7 +118,8 @@ class Host:
         """
         self._calls += 1
         header = {"type": "call", "id": self._calls, "rows": batch.num_rows, "batch": "check"}
-        self.send(header, encode_batch(batch))
+        # A batch without columns would have no rows.
+        self.send(header, *([encode_batch(batch)] if self._has_inputs else []))
         while True:
             answer, body = self.receive()
             values = None if body is None else decode_batch(body)

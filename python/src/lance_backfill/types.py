@@ -113,9 +113,10 @@ def _infer(hint: Any, outer: tuple[Any, ...]) -> pa.DataType:
         return pa.list_(_infer(arguments[0], outer))
     if origin in _SEQUENCES and len(arguments) == 1:
         return pa.list_(_infer(arguments[0], outer))
-    if isinstance(hint, type):
+    # In Python 3.10 `dict[str, int]` is an instance of `type`, too.
+    if origin is None and isinstance(hint, type):
         return _class(hint, outer)
-    raise _Unknown(_advice(hint, origin))
+    raise _Unknown(_advice(hint, origin or hint))
 
 
 def _annotated(hint: Any, outer: tuple[Any, ...]) -> pa.DataType:
@@ -334,8 +335,6 @@ class _Text:
     def _read_vector(self) -> pa.DataType:
         self._expect("(")
         width = int(self._next())
-        item = pa.float32()
-        if self._accept(","):
-            item = self._type()
+        item = self._type() if self._accept(",") else pa.float32()
         self._expect(")")
-        return pa.list_(item, width)
+        return vector(width, item)

@@ -17,7 +17,7 @@ class ApiTimeout(Exception):
 class Throttled(Exception):
     status_code = 429
 
-    class response:  # noqa: N801
+    class response:
         headers = {"Retry-After": "7"}
 
 

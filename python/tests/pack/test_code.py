@@ -16,7 +16,7 @@ from lance_backfill.pack.target import parse_target
 from pack.building import make_wheel, names_in, pack, refused, write_files
 
 # The same on every version of Python: a change of this digest changes the digests of everybody.
-GOLDEN = "089a58656630f9bdb88fbf806801348a7a28bf0c725d99723e1dcce86b18bd79"
+GOLDEN = "57d7b6f1d9c57a338e1d8806ce9277982c3c00bccc01a562cf3501c84526e5fc"
 THIS = {"platform": None, "python": None}
 MAC = {"platform": "macos-arm64", "python": "3.13"}
 LINUX = {"platform": "linux-x86_64", "python": "3.13"}
@@ -44,7 +44,7 @@ def project(tmp_path):
             "text/__init__.py": "",
             "text/clean.py": "def normalize(x): return x\n",
             "text/words.txt": "a\n",
-            "räume/α.py": "",
+            "räume/é.py": "",
             "single.py": "",
         },
     )
@@ -52,7 +52,7 @@ def project(tmp_path):
 
 def test_the_artifact_has_one_form(tmp_path, project):
     artifact, notes = packed(tmp_path, "text.clean:normalize", project)
-    names = ["räume/α.py", "single.py", "text/__init__.py", "text/clean.py", "text/words.txt"]
+    names = ["räume/é.py", "single.py", "text/__init__.py", "text/clean.py", "text/words.txt"]
     assert names_in(artifact.path) == names
     assert notes == []
 

@@ -51,7 +51,7 @@ def test_an_installed_module_is_packed_alone(tmp_path):
 def test_what_has_no_name_in_its_module(load, tmp_path):
     text = "class A:\n    def f(self): pass\ndef g(x): return x\nh = g\ndel g\n"
     module = load(write_files(tmp_path / "root", {"ours_names.py": text}), "ours_names")
-    with pytest.raises(PackError, match="A.f is not a global name of ours_names"):
+    with pytest.raises(PackError, match=r"A\.f is not a global name of ours_names"):
         for_function(module.A.f)
     with pytest.raises(PackError, match="g is not a global name of ours_names"):
         for_function(module.h)

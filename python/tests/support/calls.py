@@ -43,7 +43,7 @@ def answer_of(host, batch):
 
 def call(entrypoint, columns, value, **start):
     """One host, one call."""
-    batch = columns if isinstance(columns, pa.RecordBatch) else pa.record_batch(columns)
+    batch = columns if isinstance(columns, pa.RecordBatch) else pa.RecordBatch.from_pydict(columns)
     with Host() as host:
         host.start(entrypoint, FUNCTIONS, inputs=batch.schema, value=value, **start)
         return answer_of(host, batch)

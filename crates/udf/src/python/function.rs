@@ -12,6 +12,7 @@ use lance_backfill_ports::compute::{Answer, Call, Compute};
 use tokio::sync::OnceCell;
 
 use super::artifacts::Artifacts;
+use super::cores::Cores;
 use super::described::Kind;
 use super::frame::{Mode, nullable};
 use super::host::{Host, Started, scratch};
@@ -56,7 +57,7 @@ pub struct PythonFunction {
     spec: Spec,
     artifacts: Artifacts,
     python: Python,
-    hosts: usize,
+    cores: Cores,
     launch: OnceCell<Launch>,
     kind: OnceCell<Kind>,
     idle: Mutex<Vec<Host>>,
@@ -65,13 +66,13 @@ pub struct PythonFunction {
 }
 
 impl PythonFunction {
-    /// A function with at most so many hosts; none is started yet.
-    pub fn new(spec: Spec, artifacts: Artifacts, python: Python, hosts: usize) -> Self {
+    /// A function whose hosts share these cores with others; none is started yet.
+    pub fn new(spec: Spec, artifacts: Artifacts, python: Python, cores: Cores) -> Self {
         Self {
             spec,
             artifacts,
             python,
-            hosts: hosts.max(1),
+            cores,
             launch: OnceCell::new(),
             kind: OnceCell::new(),
             idle: Mutex::default(),
@@ -107,6 +108,7 @@ impl PythonFunction {
             starts += 1;
             match Host::start(launch, Mode::Run, Some(&schema), &self.spec.limits).await {
                 Ok(Started { host, .. }) => {
+                    check_version(launch, &host.python)?;
                     self.kind
                         .get_or_init(|| async { host.described.kind })
                         .await;
@@ -151,6 +153,7 @@ impl PythonFunction {
         })?;
         let launch = Launch {
             python: unpacked.python,
+            python_full: unpacked.python_full,
             isolated: unpacked.isolated,
             package: self.python.package()?,
             code: unpacked.code,
@@ -162,24 +165,7 @@ impl PythonFunction {
             base: base_environment(worker, limits),
             scratch,
         };
-        if let Some(wanted) = unpacked.python_full {
-            self.check_version(&launch, &wanted).await?;
-        }
         Ok(launch)
-    }
-
-    /// The interpreter of a machine may be another one by now.
-    async fn check_version(&self, launch: &Launch, wanted: &str) -> Result<(), Fault> {
-        let found = Host::start(launch, Mode::Describe, None, &self.spec.limits).await?;
-        let found = found.host.python;
-        match found == wanted {
-            true => Ok(()),
-            false => Err(environment_fault(format!(
-                "'{}' was Python {wanted} when {} was declared, and is {found} now: declare it again",
-                launch.python.display(),
-                launch.entrypoint
-            ))),
-        }
     }
 
     /// Waits until the other side of the function wants calls again.
@@ -212,6 +198,18 @@ impl PythonFunction {
     }
 }
 
+/// The interpreter of a machine may be another one by now.
+fn check_version(launch: &Launch, found: &str) -> Result<(), Fault> {
+    match launch.python_full.as_deref() {
+        Some(wanted) if wanted != found => Err(environment_fault(format!(
+            "'{}' was Python {wanted} when {} was declared, and is {found} now: declare it again",
+            launch.python.display(),
+            launch.entrypoint
+        ))),
+        _ => Ok(()),
+    }
+}
+
 #[async_trait]
 impl Compute for PythonFunction {
     async fn prepare(&self) -> Result<(), Fault> {
@@ -221,7 +219,7 @@ impl Compute for PythonFunction {
     }
 
     fn lanes(&self) -> usize {
-        self.hosts
+        self.cores.hosts(self.spec.limits.cpus)
     }
 
     async fn manner(&self, rows: usize) -> Result<Manner, Fault> {
@@ -238,7 +236,7 @@ impl Compute for PythonFunction {
         let rows_per_call = match (limits.batch_size, kind) {
             (Some(rows), _) => rows,
             // Each host gets two calls, so that one that is done first finds more to do.
-            (None, Kind::Scalar) => rows.div_ceil(self.hosts * 2).max(FEWEST_ROWS_PER_CALL),
+            (None, Kind::Scalar) => rows.div_ceil(self.lanes() * 2).max(FEWEST_ROWS_PER_CALL),
             (None, Kind::Array | Kind::RecordBatch) => ROWS_PER_CALL,
         };
         Ok(Manner {
@@ -257,6 +255,7 @@ impl Compute for PythonFunction {
             wait(delay).await;
         }
         self.wait_for_limit().await;
+        let _cores = self.cores.take(self.spec.limits.cpus).await;
         let mut host = self.host().await?;
         let Spec { limits, output, .. } = &self.spec;
         let answer = host.call(&rows, batch, output, limits).await?;

@@ -43,11 +43,4 @@ impl Limits {
             max_attempts: error_policy.max_attempts.max(1),
         }
     }
-
-    /// Hosts that fit side by side on so many cores.
-    pub fn hosts(&self, cores: usize) -> usize {
-        let cpus = self.cpus.max(0.01);
-        let fitting = (1..=cores).take_while(|hosts| *hosts as f64 * cpus <= cores as f64);
-        fitting.last().unwrap_or(1)
-    }
 }

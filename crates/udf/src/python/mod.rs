@@ -4,6 +4,7 @@
 //! memory: it costs a call, and never the worker.
 
 mod artifacts;
+mod cores;
 mod described;
 mod frame;
 mod function;
@@ -19,6 +20,7 @@ mod start;
 mod watch;
 
 pub use artifacts::{Artifacts, digest_of};
+pub use cores::Cores;
 pub use described::{Described, Kind, Options};
 pub use function::{PythonFunction, Spec};
 pub use interpreter::Python;

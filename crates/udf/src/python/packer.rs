@@ -285,6 +285,7 @@ async fn launch_to_describe(
     };
     Ok(Launch {
         python: interpreter,
+        python_full: None,
         isolated,
         package: python.package()?,
         code,

@@ -48,6 +48,8 @@ const THREADS: &[&str] = &[
 #[derive(Clone)]
 pub(super) struct Launch {
     pub(super) python: PathBuf,
+    /// Full version that it must have, if that was locked.
+    pub(super) python_full: Option<String>,
     /// Whether the interpreter's own packages are out of sight.
     pub(super) isolated: bool,
     pub(super) package: PathBuf,

@@ -70,7 +70,7 @@ class ScalarCalls:
 
     def call(self, call_id: int, batch: pa.RecordBatch | None, rows: int) -> None:
         """Computes the rows and sends parts, then `done`, or `raised` at a rate limit."""
-        columns = [] if batch is None else batch.columns
+        columns = batch.columns if batch is not None and self._readers else []
         part = _Part(0)
         limit = _rows_that_fit(batch, rows)
         self._marks[CALL] = call_id

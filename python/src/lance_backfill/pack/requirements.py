@@ -73,6 +73,7 @@ class RequirementsReader:
         self.builder = builder
 
     def read(self, file: Path, above: tuple[Path, ...]) -> list[str]:
+        """The lines of a file and of those that it includes; `above` are those it is in."""
         if file in above:
             raise PackError(f"the requirements file {file} includes itself")
         try:
