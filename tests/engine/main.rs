@@ -29,6 +29,7 @@ mod kill;
 mod neighbours;
 mod parts;
 mod permissions;
+mod python;
 mod refusals;
 mod s3;
 mod serve;

@@ -104,7 +104,7 @@ pub(crate) enum Command {
     /// Show what the rows of each computed column hold and need.
     Status(TableArguments),
     /// List the rows that could not be computed, with their errors.
-    Failures(ColumnArguments),
+    Failures(FailuresArguments),
     /// Let unattended work compute the rows that wait for approval.
     Approve(ApproveArguments),
     /// Delete what no column needs any more from the table's state store.
@@ -131,6 +131,8 @@ pub(crate) enum ColumnCommand {
     Show(ColumnArguments),
     /// Change expression, filter or policy.
     Alter(AlterArguments),
+    /// Try another function on some rows beside the present one; nothing is stored.
+    Canary(CanaryArguments),
     /// Do nothing unattended on a column until 'resume'.
     Pause(ColumnArguments),
     /// End a pause or a hold.
@@ -256,6 +258,32 @@ pub(crate) struct PolicyArguments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct FailuresArguments {
+    #[command(flatten)]
+    pub(crate) target: ColumnArguments,
+    /// Show where the function was, too; each place once.
+    #[arg(long)]
+    pub(crate) tracebacks: bool,
+    /// Write them into a new Lance table.
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) output: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CanaryArguments {
+    #[command(flatten)]
+    pub(crate) target: ColumnArguments,
+    #[command(flatten)]
+    pub(crate) function: FunctionArguments,
+    /// Rows to try, taken evenly from those that the column's filter selects.
+    #[arg(long, value_name = "ROWS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) rows: u64,
+    /// What this machine costs an hour, for an estimate in money.
+    #[arg(long, value_name = "PRICE", value_parser = positive)]
+    pub(crate) cost_per_hour: Option<f64>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct RegisterArguments {
     /// Path or URI of the table.
     pub(crate) table: String,
@@ -329,6 +357,9 @@ pub(crate) struct PlanArguments {
     /// Only this column, and what it reads.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) column: Option<String>,
+    /// What this machine costs an hour, for an estimate in money.
+    #[arg(long, value_name = "PRICE", value_parser = positive)]
+    pub(crate) cost_per_hour: Option<f64>,
     /// Show what 'backfill' with the same options would do; needs --column.
     #[command(flatten)]
     pub(crate) selection: SelectionArguments,

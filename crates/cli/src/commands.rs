@@ -1,6 +1,7 @@
 //! One module per command.
 
 mod backfill;
+mod canary;
 mod claim;
 mod column;
 mod demo;

@@ -1,5 +1,7 @@
 //! How fast a function is, as its batches showed.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Batches shorter than this show overhead, not the function.
@@ -28,6 +30,38 @@ pub struct Estimate {
     pub at_least_s: f64,
     /// If all are like the slowest.
     pub at_most_s: f64,
+    /// Rows per second of all workers together.
+    pub rows_per_s: f64,
+    /// What it costs, at the price that was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+/// What something costs, and between which bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Cost {
+    /// Expected.
+    pub expected: f64,
+    /// If all batches are like the fastest.
+    pub at_least: f64,
+    /// If all are like the slowest.
+    pub at_most: f64,
+}
+
+impl Estimate {
+    /// The same with its cost at a price for an hour.
+    #[must_use]
+    pub fn priced(self, per_hour: Option<f64>) -> Self {
+        let of = |seconds: f64, price: f64| seconds / 3_600.0 * price;
+        Self {
+            cost: per_hour.map(|price| Cost {
+                expected: of(self.seconds, price),
+                at_least: of(self.at_least_s, price),
+                at_most: of(self.at_most_s, price),
+            }),
+            ..self
+        }
+    }
 }
 
 impl Rate {
@@ -51,6 +85,22 @@ impl Rate {
             rate.fastest = rate.fastest.max(speed);
         }
         sum
+    }
+
+    /// Of parts of one sample, however short.
+    pub fn of_parts(parts: &[(u64, Duration)]) -> Option<Self> {
+        let speed = |(rows, took): &(u64, Duration)| *rows as f64 / took.as_secs_f64().max(1e-6);
+        let rows: u64 = parts.iter().map(|(rows, _)| rows).sum();
+        let took: Duration = parts.iter().map(|(_, took)| took).sum();
+        let speeds = || parts.iter().filter(|(rows, _)| *rows > 0).map(speed);
+        let overall = speed(&(rows, took));
+        (rows > 0).then_some(Self {
+            rows,
+            // The division by milliseconds in `rows_per_s` must not see a zero.
+            elapsed_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1),
+            slowest: speeds().fold(overall, f64::min),
+            fastest: speeds().fold(overall, f64::max),
+        })
     }
 
     /// Of all batches together, however short: overhead counts, so it is rather too low.
@@ -80,6 +130,8 @@ impl Rate {
             seconds: seconds(self.rows_per_s()),
             at_least_s: seconds(self.fastest),
             at_most_s: seconds(self.slowest),
+            rows_per_s: self.rows_per_s() * workers.max(1) as f64,
+            cost: None,
         }
     }
 }
@@ -101,5 +153,8 @@ mod tests {
         assert!((estimate.seconds - 1.0).abs() < 1e-9);
         assert!((estimate.at_least_s - 0.5).abs() < 1e-9);
         assert!((estimate.at_most_s - 1.5).abs() < 1e-9);
+        assert!((estimate.rows_per_s - 1_000.0).abs() < 1e-9);
+        let cost = estimate.priced(Some(7_200.0)).cost.expect("a price");
+        assert!((cost.expected - 2.0).abs() < 1e-9 && (cost.at_most - 3.0).abs() < 1e-9);
     }
 }

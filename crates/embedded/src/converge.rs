@@ -7,11 +7,13 @@ use lance_backfill_core::definition::{Definition, Function};
 use lance_backfill_core::ids::JobId;
 use lance_backfill_core::ledger::HoldReason;
 use lance_backfill_core::plan::Limits;
+use lance_backfill_core::rate::{Estimate, Rate};
 use lance_backfill_core::state::Counts;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::reconcile::{Grace, collect};
 use lance_backfill_stages::survey::{OpenRequest, Survey};
+use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::engine::Engine;
@@ -24,7 +26,7 @@ use run::{Run, Step};
 
 /// Rows per second assumed of a SQL expression until it was measured: low, so that first batches are short.
 const SQL_ROWS_PER_S: f64 = 1_000_000.0;
-/// The same of a Python function, which may be a large model: a pilot of a few rows for each host.
+/// The same of a Python function, which may be a large model: a pilot of a few rows.
 const PYTHON_ROWS_PER_S: f64 = 2.0;
 /// Time that one batch should take.
 const BATCH_TARGET_S: f64 = 30.0;
@@ -77,6 +79,19 @@ pub struct Converged {
     pub seen: Option<(u64, Counts)>,
     /// Open jobs that cannot be done any more.
     pub broken: Vec<BrokenJob>,
+    /// What was estimated as soon as the function's speed was known, against what it took.
+    pub estimated: Option<Estimated>,
+}
+
+/// An estimate, and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Estimated {
+    /// Rows that were still to be computed then.
+    pub rows: u64,
+    /// How long they would take.
+    pub estimate: Estimate,
+    /// How long they took.
+    pub took_s: f64,
 }
 
 /// A job that cannot be done any more; it stays open until somebody calls it off.
@@ -149,6 +164,7 @@ impl Engine {
             let (column, survey) = run.survey(&version, catalog).await?;
             let step = Box::pin(run.step(&version, &column, &survey, progress)).await?;
             if matches!(step, Step::Done | Step::Stop(_)) {
+                run.end_estimate();
                 run.count_published_by_others(&version, &column).await?;
             }
             run.converged.seen = Some((survey.version, survey.counts));
@@ -180,23 +196,25 @@ impl Engine {
         }
     }
 
+    /// How fast a column's function is; of a Python function, what even a pilot tells.
+    pub(crate) fn measured(&self, column: &Column, survey: &Survey) -> Option<Rate> {
+        let generation = &column.bound.generation;
+        survey.rate(generation).or_else(|| {
+            matches!(column.bound.definition.function, Function::Python { .. })
+                .then(|| survey.pilot_rate(generation))?
+        })
+    }
+
     /// What bounds the next page of a column.
     pub(crate) fn limits(&self, column: &Column, survey: &Survey) -> Limits {
         let Definition { function, .. } = &column.bound.definition;
-        let measured = survey.rate(&column.bound.generation);
+        let measured = self.measured(column, survey);
         let lanes = self.lanes(&column.bound.definition);
         let (rows_per_s, most_batches) = match (function, measured) {
             (_, Some(rate)) => (rate.rows_per_s(), MOST_BATCHES),
             (Function::Sql { .. }, None) => (SQL_ROWS_PER_S, MOST_BATCHES),
             // Its first batches tell how fast it is; what is cut before that is cut blindly.
-            (Function::Python { .. }, None) => {
-                let pilot = survey.pilot_rate(&column.bound.generation);
-                let rows_per_s = pilot.map_or(PYTHON_ROWS_PER_S, |rate| rate.rows_per_s());
-                (
-                    rows_per_s,
-                    if pilot.is_some() { MOST_BATCHES } else { lanes },
-                )
-            }
+            (Function::Python { .. }, None) => (PYTHON_ROWS_PER_S, 1),
         };
         // Slices of a Python function share its hosts: a batch is sized for all of them at once.
         let rows_per_s = match function {

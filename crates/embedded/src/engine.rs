@@ -259,7 +259,7 @@ impl Engine {
 
     /// How long so many rows take, if the column's speed was measured.
     pub fn estimate(&self, column: &Column, survey: &Survey, rows: u64) -> Option<Estimate> {
-        let rate = survey.rate(&column.bound.generation)?;
+        let rate = self.measured(column, survey)?;
         Some(rate.estimate(rows, self.lanes(&column.bound.definition)))
     }
 

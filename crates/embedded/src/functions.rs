@@ -13,7 +13,7 @@ use lance_backfill_ports::compute::{
     Answer, Call, CallError, CompiledFilter, Compute, Filters, RowFilter,
 };
 use lance_backfill_ports::{Error, Result};
-use lance_backfill_udf::python::{Limits, Spec};
+use lance_backfill_udf::python::{Artifacts, Limits, Spec};
 use lance_backfill_udf::{EvaluateError, SqlFilter, SqlFunction};
 
 use crate::engine::Engine;
@@ -75,6 +75,16 @@ impl Engine {
         bound: &BoundColumn,
         table: &SchemaRef,
     ) -> Result<Arc<dyn Compute>> {
+        self.function_from(bound, table, self.artifacts())
+    }
+
+    /// The same, packed files of it from elsewhere.
+    pub(crate) fn function_from(
+        &self,
+        bound: &BoundColumn,
+        table: &SchemaRef,
+        artifacts: Artifacts,
+    ) -> Result<Arc<dyn Compute>> {
         let output = type_of(&bound.output, table)?;
         let schema = schema_of(&bound.inputs, &bound.definition.inputs, table)?;
         match &bound.definition.function {
@@ -106,7 +116,7 @@ impl Engine {
                     inputs: Arc::new(schema),
                     output,
                 };
-                Ok(self.options.python.function(spec, self.artifacts()))
+                Ok(self.options.python.function(spec, artifacts))
             }
         }
     }
@@ -184,7 +194,7 @@ fn schema_of(fields: &[FieldView], inputs: &[Input], table: &SchemaRef) -> Resul
     Ok(Schema::new(fields))
 }
 
-fn type_of(field: &FieldView, table: &SchemaRef) -> Result<DataType> {
+pub(crate) fn type_of(field: &FieldView, table: &SchemaRef) -> Result<DataType> {
     table
         .field_with_name(&field.name)
         .map(|found| found.data_type().clone())

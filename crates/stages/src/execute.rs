@@ -26,7 +26,10 @@ mod feed;
 mod fold;
 mod isolate;
 mod output;
+mod sample;
 mod values;
+
+pub use sample::{Tried, try_out};
 
 use budget::Budget;
 

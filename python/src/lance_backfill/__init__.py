@@ -1,7 +1,8 @@
 """Computed columns of Lance tables from Python functions.
 
-`udf` declares a function, `check` runs it on a sample as a worker would.  Importing this package
-imports nothing else: each name is loaded when it is first used.
+`udf` declares a function, `check` runs it on a sample as a worker would, and `table` is a Lance
+table whose columns it computes.  Importing this package imports nothing else: each name is loaded
+when it is first used.
 """
 
 from __future__ import annotations
@@ -11,18 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lance_backfill.checking import check
+    from lance_backfill.client import BackfillError, BadInput, table
     from lance_backfill.function import udf
     from lance_backfill.raising import RateLimited, Transient
     from lance_backfill.types import vector
 
 __version__ = "0.1.0"
 
-__all__ = ["RateLimited", "Transient", "__version__", "check", "udf", "vector"]
+__all__ = [
+    "BackfillError",
+    "BadInput",
+    "RateLimited",
+    "Transient",
+    "__version__",
+    "check",
+    "table",
+    "udf",
+    "vector",
+]
 
 _MODULE_OF = {
+    "BackfillError": "client",
+    "BadInput": "client",
     "RateLimited": "raising",
     "Transient": "raising",
     "check": "checking",
+    "table": "client",
     "udf": "function",
     "vector": "types",
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod dice;
 pub(crate) mod emulator;
+pub(crate) mod functions;
 pub(crate) mod oracle;
 pub(crate) mod program;
 pub(crate) mod scenario;
@@ -9,7 +10,8 @@ pub(crate) mod serving;
 pub(crate) mod table;
 pub(crate) mod watch;
 
+pub(crate) use functions::Functions;
 pub(crate) use oracle::Row;
 pub(crate) use program::Outcome;
-pub(crate) use scenario::{ColumnReport, Report, Scenario};
+pub(crate) use scenario::{ColumnReport, Failure, Report, Scenario};
 pub(crate) use table::{Shape, Table, ints, texts};

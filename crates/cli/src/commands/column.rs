@@ -30,6 +30,7 @@ pub(super) async fn run(
         ColumnCommand::List(arguments) => list(arguments, process, json).await,
         ColumnCommand::Show(arguments) => show(arguments, process, json).await,
         ColumnCommand::Alter(arguments) => alter(arguments, process, json).await,
+        ColumnCommand::Canary(arguments) => super::canary::run(arguments, process, json).await,
         ColumnCommand::Pause(arguments) => set_auto(arguments, process, json, false).await,
         ColumnCommand::Resume(arguments) => set_auto(arguments, process, json, true).await,
         ColumnCommand::Drop(arguments) => drop_column(arguments, process, json).await,

@@ -117,6 +117,9 @@ pub(super) async fn run(
             }
         }
     }
+    for column in &mut columns {
+        column.estimate = (column.estimate).map(|it| it.priced(arguments.cost_per_hour));
+    }
     let plan = Plan {
         table: arguments.table.clone(),
         version: version.view().version,
@@ -250,11 +253,42 @@ fn cost(column: &PlannedColumn) -> String {
         None => "bytes to read unknown".to_owned(),
     };
     let time = match &column.estimate {
-        Some(estimate) => format!(
-            "takes about {:.1} s (between {:.1} and {:.1} s, as batches went so far)",
-            estimate.seconds, estimate.at_least_s, estimate.at_most_s
-        ),
-        None => "its speed is not measured yet".to_owned(),
+        Some(estimate) => format!("{}, as batches went so far", estimate_text(estimate)),
+        None => "its speed is not measured yet: 'column canary' tells".to_owned(),
     };
     format!("{bytes}, {time}")
+}
+
+/// How long something takes, between which bounds, and at what cost.
+pub(super) fn estimate_text(estimate: &Estimate) -> String {
+    let Estimate {
+        seconds,
+        at_least_s,
+        at_most_s,
+        rows_per_s,
+        cost,
+    } = estimate;
+    let cost = cost.map_or(String::new(), |cost| {
+        format!(
+            ", costs about {:.2} ({:.2} to {:.2})",
+            cost.expected, cost.at_least, cost.at_most
+        )
+    });
+    let speed = if *rows_per_s < 10.0 {
+        format!("{rows_per_s:.2}")
+    } else {
+        number(whole(*rows_per_s))
+    };
+    format!(
+        "takes about {seconds:.1} s (between {at_least_s:.1} and {at_most_s:.1} s) at {speed} rows/s{cost}"
+    )
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a speed for a person"
+)]
+fn whole(number: f64) -> u64 {
+    number.clamp(0.0, 1e15) as u64
 }

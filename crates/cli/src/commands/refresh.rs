@@ -8,7 +8,7 @@ use lance_backfill_core::ids::JobId;
 use lance_backfill_core::ledger::HoldReason;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
-use lance_backfill_embedded::converge::{Attention, Converged, Stopped, Task};
+use lance_backfill_embedded::converge::{Attention, Converged, Estimated, Stopped, Task};
 use lance_backfill_embedded::pause::paused_line;
 use lance_backfill_embedded::waiting::{Awaited, Waiting};
 use lance_backfill_ports::Result;
@@ -50,6 +50,9 @@ pub(super) struct RefreshedColumn {
     /// Jobs that cannot be done any more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     broken_jobs: Vec<String>,
+    /// What was estimated, against what it took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated: Option<Estimated>,
 }
 
 pub(super) async fn run(
@@ -169,6 +172,7 @@ async fn report(
             batches: converged.batches,
             bytes_written: converged.bytes_written,
             stopped: converged.stopped.as_ref().map(describe),
+            estimated: converged.estimated,
             broken_jobs: converged.broken.iter().map(ToString::to_string).collect(),
         });
     }
@@ -219,7 +223,9 @@ fn add(sum: &mut Converged, more: Converged) {
         stopped,
         seen,
         broken,
+        estimated,
     } = more;
+    sum.estimated = sum.estimated.or(estimated);
     sum.seen = seen;
     sum.broken = broken;
     sum.rows_assigned += rows_assigned;
@@ -334,5 +340,26 @@ pub(super) fn text(report: &Refreshed) -> String {
             "filtered",
         ],
         &rows,
-    )
+    ) + &estimates(report)
+}
+
+/// Estimates of work that took some time, against what it took.
+fn estimates(report: &Refreshed) -> String {
+    let worth_telling = |estimated: &Estimated| estimated.took_s >= 1.0;
+    let told = report.columns.iter().filter_map(|column| {
+        let Estimated {
+            rows,
+            estimate,
+            took_s,
+        } = column.estimated.filter(worth_telling)?;
+        Some(format!(
+            "\n{}: {} rows were estimated at {:.1} s ({:.1} to {:.1} s) and took {took_s:.1} s",
+            column.column,
+            number(rows),
+            estimate.seconds,
+            estimate.at_least_s,
+            estimate.at_most_s
+        ))
+    });
+    told.collect()
 }

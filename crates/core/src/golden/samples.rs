@@ -316,12 +316,12 @@ fn home() -> Home {
         branch: branch.map(str::to_owned),
     };
     Home::first(id("5c0ffee5"), place("/data/flights.lance", None))
-        .registered(
+        .claimed(
             id("7ab1e000"),
             place("s3://lake/flights.lance", Some("june")),
             Records::AtHome,
         )
-        .registered(
+        .claimed(
             id("90071e55"),
             place("/data/copy.lance", None),
             Records::CopiedAlong,

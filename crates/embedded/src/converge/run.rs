@@ -18,7 +18,7 @@ use lance_backfill_stages::column::Column;
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::survey::{OpenWork, Survey};
 
-use super::{Attention, Converged, Progress, Stopped, Task};
+use super::{Attention, Converged, Estimated, Progress, Stopped, Task};
 use crate::catalog::Catalog;
 use crate::engine::Engine;
 use crate::session::Liveness;
@@ -68,6 +68,8 @@ pub(super) struct Run<'a> {
     pub(super) last_commit: Option<(u64, u64)>,
     /// How often others were waited for since anything was done.
     pub(super) waits: u32,
+    /// When the estimate was made.
+    pub(super) estimated_ms: u64,
     /// Whether the function is known to be callable.
     pub(super) prepared: bool,
     /// Why a batch stopped before its end.
@@ -86,6 +88,7 @@ impl<'a> Run<'a> {
             converged: Converged::default(),
             last_commit: None,
             waits: 0,
+            estimated_ms: 0,
             prepared: false,
             stopping: None,
             total: 0,
@@ -158,6 +161,12 @@ impl<'a> Run<'a> {
             }
         }
         if let Some(stopped) = self.stopping.take().or_else(|| self.over_budget(column)) {
+            let over = stopped.clone();
+            let step = Box::pin(self.fold_and_stop(column, survey, over, progress)).await?;
+            if !matches!(step, Step::Stop(_)) {
+                self.stopping = Some(stopped);
+                return Ok(step);
+            }
             return self.stop(column, survey, stopped).await;
         }
         let (mine, others) = self.sort_open(survey)?;
@@ -266,6 +275,7 @@ impl<'a> Run<'a> {
                 let needs = survey.needs(order.job, world.now_ms());
                 let rows: u64 = needs.iter().map(|need| need.ready.len()).sum();
                 self.total = self.total.max(self.computed + self.failed + rows);
+                self.estimate(column, survey, rows);
                 self.own.entry(entry.seq).or_default();
                 let job = entry.job();
                 let claim = |(batch, work)| Claim {
@@ -278,6 +288,27 @@ impl<'a> Run<'a> {
             }
             PlanOutcome::LostRace => Ok(Some(Step::Again)),
             PlanOutcome::Nothing => Ok(None),
+        }
+    }
+
+    /// Says once how long the rest will take, as soon as anything is known of the function's speed.
+    fn estimate(&mut self, column: &Column, survey: &Survey, rows: u64) {
+        if self.converged.estimated.is_none()
+            && let Some(estimate) = self.engine.estimate(column, survey, rows)
+        {
+            self.estimated_ms = self.engine.world.now_ms();
+            self.converged.estimated = Some(Estimated {
+                rows,
+                estimate,
+                took_s: 0.0,
+            });
+        }
+    }
+
+    pub(super) fn end_estimate(&mut self) {
+        let took_ms = self.engine.world.now_ms().saturating_sub(self.estimated_ms);
+        if let Some(estimated) = &mut self.converged.estimated {
+            estimated.took_s = took_ms as f64 / 1_000.0;
         }
     }
 
@@ -301,7 +332,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Lays finished parts together before a held column is left: what was paid for becomes visible.
+    /// Lays finished parts together before a column is left: what was paid for becomes visible.
     async fn fold_and_stop(
         &mut self,
         column: &Column,

@@ -11,7 +11,7 @@ use lance_backfill_core::table::TableView;
 use lance_backfill_core::types::column_type_name;
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_udf::python::{
-    Described, EnvironmentLock, Options, PackRequest, Packed, describe, digest_of, pack,
+    Artifacts, Described, EnvironmentLock, Options, PackRequest, Packed, describe, digest_of, pack,
 };
 use lance_backfill_udf::types::{check_storable, normalise};
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,14 @@ fn record_path(digest: &str) -> String {
 }
 
 impl Registered {
+    /// Where its files are: packed ones beside those of a store.
+    pub(crate) fn artifacts(&self, stored: Artifacts) -> Artifacts {
+        match &self.packed {
+            Some(packed) => packed.artifacts(stored),
+            None => stored,
+        }
+    }
+
     /// Lines worth telling, and bytes that packing made.
     pub fn packed(&self) -> Option<(&[String], u64)> {
         let packed = self.packed.as_deref()?;

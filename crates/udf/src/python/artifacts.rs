@@ -63,12 +63,11 @@ impl Artifacts {
         }
     }
 
-    /// Files that lie on this machine, by their path in the store.
-    pub(super) fn of_files(packed: BTreeMap<String, PathBuf>) -> Self {
-        Self {
-            stores: vec![],
-            packed,
-        }
+    /// The same with files that lie on this machine, by their path in the store.
+    #[must_use]
+    pub(super) fn with_files(mut self, packed: BTreeMap<String, PathBuf>) -> Self {
+        self.packed.extend(packed);
+        self
     }
 
     /// Stores an object under a path that names its digest; one that is there stays.

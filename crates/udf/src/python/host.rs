@@ -26,6 +26,8 @@ const LEAK_BYTES: u64 = 1 << 30;
 const WARM_UP_CALLS: u64 = 5;
 /// How often a warm host's memory is looked at.
 const LEAK_LOOK: Duration = Duration::from_millis(200);
+/// How long a dead host's last frames may take to be read.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a dying host may take to be gone.
 const REAP: Duration = Duration::from_secs(5);
 
@@ -196,10 +198,27 @@ impl Host {
         };
         let mut found = Found::default();
         self.idle = false;
-        let ended = tokio::select! {
-            biased;
-            ended = exchange(&mut self.to, &mut self.from, &header, &body, id, output, &mut found) => ended,
-            verdict = watch(self.pid, self.marks.as_ref(), id, limits) => Ended::Exceeded(verdict),
+        let ended = {
+            let Self {
+                child,
+                to,
+                from,
+                pid,
+                marks,
+                ..
+            } = &mut *self;
+            let answer = exchange(to, from, &header, &body, id, output, &mut found);
+            tokio::pin!(answer);
+            tokio::select! {
+                biased;
+                ended = &mut answer => ended,
+                // What it started may live on and hold its pipes open: their end alone tells nothing.
+                _ = child.wait() => match tokio::time::timeout(LAST_WORDS, &mut answer).await {
+                    Ok(ended) => ended,
+                    Err(_) => Ended::Broken(None),
+                },
+                verdict = watch(*pid, marks.as_ref(), id, limits) => Ended::Exceeded(verdict),
+            }
         };
         let end = match ended {
             Ended::Answered(end) => {

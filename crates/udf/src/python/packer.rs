@@ -207,6 +207,12 @@ impl Packed {
         Ok(())
     }
 
+    /// A store that has these files too.
+    #[must_use]
+    pub fn artifacts(&self, stored: Artifacts) -> Artifacts {
+        stored.with_files(self.files.clone())
+    }
+
     /// Bytes that are stored.
     pub fn bytes(&self) -> u64 {
         let sizes = self
@@ -230,7 +236,7 @@ pub async fn describe(packed: &Packed, python: &Python) -> Result<(Described, Da
             python.environment.get("LANCE_BACKFILL_IMAGE") == Some(image)
         }
     };
-    let artifacts = Artifacts::of_files(packed.files.clone());
+    let artifacts = packed.artifacts(Artifacts::new(vec![]));
     let launch = launch_to_describe(packed, &artifacts, python, fits)
         .await
         .map_err(refused)?;

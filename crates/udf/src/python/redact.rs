@@ -17,7 +17,10 @@ impl Redactor {
         let mut values: Vec<String> = vec![];
         for secret in secrets.values().filter(|secret| !secret.is_empty()) {
             values.push(secret.clone());
-            // As it stands in the text of a Python string, in JSON, or line by line in a log.
+            // As it stands in a Python string of either quotes, in JSON, or line by line in a log.
+            let escaped = secret.replace('\\', "\\\\").replace('\n', "\\n");
+            values.push(escaped.replace('\'', "\\'"));
+            values.push(escaped);
             values.push(secret.escape_default().to_string());
             values.extend(
                 serde_json::to_string(secret).map(|text| text.trim_matches('"').to_owned()),
@@ -61,6 +64,7 @@ mod tests {
                 r#"{"key": "***"}"#,
             ),
             ("sk-12 and line-of-a-key", "*** and ***"),
+            (r#"('sk-12"34\nline-of-a-key',)"#, "('***',)"),
             ("nothing here", "nothing here"),
         ] {
             assert_eq!(redactor.mask(text), masked);

@@ -88,6 +88,7 @@ class _Item:
 
     text: str
     names: Names
+    is_constant: bool = False
 
 
 class _Packer:
@@ -120,7 +121,7 @@ class _Packer:
         constants: list[str] = []
         for name in self._order(root.name):
             item = self.items[name]
-            (parts if "\n" in item.text or item.names.all else constants).append(item.text)
+            (constants if item.is_constant else parts).append(item.text)
         if constants:
             heads.append("\n".join(constants))
         return "\n\n".join([*heads, *("\n" + part for part in parts)]).strip("\n") + "\n"
@@ -193,7 +194,9 @@ class _Packer:
                 f"{by.name} names {name}, {_described(value)}, which cannot be packed; make it "
                 f"inside of {by.name}, or once in the __init__ of a class"
             ) from None
-        self.items[name] = _Item(f"{name} = {text}", Names(*[frozenset[str]()] * 3))
+        self.items[name] = _Item(
+            f"{name} = {text}", Names(*[frozenset[str]()] * 3), is_constant=True
+        )
 
     def _check_defaults(self, function: types.FunctionType, definition: Definition) -> None:
         """Refuses a default that names a constant which has got another value since."""
