@@ -2,7 +2,9 @@
 
 mod canary;
 mod declare;
+mod environments;
 mod errors;
 mod fill;
+mod killed_hosts;
 mod killers;
 mod secrets;

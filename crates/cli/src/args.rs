@@ -168,7 +168,7 @@ pub(crate) struct AddArguments {
     pub(crate) filter: Option<String>,
     /// Type of the column, such as double, string or fixed_size_list<float, 128>: values are cast to it, and those that do not fit fail.
     /// Without it a new column has the expression's type, and an existing one takes what loses nothing.
-    #[arg(long = "type", value_name = "TYPE", conflicts_with_all = ["udf", "function"])]
+    #[arg(long = "type", value_name = "TYPE")]
     pub(crate) output_type: Option<String>,
     /// Take over an existing column: its values stay, its missing ones are computed.
     #[arg(long)]
@@ -317,7 +317,7 @@ pub(crate) struct AlterArguments {
     #[command(flatten)]
     pub(crate) function: FunctionArguments,
     /// Type of the column, said again to cast an expression of any other type: values that do not fit fail.
-    #[arg(long = "type", value_name = "TYPE", requires = "sql")]
+    #[arg(long = "type", value_name = "TYPE")]
     pub(crate) output_type: Option<String>,
     /// New SQL filter.
     #[arg(long = "where", value_name = "FILTER", conflicts_with = "no_filter")]

@@ -17,6 +17,20 @@ def test_plan_and_status(texts):
     assert (status["state"], status["rows_remaining"]) == ("in need", 6)
 
 
+def test_canary(texts):
+    texts.add_columns({"n": functions.words}, env="current", max_failed_rows=1, backfill=True)
+    tried = texts.canary("n", functions.lengths, rows=6, env="current", cost_per_hour=3600)
+    assert (tried["rows_tried"], tried["present"]["rows_failed"]) == (6, 1)
+    assert tried["changed"]["estimate"]["cost"]["expected"] > 0
+    same = [row["inputs"] for row in tried["rows"] if not row["differs"]]
+    assert same == [{"text": None}, {"text": ""}]
+    by_offset = {row["offset"]: row for row in tried["rows"]}
+    assert by_offset[0]["present"] == {"value": "2"}
+    assert by_offset[0]["changed"] == {"value": "7"}
+    assert by_offset[3]["present"] == {"error": "ValueError: this text has no words"}
+    assert values(texts, "n") == [2, None, 1, None, 3, 0]
+
+
 def test_part_of_a_column(texts):
     texts.add_columns({"n": functions.words}, env="current", max_failed_rows=1)
     first = texts.backfill("n", where="starts_with(text, 't')")
@@ -47,6 +61,8 @@ def test_failures_and_retry(texts):
             "message": "this text has no words",
         }
     ]
+    assert "in words" in failed["traceback"][0].as_py()
+    assert failed["row_id"].null_count == 1
     assert failed.schema.field("attempts").type == pa.uint32()
     assert texts.failures("up").num_rows == 0
     retried = texts.retry("n")

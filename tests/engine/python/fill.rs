@@ -1,5 +1,6 @@
 //! Filling columns with each kind of function, and changing the function.
 
+use crate::support::serving::{Serving, eventually, served};
 use crate::support::{Functions, Report, Row, Scenario, Shape};
 
 const CODE: &str = r#"
@@ -141,4 +142,31 @@ async fn the_authors_version_stands_for_the_code() {
     );
     let report = functions.run(&scenario, &["refresh"], &[]).expect_code(0);
     assert_eq!(Report::read(report.json()).assigned("p"), 0);
+}
+
+/// A model is loaded once, however many appends its host serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_keeps_hosts_warm() {
+    let Some(functions) = Functions::new(CODE) else {
+        return;
+    };
+    let scenario = Scenario::standard(Shape::default(), 100).await;
+    functions.add(&scenario, "p", "Model", &[]);
+    let serving = Serving::table(&scenario);
+    for rows in [100, 130, 160, 190] {
+        eventually("the column converges", async || {
+            let computed = |row: &Row| row.int("p") == product(row);
+            scenario.rows().await.iter().all(computed)
+        })
+        .await;
+        assert_eq!(scenario.status().column("p").rows_current, rows);
+        if rows < 190 {
+            scenario.append(30).await;
+        }
+    }
+    let document = serving.stop("-TERM", 143);
+    assert_eq!(served(&document, &scenario.uri, "p"), 190);
+    let log = functions.take_log();
+    let loads = log.iter().filter(|line| *line == "load").count();
+    assert!((1..=2).contains(&loads), "{loads} loads for 4 rounds");
 }

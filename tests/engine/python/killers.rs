@@ -19,11 +19,11 @@ def value(n):
         case 83: return "not a number"
     return n * 2
 
-@udf(row_timeout=1.0, memory="400MiB")
+@udf(row_timeout=2.5, memory="250MiB")
 def scalar(id: int) -> int:
     return value(id)
 
-@udf(data_type=pa.int64(), row_timeout=1.0, memory="400MiB", batch_size=1000)
+@udf(data_type=pa.int64(), row_timeout=2.5, memory="250MiB", batch_size=1000)
 def batched(id: pa.Array) -> pa.Array:
     values = [value(n) for n in id.to_pylist()]
     if "not a number" in values:

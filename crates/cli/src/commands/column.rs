@@ -72,6 +72,7 @@ async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -
     let function = function.ok_or_else(|| {
         Error::invalid("say what computes the column: give --sql, --udf with --from, or --function")
     })?;
+    refuse_type(Some(&function), arguments.output_type.as_deref())?;
     let request = Request {
         column: arguments.target.column.clone(),
         function,
@@ -93,6 +94,17 @@ async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -
             document.table
         )
     }))
+}
+
+/// Only values of an expression are cast.
+fn refuse_type(function: Option<&FunctionRequest>, output_type: Option<&str>) -> Result<()> {
+    match (function, output_type) {
+        (_, None) | (Some(FunctionRequest::Sql(_)), _) => Ok(()),
+        (Some(FunctionRequest::Python(_)), Some(_)) => Err(Error::invalid(
+            "--type casts values of --sql: a Python function says its type itself, with data_type= or a return type",
+        )),
+        (None, Some(_)) => Err(Error::invalid("--type goes with --sql")),
+    }
 }
 
 fn policy(arguments: &PolicyArguments) -> Policy {
@@ -219,6 +231,7 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
         filter.as_ref().map(|filter| Some(filter.as_str()))
     };
     let function = super::function::request(engine, function).await?;
+    refuse_type(function.as_ref(), output_type.as_deref())?;
     let mut edited = engine.check_edit(
         declared,
         Change {

@@ -69,12 +69,15 @@ pub(super) fn check(
                 output_type: function.output_type().clone(),
             })
         }
-        FunctionRequest::Python(python) => Ok(Checked {
-            function: python.function(),
-            inputs: python.input_columns(table, schema)?,
-            filter_inputs,
-            output_type: python.output_type(column, existing)?,
-        }),
+        FunctionRequest::Python(python) => {
+            python.check_options()?;
+            Ok(Checked {
+                function: python.function(),
+                inputs: python.input_columns(table, schema)?,
+                filter_inputs,
+                output_type: python.output_type(column, existing)?,
+            })
+        }
     }
 }
 
@@ -148,7 +151,7 @@ impl Checked {
             self.inputs.clone(),
         );
         if let FunctionRequest::Python(python) = &request.function {
-            python.apply_options(&mut definition)?;
+            python.apply_options(&mut definition);
         }
         request.policy.apply(&mut definition);
         definition.filter = request.filter.clone();

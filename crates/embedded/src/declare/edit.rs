@@ -117,10 +117,11 @@ impl Engine {
                 };
             }
             Some(FunctionRequest::Python(python)) => {
+                python.check_options()?;
                 python.output_type(column, Some(found.data_type()))?;
                 edited.inputs = python.input_columns(table, schema)?;
                 edited.function = python.function();
-                python.apply_options(&mut edited)?;
+                python.apply_options(&mut edited);
             }
         }
         if let Some(filter) = filter {

@@ -255,7 +255,7 @@ impl PythonRequest {
     }
 
     /// Writes what the function's author declared into a definition.
-    pub(super) fn apply_options(&self, definition: &mut Definition) -> Result<()> {
+    pub(super) fn apply_options(&self, definition: &mut Definition) {
         let record = &self.registered.record;
         let Options {
             batch_size,
@@ -271,17 +271,10 @@ impl PythonRequest {
             secrets,
             env,
         } = record.function.options.clone();
-        let gpus = num_gpus.unwrap_or(0.0);
-        if gpus > 0.0 {
-            return Err(Error::invalid(format!(
-                "{} asks for {gpus} GPUs, and there are no GPU workers yet: leave num_gpus out to run it on this machine's cores",
-                record.entrypoint
-            )));
-        }
         definition.pool = Pool::Cpu;
         definition.resources = Resources {
             cpus: num_cpus.unwrap_or(1.0),
-            gpus,
+            gpus: num_gpus.unwrap_or(0.0),
             memory_mib,
         };
         definition.secrets = secrets.unwrap_or_default();
@@ -302,6 +295,17 @@ impl PythonRequest {
             row_timeout_s: row_timeout_s.or(policy.row_timeout_s),
             ..policy.clone()
         };
-        Ok(())
+    }
+
+    /// Refuses what no worker of this engine can give, before anything is written.
+    pub(super) fn check_options(&self) -> Result<()> {
+        let record = &self.registered.record;
+        match record.function.options.num_gpus {
+            Some(gpus) if gpus > 0.0 => Err(Error::invalid(format!(
+                "{} asks for {gpus} GPUs, and there are no GPU workers yet: leave num_gpus out to run it on this machine's cores",
+                record.entrypoint
+            ))),
+            _ => Ok(()),
+        }
     }
 }

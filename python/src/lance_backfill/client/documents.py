@@ -73,6 +73,36 @@ class Registered(TypedDict):
     notes: list[str]
 
 
+class Cost(TypedDict):
+    """What something costs, and between which bounds."""
+
+    expected: float
+    at_least: float
+    at_most: float
+
+
+class _Estimate(TypedDict):
+    seconds: float
+    at_least_s: float
+    at_most_s: float
+    rows_per_s: float
+
+
+class Estimate(_Estimate, total=False):
+    """How long something takes, and between which bounds."""
+
+    cost: Cost
+    """At the price that was given."""
+
+
+class Estimated(TypedDict):
+    """What was estimated, against what it took."""
+
+    rows: int
+    estimate: Estimate
+    took_s: float
+
+
 class _RefreshedColumn(Rows):
     column: str
     rows_assigned: int
@@ -84,6 +114,7 @@ class _RefreshedColumn(Rows):
 class RefreshedColumn(_RefreshedColumn, total=False):
     """What was done for a column, and what it holds now."""
 
+    estimated: Estimated
     stopped: str
     waits_for: list[Any]
     broken_jobs: list[str]
@@ -133,7 +164,7 @@ class PlannedColumn(Rows):
     batches: int
     folds: int
     bytes_to_read: int | None
-    estimate: dict[str, float] | None
+    estimate: Estimate | None
 
 
 class Plan(TypedDict):
@@ -142,6 +173,39 @@ class Plan(TypedDict):
     table: str
     version: int
     columns: list[PlannedColumn]
+
+
+class Tried(TypedDict):
+    """How a function did on some rows."""
+
+    rows_failed: int
+    estimate: Estimate | None
+    """For all eligible rows."""
+
+
+class CanaryRow(TypedDict):
+    """A row, with values as texts; `present` and `changed` have the key `value` or `error`."""
+
+    fragment: int
+    offset: int
+    differs: bool
+    inputs: dict[str, str | None]
+    present: dict[str, str | None]
+    changed: dict[str, str | None]
+
+
+class Canary(TypedDict):
+    """Another function beside the present one, on some rows."""
+
+    table: str
+    column: str
+    rows_tried: int
+    rows_same: int
+    rows_different: int
+    present: Tried
+    changed: Tried
+    rows_eligible: int
+    rows: list[CanaryRow]
 
 
 class _StatusColumn(Rows):

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def failures_table(documents: list[dict[str, Any]]) -> pa.Table:
     """One row for each failed row of some columns.
 
-    It has the fields `column`, `fragment`, `offset`, `kind`, `message`, `traceback` and `attempts`,
-    and behind them whatever else the binary tells.
+    Where the table has stable row ids, `row_id` names a row also after it was moved.  Whatever else
+    the binary tells stands behind these fields.
     """
     import pyarrow as pa
 
@@ -20,6 +20,7 @@ def failures_table(documents: list[dict[str, Any]]) -> pa.Table:
         pa.field("column", pa.string(), nullable=False),
         pa.field("fragment", pa.uint64(), nullable=False),
         pa.field("offset", pa.uint32(), nullable=False),
+        pa.field("row_id", pa.uint64()),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("message", pa.string(), nullable=False),
         pa.field("traceback", pa.string()),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Altered,
         Approved,
         Backfilled,
+        Canary,
         Declared,
         Dropped,
         Plan,
@@ -426,7 +427,7 @@ class Table:
         env: str | None = None,
         requirements: str | os.PathLike[str] | None = None,
         cost_per_hour: float | None = None,
-    ) -> dict[str, Any]:
+    ) -> Canary:
         """Runs another function on some rows beside the present one, and stores nothing.
 
         Args:
@@ -446,7 +447,7 @@ class Table:
         extra = options(rows=rows, cost_per_hour=cost_per_hour)
         with options_of_function(function, inputs, packing) as given:
             document = self._call(["column", "canary"], column, [*given, *extra])
-        return cast("dict[str, Any]", document)
+        return cast("Canary", document)
 
     def columns(self) -> list[Declared]:
         """The computed columns, with their definitions."""
