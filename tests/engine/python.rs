@@ -8,3 +8,4 @@ mod fill;
 mod killed_hosts;
 mod killers;
 mod secrets;
+mod types;

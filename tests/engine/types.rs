@@ -19,7 +19,7 @@ use crate::support::{Row, Scenario, Shape, Table, ints, texts};
 
 mod blobs;
 mod floats;
-mod further;
+pub(crate) mod further;
 mod wide;
 
 const ROWS: i64 = 60;
@@ -29,7 +29,7 @@ fn sparse(id: i64) -> Option<i64> {
     (id % 3 != 2).then_some(id)
 }
 
-fn rows() -> RecordBatch {
+pub(crate) fn rows() -> RecordBatch {
     let sparse_ids = || (0..ROWS).map(sparse);
     let float = |id: Option<i64>| id.map(|id| id as f64 / 4.0);
     let small = |id: Option<i64>| id.and_then(|id| i32::try_from(id).ok());

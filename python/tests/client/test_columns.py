@@ -49,6 +49,13 @@ def test_batched_function_and_class(texts):
     assert values(texts, "c") == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.xfail(reason="the binary takes the names for one column")
+def test_several_columns_of_one_function(texts):
+    texts.add_columns({("words", "letters"): functions.size}, where="at = 0", env="current")
+    texts.backfill("words")
+    assert (values(texts, "words")[0], values(texts, "letters")[0]) == (2, 7)
+
+
 def test_undecorated_function_of_a_script(texts):
     def half(at: int) -> float:
         return at / 2

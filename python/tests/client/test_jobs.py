@@ -71,6 +71,15 @@ def test_job_outlives_its_object(table, gate):
     assert values(table, "n") == list(range(ROWS))
 
 
+def test_job_outlives_the_process_that_ordered_it(table, binary, cache, gate):
+    done = script(table, binary, cache, "print(table.backfill_async('n').id)")
+    job_id, _ = done.communicate(timeout=60)
+    assert done.returncode == 0
+    gate.touch()
+    assert table.job(job_id.strip()).wait(timeout=60) == "finished"
+    assert values(table, "n") == list(range(ROWS))
+
+
 def test_killed_process_leaves_the_job_to_the_next_refresh(table, gate):
     job = table.backfill_async("n", batch_rows=10)
     os.kill(job._child._process.pid, signal.SIGKILL)
@@ -105,22 +114,7 @@ def test_retry_in_the_background(texts):
 @pytest.mark.parametrize("call", ["backfill('n')", "refresh()"])
 def test_ctrl_c(table, binary, cache, gate, call):
     """A person's Ctrl-C goes to Python and the binary; a notebook's to Python alone, as here."""
-    script = f"""
-        import sys
-        sys.path.insert(0, {str(Path(functions.__file__).parent)!r})
-        import lance_backfill
-        table = lance_backfill.table({table.uri!r}, binary={str(binary)!r}, cache={str(cache)!r})
-        print("ready", flush=True)
-        table.{call}
-    """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
+    with script(table, binary, cache, f"print('ready', flush=True); table.{call}") as process:
         assert process.stdout.readline() == "ready\n"
         await_work(table)
         process.send_signal(signal.SIGINT)
@@ -133,6 +127,23 @@ def test_ctrl_c(table, binary, cache, gate, call):
     table.refresh("n")
     assert {job.state for job in table.jobs()} <= {"finished"}
     assert values(table, "n") == list(range(ROWS))
+
+
+def script(table, binary, cache, text):
+    """Another Python that has opened the table."""
+    opened = f"""
+        import sys
+        sys.path.insert(0, {str(Path(functions.__file__).parent)!r})
+        import lance_backfill
+        table = lance_backfill.table({table.uri!r}, binary={str(binary)!r}, cache={str(cache)!r})
+    """
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{textwrap.dedent(opened)}\n{text}\n"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
 
 
 def await_work(table):

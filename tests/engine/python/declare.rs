@@ -68,7 +68,6 @@ async fn what_cannot_be_declared_is_refused_in_one_line_and_changes_nothing() {
         (&["--env", "moon"], "moon"),
         (&["--target", "linux-x86_64"], "--env capture"),
         (&["--type", "double"], "--type"),
-        (&["--function", "abc"], "--function"),
     ] {
         functions
             .try_add(&scenario, "p", "fine", options)

@@ -81,7 +81,7 @@ fn structs_of_vectors() -> ArrayRef {
     ]))
 }
 
-fn rows() -> RecordBatch {
+pub(crate) fn rows() -> RecordBatch {
     let ids = || (0..ROWS).map(sparse);
     let large: LargeStringArray = ids().map(|id| id.map(|id| format!("large {id}"))).collect();
     let zoned: TimestampNanosecondArray = ids().map(|id| id.map(|id| id * 1_000_000_007)).collect();
