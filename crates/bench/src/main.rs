@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::alone::Alone;
-use crate::measure::{Bench, bulk, increment, pace, parts, plan, say, soak, wide};
+use crate::measure::{Bench, bulk, functions, increment, pace, parts, plan, say, soak, wide};
 use crate::program::{LanceBackfill, Lancedb};
 use crate::report::{Nature, Section, Setting};
 
@@ -53,7 +53,7 @@ struct Arguments {
     /// The lance-backfill to measure; the one beside this program without.
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Python interpreter that has the package lancedb.
+    /// Python interpreter that has the packages lancedb and pylance.
     #[arg(long)]
     python: Option<PathBuf>,
     /// Why there is none, for the report.
@@ -76,6 +76,7 @@ enum Measurement {
     Plan,
     Pace,
     Wide,
+    Functions,
     Soak,
 }
 
@@ -118,6 +119,7 @@ async fn benchmark(arguments: &Arguments) -> Result<ExitCode> {
             }
             None => Err(arguments.without_python.clone()),
         },
+        python: arguments.python.clone(),
         scratch: scratch.path().to_owned(),
         rounds: arguments
             .rounds
@@ -147,6 +149,9 @@ async fn benchmark(arguments: &Arguments) -> Result<ExitCode> {
     }
     if wanted(Measurement::Wide) {
         sections.push(Box::pin(wide::measure(&bench)).await?);
+    }
+    if wanted(Measurement::Functions) {
+        sections.push(Box::pin(functions::measure(&bench)).await?);
     }
     if wanted(Measurement::Soak) {
         sections.push(Box::pin(soak::measure(&bench)).await?);

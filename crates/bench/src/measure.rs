@@ -10,6 +10,7 @@ use crate::report::Unit;
 use crate::stats::Samples;
 
 pub(crate) mod bulk;
+pub(crate) mod functions;
 pub(crate) mod increment;
 pub(crate) mod pace;
 pub(crate) mod parts;
@@ -22,6 +23,8 @@ pub(crate) struct Bench {
     pub(crate) program: LanceBackfill,
     /// Why not, if it cannot be measured.
     pub(crate) lancedb: Result<Lancedb, String>,
+    /// An interpreter with pylance and pyarrow.
+    pub(crate) python: Option<PathBuf>,
     /// A folder of this run.
     pub(crate) scratch: PathBuf,
     pub(crate) rounds: usize,

@@ -11,6 +11,7 @@ pub(crate) enum Unit {
     Times,
     Seconds,
     Milliseconds,
+    Microseconds,
     Bytes,
     Count,
 }
@@ -98,6 +99,7 @@ impl Unit {
             Self::Times => format!("{value:.2} ×"),
             Self::Seconds => format!("{value:.2} s"),
             Self::Milliseconds => format!("{:.0} ms", value * 1e3),
+            Self::Microseconds => format!("{:.0} µs", value * 1e6),
             Self::Bytes if value >= 10_000_000.0 => format!("{:.0} MB", value / 1e6),
             Self::Bytes => format!("{:.1} kB", value / 1e3),
             Self::Count => grouped(value),
