@@ -47,6 +47,28 @@ pub(crate) struct ProcessArguments {
     #[arg(long = "storage-option", value_name = "KEY=VALUE", global = true, value_parser = key_value)]
     pub(crate) storage_options: Vec<(String, String)>,
 
+    /// The same as a JSON object, for what must not show in a list of processes.
+    #[arg(
+        long,
+        value_name = "JSON",
+        global = true,
+        env = "LANCE_BACKFILL_STORAGE_OPTIONS",
+        hide = true,
+        hide_env_values = true,
+        value_parser = json_object
+    )]
+    pub(crate) storage_options_json: Option<JsonObject>,
+
+    /// What to say on stderr while work goes on: a bar if somebody watches, or JSON lines for a program.
+    #[arg(
+        long,
+        value_enum,
+        global = true,
+        env = "LANCE_BACKFILL_PROGRESS",
+        default_value = "auto"
+    )]
+    pub(crate) progress: ProgressArgument,
+
     /// Branch of the table; its main line without.
     #[arg(long, value_name = "BRANCH", global = true)]
     pub(crate) branch: Option<String>,
@@ -75,6 +97,17 @@ pub(crate) struct ProcessArguments {
         hide_env_values = true
     )]
     pub(crate) cache: Option<PathBuf>,
+}
+
+/// What is said of work while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressArgument {
+    /// A bar on a terminal, nothing elsewhere.
+    Auto,
+    /// A line of JSON at most five times a second.
+    Json,
+    /// Nothing.
+    None,
 }
 
 #[derive(Debug, Subcommand)]
@@ -493,8 +526,21 @@ pub(crate) struct DemoArguments {
 
 impl ProcessArguments {
     pub(crate) fn storage_options(&self) -> HashMap<String, String> {
-        self.storage_options.iter().cloned().collect()
+        let from_json = self.storage_options_json.iter();
+        let all = from_json.flat_map(|JsonObject(options)| options);
+        all.chain(&self.storage_options).cloned().collect()
     }
+}
+
+/// Names and texts of a JSON object.
+#[derive(Debug, Clone)]
+pub(crate) struct JsonObject(Vec<(String, String)>);
+
+fn json_object(text: &str) -> Result<JsonObject, String> {
+    serde_json::from_str::<std::collections::BTreeMap<String, String>>(text)
+        .map(|options| JsonObject(options.into_iter().collect()))
+        // The text may hold credentials: it is not repeated.
+        .map_err(|_| "it is not a JSON object of strings".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -28,6 +28,7 @@ fn main() {
         }
     };
     start_log(&arguments);
+    progress::choose(arguments.process.progress);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -58,8 +59,15 @@ fn main() {
 
 /// What clap says, without its usage lines.
 fn first_line(message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    let mut lines = message.lines();
+    let mut line = lines.next().unwrap_or_default().to_owned();
+    if line.ends_with(':') {
+        // What is missing stands below.
+        let named = lines.take_while(|line| !line.trim().is_empty());
+        line.push(' ');
+        line.push_str(&named.map(str::trim).collect::<Vec<_>>().join(", "));
+    }
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
 /// Logs go to stderr, warnings only unless asked for more.

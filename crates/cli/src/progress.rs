@@ -1,15 +1,31 @@
-//! Progress on stderr: a bar for a person, nothing for a pipe.
+//! Progress on stderr: a bar for a person, lines of JSON for a program that asks, nothing for a pipe.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lance_backfill_embedded::converge::Progress;
 
+use crate::args::ProgressArgument;
 use crate::output;
+
+/// Lines of JSON for a program come no faster than this.
+const BETWEEN_LINES: Duration = Duration::from_millis(200);
+
+/// What the command line asked for.
+static ASKED: OnceLock<ProgressArgument> = OnceLock::new();
+
+/// Chooses once, at start, what is said of progress.
+pub(crate) fn choose(progress: ProgressArgument) {
+    // Only the first choice counts, and there is one.
+    let _ = ASKED.set(progress);
+}
 
 /// Draws a bar per column while somebody watches.
 pub(crate) struct Bar {
     watched: bool,
+    /// When the last line of JSON was written, if there are any.
+    lines: Option<Mutex<Option<Instant>>>,
     bar: Mutex<Option<(String, ProgressBar)>>,
     noted: Mutex<String>,
 }
@@ -17,7 +33,8 @@ pub(crate) struct Bar {
 impl Bar {
     pub(crate) fn new() -> Self {
         Self {
-            watched: output::is_watched(),
+            watched: output::is_watched() && ASKED.get() == Some(&ProgressArgument::Auto),
+            lines: (ASKED.get() == Some(&ProgressArgument::Json)).then(Mutex::default),
             bar: Mutex::new(None),
             noted: Mutex::new(String::new()),
         }
@@ -32,8 +49,33 @@ impl Bar {
     }
 }
 
+impl Bar {
+    fn line(&self, column: &str, rows_done: u64, rows_total: u64) {
+        let Some(Ok(mut last)) = self.lines.as_ref().map(Mutex::lock) else {
+            return;
+        };
+        let due = last.is_none_or(|last| last.elapsed() >= BETWEEN_LINES);
+        if due || rows_done >= rows_total {
+            *last = Some(now());
+            let progress = serde_json::json!({ "progress": {
+                "column": column, "rows_done": rows_done, "rows_total": rows_total,
+            }});
+            output::note(&progress.to_string());
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person's time is what it is paced by"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
 impl Progress for Bar {
     fn rows(&self, column: &str, done: u64, total: u64) {
+        self.line(column, done, total);
         if !self.watched {
             return;
         }

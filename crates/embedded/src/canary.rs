@@ -130,7 +130,10 @@ impl Engine {
         rows: &RecordBatch,
         rows_eligible: u64,
     ) -> Result<Side> {
-        function.prepare().await.map_err(refused)?;
+        function
+            .prepare(rows.num_rows() as u64)
+            .await
+            .map_err(refused)?;
         let output = functions::type_of(&bound.output, &self.latest().await?.schema())?;
         let mut values = vec![];
         let mut errors = BTreeMap::new();

@@ -11,8 +11,10 @@ use lance_backfill_core::checkpoint::Fault;
 /// A function that is ready to be called.
 #[async_trait]
 pub trait Compute: Send + Sync {
-    /// Makes sure that it can be called, as far as that can be told without rows.
-    async fn prepare(&self) -> Result<(), Fault> {
+    /// Makes sure that it can be called, as far as that can be told without rows, and gets ready for
+    /// so many of them.
+    async fn prepare(&self, rows: u64) -> Result<(), Fault> {
+        let _ = rows;
         Ok(())
     }
 

@@ -145,7 +145,11 @@ impl<'a> Run<'a> {
                 step => return Ok(step),
             }
         }
-        let ended = self.end_finished_jobs(column, survey).await?;
+        // A job whose last batch went over the budget is not done, although no row is left.
+        let ended = match self.stopping.is_some() || self.over_budget(column).is_some() {
+            true => BTreeSet::new(),
+            false => self.end_finished_jobs(column, survey).await?,
+        };
         let entries = survey.entries();
         if let Some((reason, message)) = standing_hold(&entries) {
             let held = Stopped::Held(reason, message.to_owned());
@@ -264,8 +268,9 @@ impl<'a> Run<'a> {
         let starts_hosts = matches!(column.bound.definition.function, Function::Python { .. });
         if starts_hosts && limits.most_rows > 0 && !self.prepared {
             let needs = survey.needs(order.job, world.now_ms());
-            if needs.iter().any(|need| !need.ready.is_empty())
-                && let Err(fault) = self.prepare(column).await
+            let rows = needs.iter().map(|need| need.ready.len()).sum();
+            if rows > 0
+                && let Err(fault) = self.prepare(column, rows).await
             {
                 return Ok(Some(Step::Stop(Stopped::Fault(fault))));
             }

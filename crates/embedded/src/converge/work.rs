@@ -30,10 +30,14 @@ impl Run<'_> {
         progress: &dyn Progress,
     ) -> Result<Step> {
         let engine = self.engine;
-        let computes = work
-            .iter()
-            .any(|claim| matches!(claim.work, Work::Compute(_)));
-        if computes && let Err(fault) = self.prepare(column).await {
+        let rows = work.iter().map(|claim| match &claim.work {
+            Work::Compute(spec) => spec.rows(),
+            Work::Fold(_) => 0,
+        });
+        let rows: u64 = rows.sum();
+        if rows > 0
+            && let Err(fault) = self.prepare(column, rows).await
+        {
             return Ok(Step::Stop(Stopped::Fault(fault)));
         }
         let started_ms = engine.world.now_ms();
@@ -103,9 +107,13 @@ impl Run<'_> {
     /// Makes sure, once a call, that the function can be called at all.
     ///
     /// Before any row is handed out: a missing package or secret then leaves nothing behind.
-    pub(super) async fn prepare(&mut self, column: &Column) -> std::result::Result<(), Fault> {
+    pub(super) async fn prepare(
+        &mut self,
+        column: &Column,
+        rows: u64,
+    ) -> std::result::Result<(), Fault> {
         if !self.prepared {
-            column.function.prepare().await?;
+            column.function.prepare(rows).await?;
             self.prepared = true;
         }
         Ok(())

@@ -171,7 +171,7 @@ impl Artifacts {
                         lock.platform
                     )));
                 }
-                (python.of_version(&lock.python)?, None)
+                (python.of_version(&lock.python).await?, None)
             }
             EnvironmentKind::Image { image } => {
                 let here = python.environment.get("LANCE_BACKFILL_IMAGE");
@@ -181,7 +181,7 @@ impl Artifacts {
                         "the function runs in image {image}, and this worker says that it is in {here} (LANCE_BACKFILL_IMAGE)"
                     )));
                 }
-                (python.of_version(&lock.python)?, None)
+                (python.of_version(&lock.python).await?, None)
             }
         };
         let isolated = matches!(lock.kind, EnvironmentKind::Wheels { .. });

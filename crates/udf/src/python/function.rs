@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use lance_backfill_core::calls::{Again, End, Manner};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_ports::compute::{Answer, Call, Compute};
@@ -15,7 +16,7 @@ use super::artifacts::Artifacts;
 use super::cores::Cores;
 use super::described::Kind;
 use super::frame::{Mode, nullable};
-use super::host::{Host, Started, scratch};
+use super::host::{self, Host, Started, scratch};
 use super::interpreter::Python;
 use super::limits::Limits;
 use super::start::{Launch, base_environment, environment_fault};
@@ -26,6 +27,8 @@ use super::watch::{now, wait};
 const ROWS_PER_CALL: usize = 16_384;
 /// Fewest rows that are worth a call of their own of a scalar function.
 const FEWEST_ROWS_PER_CALL: usize = 64;
+/// Below this, one host is soon done, and a second one would load its model for nothing.
+const ROWS_WORTH_ALL_HOSTS: u64 = 10_000;
 /// Hosts that die at their start before that is a fault.
 const MOST_STARTS: usize = 3;
 
@@ -212,9 +215,16 @@ fn check_version(launch: &Launch, found: &str) -> Result<(), Fault> {
 
 #[async_trait]
 impl Compute for PythonFunction {
-    async fn prepare(&self) -> Result<(), Fault> {
-        let host = self.host().await?;
-        self.idle().push(host);
+    async fn prepare(&self, rows: u64) -> Result<(), Fault> {
+        let warm = self.idle().len();
+        let hosts = match rows >= ROWS_WORTH_ALL_HOSTS {
+            true => self.lanes().saturating_sub(warm),
+            false => 0,
+        };
+        // At least one that answers, warm or new; more of them start side by side.
+        let all = (0..hosts.max(1)).map(|_| self.host());
+        let ready = try_join_all(all).await?;
+        self.idle().extend(ready);
         Ok(())
     }
 
@@ -255,10 +265,12 @@ impl Compute for PythonFunction {
             wait(delay).await;
         }
         self.wait_for_limit().await;
+        // Encoded while the hosts are busy with other calls.
+        let body = host::encode(&rows)?;
         let _cores = self.cores.take(self.spec.limits.cpus).await;
         let mut host = self.host().await?;
         let Spec { limits, output, .. } = &self.spec;
-        let answer = host.call(&rows, batch, output, limits).await?;
+        let answer = host.call(&rows, &body, batch, output, limits).await?;
         self.note_limit(&answer.end);
         if host.is_good() {
             self.idle().push(host);

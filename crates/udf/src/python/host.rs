@@ -178,10 +178,11 @@ impl Host {
         }
     }
 
-    /// Calls the function; whatever the host does, the answer says what became of the rows.
+    /// Calls the function with rows and their encoded form; whatever the host does, the answer says what became of the rows.
     pub(super) async fn call(
         &mut self,
         rows: &RecordBatch,
+        body: &[u8],
         batch: &str,
         output: &DataType,
         limits: &Limits,
@@ -189,8 +190,6 @@ impl Host {
         self.calls += 1;
         let id = self.calls;
         self.log.at(batch);
-        let body = frame::encode(rows)
-            .map_err(|error| schema_fault(format!("inputs cannot be sent: {error}")))?;
         let header = Request::Call {
             id,
             rows: rows.num_rows(),
@@ -207,7 +206,7 @@ impl Host {
                 marks,
                 ..
             } = &mut *self;
-            let answer = exchange(to, from, &header, &body, id, output, &mut found);
+            let answer = exchange(to, from, &header, body, id, output, &mut found);
             tokio::pin!(answer);
             tokio::select! {
                 biased;
@@ -498,6 +497,11 @@ pub(super) fn schema_fault(message: String) -> Fault {
         message,
         traceback: None,
     }
+}
+
+/// Rows as a call carries them.
+pub(super) fn encode(rows: &RecordBatch) -> Result<Vec<u8>, Fault> {
+    frame::encode(rows).map_err(|error| schema_fault(format!("inputs cannot be sent: {error}")))
 }
 
 /// Folder for what hosts leave while they live.

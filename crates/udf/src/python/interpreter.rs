@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use lance_backfill_core::checkpoint::Fault;
 use lance_backfill_ports::{Error, Result};
+use tokio::process::Command;
 
 use super::package;
 use super::start::{environment_fault, is_program, on_path};
@@ -39,18 +41,22 @@ impl Python {
             .or_else(|| on_path("python3", &self.environment))
             .or_else(|| on_path("python", &self.environment))
             .ok_or_else(|| {
-                Error::invalid("there is no python3 on PATH: install Python, or name an interpreter with --python")
+                Error::invalid("there is no python3 on PATH: install Python, or name an interpreter with --interpreter")
             })
     }
 
     /// An interpreter of exactly this minor version, such as `3.11`.
-    pub(super) fn of_version(&self, version: &str) -> std::result::Result<PathBuf, Fault> {
-        if let Some(asked) = self.interpreter.as_ref().filter(|asked| is_program(asked)) {
-            return Ok(asked.clone());
+    ///
+    /// The one that was asked for if it fits, else one of that name on `PATH`.
+    pub(super) async fn of_version(&self, version: &str) -> std::result::Result<PathBuf, Fault> {
+        if let Ok(own) = self.for_packing()
+            && minor_version(&own).await.as_deref() == Some(version)
+        {
+            return Ok(own);
         }
         on_path(&format!("python{version}"), &self.environment).ok_or_else(|| {
             environment_fault(format!(
-                "the function's environment needs Python {version}, and there is no python{version} on PATH: install it, or name one with --python"
+                "the function's environment needs Python {version}, and there is no python{version} on PATH: install it, or name one with --interpreter"
             ))
         })
     }
@@ -64,4 +70,17 @@ impl Python {
             ))
         })
     }
+}
+
+/// Major and minor version of an interpreter, such as `3.11`.
+async fn minor_version(interpreter: &Path) -> Option<String> {
+    let print = "import sys; print('%d.%d' % sys.version_info[:2])";
+    let output = Command::new(interpreter)
+        .args(["-I", "-S", "-c", print])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let printed = String::from_utf8(output.await.ok()?.stdout).ok()?;
+    Some(printed.trim().to_owned())
 }

@@ -230,7 +230,7 @@ pub async fn describe(packed: &Packed, python: &Python) -> Result<(Described, Da
         EnvironmentKind::Current { .. } => true,
         EnvironmentKind::Wheels { .. } => {
             packed.lock.platform == this_platform()
-                && python.of_version(&packed.lock.python).is_ok()
+                && python.of_version(&packed.lock.python).await.is_ok()
         }
         EnvironmentKind::Image { image } => {
             python.environment.get("LANCE_BACKFILL_IMAGE") == Some(image)
