@@ -131,7 +131,7 @@ impl Engine {
         rows_eligible: u64,
     ) -> Result<Side> {
         function.prepare().await.map_err(refused)?;
-        let output = functions::type_of(&bound.output, &self.latest().await?.schema())?;
+        let output = functions::output_type(bound, &self.latest().await?.schema())?;
         let mut values = vec![];
         let mut errors = BTreeMap::new();
         let mut speeds = vec![];

@@ -64,10 +64,8 @@ pub(super) async fn reconcile(
     let mut columns = vec![];
     for bound in catalog.acting() {
         columns.push(ReconciledColumn {
-            column: bound.output.name.clone(),
-            objects_deleted: engine
-                .reconcile(&bound.output.name, arguments.no_grace)
-                .await?,
+            column: bound.name.clone(),
+            objects_deleted: engine.reconcile(&bound.name, arguments.no_grace).await?,
         });
     }
     let report = Reconciled {
