@@ -13,32 +13,8 @@ use lance_backfill_ports::compute::{
     Answer, Call, CallError, CompiledFilter, Compute, Filters, RowFilter,
 };
 use lance_backfill_ports::{Error, Result};
-        self.function_from(bound, table, self.artifacts())
-    }
-
-    /// The same, packed files of it from elsewhere.
-    pub(crate) fn function_from(
-        &self,
-        bound: &BoundColumn,
-        table: &SchemaRef,
-        artifacts: Artifacts,
-    ) -> Result<Arc<dyn Compute>> {
-        let output = output_type(bound, table)?;
-        if let [_] = bound.outputs.as_slice() {
-            return self.called(bound, Some(&output), table, artifacts);
-        }
-        let called = self.called(bound, None, table, artifacts)?;
-        Ok(Arc::new(Picked::new(called, output)))
-    }
-
-    /// The function as it is called, for an output of this type; without, for what it returns itself.
-    fn called(
-        &self,
-        bound: &BoundColumn,
-        output: Option<&DataType>,
-        table: &SchemaRef,
-        artifacts: Artifacts,
-    ) -> Result<Arc<dyn Compute>> {
+use lance_backfill_udf::python::{Artifacts, Limits, Spec};
+use lance_backfill_udf::types::parse_type;
 use lance_backfill_udf::{EvaluateError, SqlFilter, SqlFunction};
 
 use crate::declare::group::struct_of;
@@ -105,7 +81,6 @@ impl Engine {
         bound: &BoundColumn,
         table: &SchemaRef,
     ) -> Result<Arc<dyn Compute>> {
-<<<<<<< HEAD
         self.function_from(bound, table, self.artifacts())
     }
 
@@ -116,23 +91,12 @@ impl Engine {
         table: &SchemaRef,
         artifacts: Artifacts,
     ) -> Result<Arc<dyn Compute>> {
-        let output = type_of(&bound.output, table)?;
-=======
-        let types = (bound.outputs.iter())
-            .map(|output| type_of(output, table))
-            .collect::<Result<Vec<DataType>>>()?;
-        let single = match types.as_slice() {
-            [only] => Some(only.clone()),
-            _ => None,
-        };
-        let called = self.called(bound, single.as_ref(), table)?;
-        Ok(match single {
-            Some(_) => called,
-            None => {
-                let names = &bound.definition.outputs;
-                Arc::new(Picked::new(called, struct_of(names, types)))
-            }
-        })
+        let output = output_type(bound, table)?;
+        if let [_] = bound.outputs.as_slice() {
+            return self.called(bound, Some(&output), table, artifacts);
+        }
+        let called = self.called(bound, None, table, artifacts)?;
+        Ok(Arc::new(Picked::new(called, output)))
     }
 
     /// The function as it is called, for an output of this type; without, for what it returns itself.
@@ -141,8 +105,8 @@ impl Engine {
         bound: &BoundColumn,
         output: Option<&DataType>,
         table: &SchemaRef,
+        artifacts: Artifacts,
     ) -> Result<Arc<dyn Compute>> {
->>>>>>> de4ec9f (Several columns from one call: definitions with several outputs, one file and one commit for them (in progress))
         let schema = schema_of(&bound.inputs, &bound.definition.inputs, table)?;
         match &bound.definition.function {
             Function::Sql { expression, .. } => {

@@ -86,7 +86,7 @@ async fn what_cannot_be_a_group_is_refused_and_nothing_is_written() {
             "computed column already",
         ),
         ("p,q", "named_struct('p', random(), 'q', a)", &[], "random"),
-        ("p,q", PAIR, &["--where", "a"], "boolean"),
+        ("p,q", PAIR, &["--where", "a"], "true or false"),
     ] {
         let refused = scenario.try_add(column, sql, options);
         refused.expect_refusal(&[2], about);
