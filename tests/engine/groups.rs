@@ -295,7 +295,46 @@ async fn columns_that_read_one_of_a_group_follow_all_of_it() {
     refused.expect_refusal(&[2], "depend on itself");
 }
 
-/// The ids of rows with a value, in the order of a scan.
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_nested_types_fill_columns_of_nested_types() {
+    for shape in Shape::of_every_version() {
+        let scenario = Scenario::standard(shape.fragments_of(100), 250).await;
+        let nested =
+            "named_struct('l', make_array(a, b), 'n', named_struct('x', a, 't', s), 'v', b)";
+        scenario.add("n,v,l", nested, &[]);
+        let list = |row: &Row| {
+            Some(format!(
+                "[{}, {}]",
+                row.text("a").unwrap_or(""),
+                row.text("b")?
+            ))
+        };
+        let inner = |row: &Row| {
+            let (x, t) = (row.text("a").unwrap_or(""), row.text("s")?);
+            Some(format!("{{x: {x}, t: {t}}}"))
+        };
+        for batch_rows in ["1000", "30"] {
+            let options = ["--batch-rows", batch_rows];
+            let report = scenario.refresh_with(&options);
+            assert_eq!(report.assigned("n,v,l"), 250);
+            scenario.check("l", list).await;
+            scenario.check("n", inner).await;
+            scenario.check_int("v", |row| row.int("b")).await;
+            scenario.expect_rest().await;
+            let again = nested.replace("b)", "0 + b)");
+            let all = ["--sql", &again, "--on-change", "recompute_all"];
+            if batch_rows == "1000" {
+                scenario.alter("v", &all);
+            }
+        }
+        scenario.compact().await;
+        scenario.update("b", "b + 1", "id = 30").await;
+        assert_eq!(scenario.refresh().assigned("n,v,l"), 1);
+        scenario.check("l", list).await;
+    }
+}
+
+/// Values of a column of integers, in the order of a scan.
 pub(crate) async fn values_of(scenario: &Scenario, column: &str) -> Vec<Option<i64>> {
     let rows = scenario.full_batch().await;
     let values = rows.column_by_name(column).expect("the column");
