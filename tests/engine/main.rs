@@ -22,6 +22,7 @@ mod disk;
 mod failures;
 mod fill;
 mod filters;
+mod groups;
 mod history;
 mod holds;
 mod jobs;

@@ -186,7 +186,8 @@ pub(crate) struct TableArguments {
 pub(crate) struct ColumnArguments {
     /// Path or URI of the table.
     pub(crate) table: String,
-    /// Name of the computed column.
+    /// Name of the computed column. 'column add' takes several, joined by commas: fields of the struct
+    /// that the function returns, filled by one call; from then on each of them means all of them.
     pub(crate) column: String,
 }
 

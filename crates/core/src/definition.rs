@@ -13,10 +13,12 @@ mod bound;
 pub mod home;
 
 pub use accepted::{Earlier, OnChange};
-pub use bound::{BoundColumn, Detached, Older, bind, output_of};
+pub use bound::{BoundColumn, Detached, Older, bind, outputs_of};
 
 /// Field metadata key that carries the binding.
 pub const BINDING_KEY: &str = "backfill.binding";
+/// Field metadata key that says, in a group of columns, which output of the definition a field is.
+pub const OUTPUT_KEY: &str = "backfill.output";
 /// Prefix of the table metadata keys that carry definitions.
 pub const DEFINITION_PREFIX: &str = "backfill.column.";
 /// Table metadata key of the table's [home](home::Home).
@@ -32,6 +34,9 @@ pub struct Definition {
     pub outputs: Vec<String>,
     /// Their types, in the same order.
     pub output_types: Vec<String>,
+    /// Type of the struct that a packaged function returns, of which several outputs are fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns: Option<String>,
     /// What computes the value.
     pub function: Function,
     /// Columns that the function reads.
@@ -200,6 +205,7 @@ impl Definition {
             version: Self::VERSION,
             outputs: vec![output.to_owned()],
             output_types: vec![output_type.to_owned()],
+            returns: None,
             function,
             inputs,
             filter: None,
@@ -220,6 +226,11 @@ impl Definition {
             declared_max_fragment: None,
             call: Call::default(),
         }
+    }
+
+    /// What it was declared for: the names of its outputs, joined by commas.
+    pub fn name(&self) -> String {
+        self.outputs.join(",")
     }
 
     /// Digest of what decides a value; the filter, policies and resources are not part of it.

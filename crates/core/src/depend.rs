@@ -4,13 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::FieldId;
 
-/// A column and the columns that it reads, as inputs or through its filter.
+/// What one definition fills, and the columns that it reads, as inputs or through its filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Field that is computed.
-    pub output: FieldId,
+    /// Fields that are computed together; the first one names the node.
+    pub outputs: Vec<FieldId>,
     /// Fields that are read.
     pub reads: BTreeSet<FieldId>,
+}
+
+impl Node {
+    /// The field that names the node; no field of a table has the id of a node without outputs.
+    fn key(&self) -> FieldId {
+        self.outputs.first().copied().unwrap_or(-1)
+    }
 }
 
 /// Computed columns in an order in which each comes after those it reads, and those in a cycle.
@@ -22,18 +29,21 @@ pub struct Order {
     pub cyclic: Vec<FieldId>,
 }
 
-/// Sorts columns by dependency; ties go by field id.
-pub fn order(nodes: &[Node]) -> Order {
-    let outputs: BTreeSet<FieldId> = nodes.iter().map(|node| node.output).collect();
-    let mut waiting: BTreeMap<FieldId, BTreeSet<FieldId>> = nodes
-        .iter()
-        .map(|node| {
-            (
-                node.output,
-                node.reads.intersection(&outputs).copied().collect(),
-            )
-        })
+/// Each node with the nodes that it reads, all by their first outputs.
+fn edges(nodes: &[Node]) -> BTreeMap<FieldId, BTreeSet<FieldId>> {
+    let owners: BTreeMap<FieldId, FieldId> = (nodes.iter())
+        .flat_map(|node| node.outputs.iter().map(|output| (*output, node.key())))
         .collect();
+    let owner = |read: &FieldId| owners.get(read).copied();
+    nodes
+        .iter()
+        .map(|node| (node.key(), node.reads.iter().filter_map(owner).collect()))
+        .collect()
+}
+
+/// Sorts columns by dependency; ties go by field id. Nodes go by their first outputs.
+pub fn order(nodes: &[Node]) -> Order {
+    let mut waiting = edges(nodes);
     let mut ready = Vec::with_capacity(nodes.len());
     while let Some(next) = waiting
         .iter()
@@ -53,16 +63,16 @@ pub fn order(nodes: &[Node]) -> Order {
 }
 
 /// The columns of the cycle that a column is in; or, if it is in none, of those that it waits for.
+///
+/// All go by the first outputs of their nodes, the column that is asked about too.
 pub fn cycle_of(nodes: &[Node], output: FieldId) -> BTreeSet<FieldId> {
-    let reads: BTreeMap<FieldId, &BTreeSet<FieldId>> = (nodes.iter())
-        .map(|node| (node.output, &node.reads))
-        .collect();
+    let reads = edges(nodes);
     let reached_from = |start: FieldId| {
         let mut reached = BTreeSet::new();
         let mut next = vec![start];
         while let Some(column) = next.pop() {
-            for read in reads.get(&column).into_iter().copied().flatten() {
-                if reads.contains_key(read) && reached.insert(*read) {
+            for read in reads.get(&column).into_iter().flatten() {
+                if reached.insert(*read) {
                     next.push(*read);
                 }
             }

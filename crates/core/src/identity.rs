@@ -60,7 +60,7 @@ impl From<Identity> for String {
     }
 }
 
-/// Where one output of a fragment stands: the identity, and the file when it is exactly one.
+/// Where the outputs of a fragment stand: the identity, and the file when it is exactly one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
@@ -98,17 +98,20 @@ pub fn of_filter<'a>(
 
 /// Where the output fields stand in a fragment, or `None` when no file holds any of them.
 pub fn place_of(fragment: &FragmentView, fields: &[&FieldView]) -> Option<Place> {
-    let mut names = fragment
+    let mut files = fragment
         .files
         .iter()
         .chain(&fragment.overlays)
-        .filter(|file| file.fields.iter().any(|id| holds(fields, *id)))
-        .map(|file| file.name.as_str());
-    let first = names.next()?;
-    let only_one = names.next().is_none();
+        .filter(|file| file.fields.iter().any(|id| holds(fields, *id)));
+    let first = files.next()?;
+    let holds_all = (fields.iter()).all(|field| {
+        let one = std::slice::from_ref(field);
+        first.fields.iter().any(|id| holds(one, *id))
+    });
+    let only_one = files.next().is_none() && holds_all;
     Some(Place {
         identity: of_fields(fragment, fields.iter().copied()),
-        file: only_one.then(|| first.to_owned()),
+        file: only_one.then(|| first.name.clone()),
     })
 }
 
@@ -262,6 +265,20 @@ mod tests {
             place_of(&view, &[&field(0)]).and_then(|place| place.file),
             Some("a".to_owned())
         );
+    }
+
+    #[test]
+    fn a_group_has_a_file_only_where_one_holds_all_of_it() {
+        let group = [&field(1), &field(2)];
+        let place = |files| place_of(&fragment(files), &group);
+        let both = place(vec![file("a", &[0]), file("b", &[1, 2])]).expect("a place");
+        assert_eq!(both.file.as_deref(), Some("b"));
+        let one = place(vec![file("a", &[0, 2])]).expect("a place");
+        assert_eq!(one.file, None);
+        let two = place(vec![file("b", &[-2, 2]), file("c", &[1])]).expect("a place");
+        assert_eq!(two.file, None);
+        assert_ne!(both.identity, two.identity);
+        assert_eq!(place(vec![file("a", &[0])]), None);
     }
 
     #[test]

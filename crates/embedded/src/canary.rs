@@ -134,7 +134,7 @@ impl Engine {
             .prepare(rows.num_rows() as u64)
             .await
             .map_err(refused)?;
-        let output = functions::type_of(&bound.output, &self.latest().await?.schema())?;
+        let output = functions::output_type(bound, &self.latest().await?.schema())?;
         let mut values = vec![];
         let mut errors = BTreeMap::new();
         let mut speeds = vec![];

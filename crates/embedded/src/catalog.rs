@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lance_backfill_core::definition::{
-    BoundColumn, DEFINITION_PREFIX, Definition, Detached, bind, output_of,
+    BoundColumn, DEFINITION_PREFIX, Definition, Detached, bind, outputs_of,
 };
 use lance_backfill_core::depend::{Node, order};
 use lance_backfill_core::format::decode;
@@ -18,6 +18,8 @@ pub use cycle::Cycle;
 /// A definition in a table, acting or not.
 #[derive(Debug, Clone)]
 pub struct Declared {
+    /// The outputs' present names, or those at declaration, joined by commas.
+    name: String,
     /// Ties definition and field.
     pub binding: BindingId,
     /// As stored.
@@ -31,32 +33,36 @@ pub struct Declared {
 pub struct Catalog {
     /// Every definition, acting ones in dependency order first.
     pub declared: Vec<Declared>,
-    /// Output fields of columns in a cycle or behind one.
+    /// First output fields of columns in a cycle or behind one.
     pub cyclic: BTreeSet<FieldId>,
 }
 
 impl Declared {
-    /// The output's present name, or the one at declaration.
+    /// The output's present name, or the one at declaration; of several all, joined by commas.
     pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a user may mean it by this name: that of an output, or of all of them together.
+    pub fn is_named(&self, name: &str) -> bool {
         match &self.bound {
-            Ok(bound) => &bound.output.name,
-            Err(_) => self
-                .definition
-                .outputs
-                .first()
-                .map(String::as_str)
-                .unwrap_or_default(),
+            Ok(bound) => bound.is_named(name),
+            Err(_) => {
+                self.name == name || self.definition.outputs.iter().any(|output| output == name)
+            }
         }
     }
-}
 
-impl Declared {
-    /// The field that carries the binding; none where it is gone or was cast.
-    pub fn output<'a>(&'a self, table: &'a TableView) -> Option<&'a FieldView> {
+    /// The fields that carry the binding; none where one of them is gone or was cast.
+    pub fn outputs<'a>(&'a self, table: &'a TableView) -> Option<Vec<&'a FieldView>> {
         match &self.bound {
-            Ok(bound) => Some(&bound.output),
-            Err(Detached::InputGone { .. }) => output_of(&self.binding, table),
-            Err(Detached::OutputGone | Detached::OutputType { .. }) => None,
+            Ok(bound) => Some(bound.outputs.iter().collect()),
+            Err(Detached::InputGone { .. }) => {
+                outputs_of(&self.binding, &self.definition, table).ok()
+            }
+            Err(Detached::OutputGone | Detached::PartGone { .. } | Detached::OutputType { .. }) => {
+                None
+            }
         }
     }
 }
@@ -77,6 +83,10 @@ impl Catalog {
             })?;
             let bound = bind(&binding, definition.clone(), table);
             declared.push(Declared {
+                name: match &bound {
+                    Ok(bound) => bound.name.clone(),
+                    Err(_) => definition.name(),
+                },
                 binding,
                 definition,
                 bound,
@@ -101,7 +111,7 @@ impl Catalog {
             Ok(bound) => sorted
                 .ready
                 .iter()
-                .position(|output| *output == bound.output.id)
+                .position(|output| *output == bound.key())
                 .unwrap_or(usize::MAX - 1),
             Err(_) => usize::MAX,
         };
@@ -118,18 +128,18 @@ impl Catalog {
         self.declared
             .iter()
             .filter_map(|column| column.bound.as_ref().ok())
-            .filter(|bound| !self.cyclic.contains(&bound.output.id))
+            .filter(|bound| !self.cyclic.contains(&bound.key()))
     }
 
     /// The definition of a column, by its present name.
     pub fn find(&self, column: &str) -> Option<&Declared> {
         self.declared
             .iter()
-            .find(|declared| declared.bound.is_ok() && declared.name() == column)
+            .find(|declared| declared.bound.is_ok() && declared.is_named(column))
             .or_else(|| {
                 self.declared
                     .iter()
-                    .find(|declared| declared.name() == column)
+                    .find(|declared| declared.is_named(column))
             })
     }
 
@@ -167,14 +177,14 @@ fn node_with_older(bound: &BoundColumn) -> Node {
     let mut node = node(bound);
     node.reads
         .extend(bound.watched.iter().map(|field| field.id));
-    node.reads.remove(&node.output);
+    node.reads.retain(|read| !bound.fills(*read));
     node
 }
 
 /// A column and the fields that it reads.
 pub(crate) fn node(bound: &BoundColumn) -> Node {
     Node {
-        output: bound.output.id,
+        outputs: bound.outputs.iter().map(|field| field.id).collect(),
         reads: bound
             .inputs
             .iter()

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use arrow_schema::DataType;
 use lance_backfill_core::definition::home::Home;
 use lance_backfill_core::definition::{
-    BINDING_KEY, DEFINITION_PREFIX, Definition, HOME_KEY, OnUnknown,
+    BINDING_KEY, DEFINITION_PREFIX, Definition, HOME_KEY, OUTPUT_KEY, OnUnknown,
 };
 use lance_backfill_core::format::encode;
 use lance_backfill_core::ids::BindingId;
 use lance_backfill_core::snapshot::{CoverageSnapshot, Head};
 use lance_backfill_core::table::TableView;
-use lance_backfill_ports::table::{Edit, EditOutcome, Table};
+use lance_backfill_ports::table::{Edit, EditOutcome, NewColumn, Table};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
 use crate::catalog::{Catalog, Declared};
@@ -20,6 +21,7 @@ use crate::home::{home_json, new_home_id};
 mod check;
 mod edit;
 mod function;
+pub(crate) mod group;
 mod place;
 mod policy;
 
@@ -33,8 +35,8 @@ use place::{Place, place_for};
 /// What a user asks for.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Column to compute.
-    pub column: String,
+    /// Column to compute; several are fields of the struct that the function returns, by name.
+    pub columns: Vec<String>,
     /// What computes it.
     pub function: FunctionRequest,
     /// Filter; all rows without.
@@ -63,9 +65,9 @@ impl Engine {
             request,
             table,
             &version.schema(),
-            place.existing_type(&version.schema()).as_ref(),
+            &place.existing_types(&version.schema()),
         )?;
-        refuse_cycle(request, &checked, &catalog, place.field())?;
+        refuse_cycle(request, &checked, &catalog, place.fields())?;
         if let FunctionRequest::Python(python) = &request.function {
             // Before anything names it.
             self.register_function(&python.registered).await?;
@@ -77,21 +79,18 @@ impl Engine {
         match &place {
             Place::New => {
                 self.refuse_while_paused().await?;
-                let metadata = BTreeMap::from([(BINDING_KEY.to_owned(), binding.to_string())]);
-                let edit = Edit::AddColumn {
-                    name: request.column.clone(),
-                    data_type: checked.output_type.clone(),
-                    metadata,
-                };
-                self.edit_or_fail(&edit).await?;
+                let columns = new_columns(request, &checked.output_types, &binding);
+                self.edit_or_fail(&Edit::AddColumns { columns }).await?;
             }
-            Place::Adopted(_) => {
-                let entries = BTreeMap::from([(BINDING_KEY.to_owned(), Some(binding.to_string()))]);
-                self.edit_or_fail(&Edit::FieldMetadata {
-                    name: request.column.clone(),
-                    entries,
-                })
-                .await?;
+            Place::Adopted(field) => {
+                let mut entries =
+                    BTreeMap::from([(BINDING_KEY.to_owned(), Some(binding.to_string()))]);
+                if field.metadata.contains_key(OUTPUT_KEY) {
+                    entries.insert(OUTPUT_KEY.to_owned(), None);
+                }
+                let names = request.columns.clone();
+                self.edit_or_fail(&Edit::FieldMetadata { names, entries })
+                    .await?;
             }
             Place::Abandoned(..) => {}
         }
@@ -186,6 +185,23 @@ impl Engine {
             }
         }
     }
+}
+
+/// The columns of a declaration, in a group each with what it is of it.
+fn new_columns(request: &Request, types: &[DataType], binding: &BindingId) -> Vec<NewColumn> {
+    let is_group = request.columns.len() > 1;
+    let column = |(name, data_type): (&String, &DataType)| {
+        let mut metadata = BTreeMap::from([(BINDING_KEY.to_owned(), binding.to_string())]);
+        if is_group {
+            metadata.insert(OUTPUT_KEY.to_owned(), name.clone());
+        }
+        NewColumn {
+            name: name.clone(),
+            data_type: data_type.clone(),
+            metadata,
+        }
+    };
+    request.columns.iter().zip(types).map(column).collect()
 }
 
 fn new_binding() -> Result<BindingId> {

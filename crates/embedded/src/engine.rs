@@ -1,6 +1,6 @@
 //! The engine: one table, its state store, and what this process may use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -190,7 +190,7 @@ impl Engine {
         let compiled = self.compiled(bound, &schema)?;
         let has_dependents = catalog
             .acting()
-            .any(|other| node(other).reads.contains(&bound.output.id));
+            .any(|other| is_read_by(bound, &node(other).reads));
         Ok(Column {
             store: self.store(&bound.binding),
             function: compiled.function,
@@ -219,28 +219,28 @@ impl Engine {
         wanted: &(dyn Fn(&BoundColumn) -> bool + Sync),
         asked: Option<&Selection>,
     ) -> Result<Vec<(Column, Survey)>> {
-        let mut needed: Vec<FieldId> = catalog
+        let mut needed: BTreeSet<FieldId> = catalog
             .acting()
             .filter(|bound| wanted(bound))
-            .map(|bound| bound.output.id)
+            .map(BoundColumn::key)
             .collect();
         // Dependencies come first in the catalog, so one pass from the back finds all of them.
         let acting: Vec<&BoundColumn> = catalog.acting().collect();
         for bound in acting.iter().rev() {
-            if needed.contains(&bound.output.id) {
+            if is_read_by(bound, &needed) {
                 needed.extend(node(bound).reads);
             }
         }
         let mut surveyed: Vec<(Column, Survey)> = vec![];
         for bound in acting
             .into_iter()
-            .filter(|bound| needed.contains(&bound.output.id))
+            .filter(|bound| is_read_by(bound, &needed))
         {
             let column = self.column(bound, catalog, version.as_ref())?;
             let reads = node(bound).reads;
             let upstream: Vec<(&Column, &Survey)> = surveyed
                 .iter()
-                .filter(|(other, _)| reads.contains(&other.bound.output.id))
+                .filter(|(other, _)| is_read_by(&other.bound, &reads))
                 .map(|(column, survey)| (column, survey))
                 .collect();
             let asked = asked.filter(|_| wanted(bound));
@@ -270,7 +270,7 @@ impl Engine {
         catalog: &Catalog,
         column: &str,
     ) -> Result<Vec<CoverageRecord>> {
-        let Some(bound) = catalog.acting().find(|bound| bound.output.name == column) else {
+        let Some(bound) = catalog.acting().find(|bound| bound.is_named(column)) else {
             return Ok(vec![]);
         };
         // A column that is asked about behaves like one that others read: failed rows stay visible.
@@ -320,4 +320,9 @@ impl Engine {
     pub fn rest(&self) {
         self.forget_session();
     }
+}
+
+/// Whether some output of a column is among these fields.
+fn is_read_by(bound: &BoundColumn, reads: &BTreeSet<FieldId>) -> bool {
+    reads.iter().any(|field| bound.fills(*field))
 }

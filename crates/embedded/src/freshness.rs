@@ -30,8 +30,7 @@ impl Engine {
             return Ok(None);
         }
         let had_need = |then: &TableView| {
-            let declared = (then.field_by_id(column.bound.output.id))
-                .is_some_and(|field| column.bound.is_carried_by(field));
+            let declared = column.bound.is_carried_by(then);
             let there = |(id, watched)| {
                 let fragment = then.fragment(id);
                 fragment.is_some_and(|fragment| column.identify(fragment).0.watched == watched)

@@ -14,9 +14,15 @@ use lance_backfill_ports::compute::{
 };
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_udf::python::{Artifacts, Limits, Spec};
+use lance_backfill_udf::types::parse_type;
 use lance_backfill_udf::{EvaluateError, SqlFilter, SqlFunction};
 
+use crate::declare::group::struct_of;
 use crate::engine::Engine;
+
+mod picked;
+
+use picked::Picked;
 
 /// A SQL expression as a function.
 struct Sql(SqlFunction);
@@ -85,15 +91,30 @@ impl Engine {
         table: &SchemaRef,
         artifacts: Artifacts,
     ) -> Result<Arc<dyn Compute>> {
-        let output = type_of(&bound.output, table)?;
+        let output = output_type(bound, table)?;
+        if let [_] = bound.outputs.as_slice() {
+            return self.called(bound, Some(&output), table, artifacts);
+        }
+        let called = self.called(bound, None, table, artifacts)?;
+        Ok(Arc::new(Picked::new(called, output)))
+    }
+
+    /// The function as it is called, for an output of this type; without, for what it returns itself.
+    fn called(
+        &self,
+        bound: &BoundColumn,
+        output: Option<&DataType>,
+        table: &SchemaRef,
+        artifacts: Artifacts,
+    ) -> Result<Arc<dyn Compute>> {
         let schema = schema_of(&bound.inputs, &bound.definition.inputs, table)?;
         match &bound.definition.function {
             Function::Sql { expression, .. } => {
                 let compiled =
-                    SqlFunction::compile(expression, &schema, Some(&output)).map_err(|error| {
+                    SqlFunction::compile(expression, &schema, output).map_err(|error| {
                         Error::invalid(format!(
                             "the expression of column '{}' does not compile any more: {error}",
-                            bound.output.name
+                            bound.name
                         ))
                     })?;
                 Ok(Arc::new(Sql(compiled)))
@@ -105,6 +126,10 @@ impl Engine {
                 ..
             } => {
                 let Definition { secrets, call, .. } = &bound.definition;
+                let output = match output {
+                    Some(output) => output.clone(),
+                    None => returned(bound)?,
+                };
                 let spec = Spec {
                     entrypoint: entrypoint.clone(),
                     artifact: artifact.clone(),
@@ -130,6 +155,17 @@ impl Engine {
     }
 }
 
+/// The struct that a packaged function of several columns returns.
+fn returned(bound: &BoundColumn) -> Result<DataType> {
+    let text = bound.definition.returns.as_deref().unwrap_or_default();
+    parse_type(text).map_err(|error| {
+        Error::invalid(format!(
+            "the definition of '{}' does not say what its function returns: {error}",
+            bound.name
+        ))
+    })
+}
+
 /// The filter of a column, if it has one.
 pub(crate) fn filter(bound: &BoundColumn, table: &SchemaRef) -> Result<Option<Arc<dyn RowFilter>>> {
     let Some(expression) = &bound.definition.filter else {
@@ -139,7 +175,7 @@ pub(crate) fn filter(bound: &BoundColumn, table: &SchemaRef) -> Result<Option<Ar
     let compiled = SqlFilter::compile(expression, &schema).map_err(|error| {
         Error::invalid(format!(
             "the filter of column '{}' does not compile any more: {error}",
-            bound.output.name
+            bound.name
         ))
     })?;
     Ok(Some(Arc::new(SqlRows(compiled))))
@@ -194,7 +230,21 @@ fn schema_of(fields: &[FieldView], inputs: &[Input], table: &SchemaRef) -> Resul
     Ok(Schema::new(fields))
 }
 
-pub(crate) fn type_of(field: &FieldView, table: &SchemaRef) -> Result<DataType> {
+/// Type of a column's values; of several columns, the struct of them.
+pub(crate) fn output_type(bound: &BoundColumn, table: &SchemaRef) -> Result<DataType> {
+    let mut types = (bound.outputs.iter())
+        .map(|output| type_of(output, table))
+        .collect::<Result<Vec<DataType>>>()?;
+    match (types.len(), types.pop()) {
+        (1, Some(only)) => Ok(only),
+        (_, last) => {
+            types.extend(last);
+            Ok(struct_of(&bound.definition.outputs, types))
+        }
+    }
+}
+
+fn type_of(field: &FieldView, table: &SchemaRef) -> Result<DataType> {
     table
         .field_with_name(&field.name)
         .map(|found| found.data_type().clone())

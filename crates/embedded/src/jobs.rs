@@ -70,7 +70,7 @@ impl Engine {
             .survey_for(
                 version,
                 catalog,
-                &|bound| bound.output.name == column,
+                &|bound| bound.is_named(column),
                 Some(selection),
             )
             .await?;
@@ -247,7 +247,7 @@ impl Engine {
     ) -> Result<(Column, Survey)> {
         catalog.expect_acting(column)?;
         let mut surveyed = self
-            .survey(version, catalog, &|bound| bound.output.name == column)
+            .survey(version, catalog, &|bound| bound.is_named(column))
             .await?;
         surveyed.pop().ok_or_else(|| {
             Error::invalid(format!("column '{column}' vanished while it was looked at"))

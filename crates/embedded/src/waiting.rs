@@ -53,13 +53,20 @@ impl Engine {
         column: &str,
     ) -> Result<Waiting> {
         let surveyed = self
-            .survey(version, catalog, &|bound| bound.output.name == column)
+            .survey(version, catalog, &|bound| bound.is_named(column))
             .await?;
+        let of_outputs = |found: &'_ (Column, Survey)| {
+            let ids = found.0.bound.outputs.iter().map(|field| field.id);
+            ids.collect::<Vec<FieldId>>()
+        };
         let by_output: BTreeMap<FieldId, &(Column, Survey)> = (surveyed.iter())
-            .map(|found| (found.0.bound.output.id, found))
+            .flat_map(|found| of_outputs(found).into_iter().map(move |id| (id, found)))
             .collect();
         let mut waiting = Waiting::default();
-        if let Some(found) = surveyed.iter().find(|(found, _)| found.name() == column) {
+        if let Some(found) = surveyed
+            .iter()
+            .find(|(found, _)| found.bound.is_named(column))
+        {
             waiting.rows = rows_waiting(&found.1);
             if waiting.rows > 0 {
                 collect(

@@ -1,12 +1,11 @@
 //! Changes of schema and metadata, repeated when a race is lost.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{Field, Schema};
 use lance::Dataset;
 use lance::dataset::NewColumnTransform;
-use lance_backfill_ports::table::{Edit, EditOutcome};
+use lance_backfill_ports::table::{Edit, EditOutcome, NewColumn};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
 use crate::error::{CommitFailure, commit_failure, from_lance};
@@ -60,15 +59,14 @@ pub(crate) async fn apply(dataset: &mut Dataset, edit: &Edit) -> Result<EditOutc
 /// Why the change does not fit the newest version, if it does not.
 fn contradiction(dataset: &Dataset, edit: &Edit) -> Option<String> {
     match edit {
-        Edit::AddColumn { name, .. } => dataset
-            .schema()
-            .field(name)
-            .map(|_| format!("column '{name}' exists already")),
-        Edit::DropColumn { name } | Edit::FieldMetadata { name, .. } => dataset
-            .schema()
-            .field(name)
-            .is_none()
-            .then(|| format!("there is no column '{name}'")),
+        Edit::AddColumns { columns } => columns
+            .iter()
+            .find(|column| dataset.schema().field(&column.name).is_some())
+            .map(|column| format!("column '{}' exists already", column.name)),
+        Edit::DropColumns { names } | Edit::FieldMetadata { names, .. } => names
+            .iter()
+            .find(|name| dataset.schema().field(name).is_none())
+            .map(|name| format!("there is no column '{name}'")),
         Edit::TableMetadata { expected, .. } => expected
             .iter()
             .find(|(key, value)| dataset.metadata().get(*key) != value.as_ref())
@@ -79,21 +77,21 @@ fn contradiction(dataset: &Dataset, edit: &Edit) -> Option<String> {
 /// Whether the newest version already says what the change wants.
 fn is_done(dataset: &Dataset, edit: &Edit) -> bool {
     match edit {
-        Edit::AddColumn { name, metadata, .. } => {
-            dataset.schema().field(name).is_some_and(|field| {
-                metadata
-                    .iter()
-                    .all(|(key, value)| field.metadata.get(key) == Some(value))
+        Edit::AddColumns { columns } => columns.iter().all(|column| {
+            dataset.schema().field(&column.name).is_some_and(|field| {
+                (column.metadata.iter()).all(|(key, value)| field.metadata.get(key) == Some(value))
             })
+        }),
+        Edit::DropColumns { names } => {
+            (names.iter()).all(|name| dataset.schema().field(name).is_none())
         }
-        Edit::DropColumn { name } => dataset.schema().field(name).is_none(),
-        Edit::FieldMetadata { name, entries } => {
+        Edit::FieldMetadata { names, entries } => names.iter().all(|name| {
             dataset.schema().field(name).is_some_and(|field| {
                 entries
                     .iter()
                     .all(|(key, value)| field.metadata.get(key) == value.as_ref())
             })
-        }
+        }),
         Edit::TableMetadata { entries, .. } => entries
             .iter()
             .all(|(key, value)| dataset.metadata().get(key) == value.as_ref()),
@@ -102,20 +100,20 @@ fn is_done(dataset: &Dataset, edit: &Edit) -> bool {
 
 async fn attempt(dataset: &mut Dataset, edit: &Edit) -> lance::Result<()> {
     match edit {
-        Edit::AddColumn {
-            name,
-            data_type,
-            metadata,
-        } => add_column(dataset, name, data_type, metadata).await,
-        Edit::DropColumn { name } => dataset.drop_columns(&[name.as_str()]).await,
-        Edit::FieldMetadata { name, entries } => {
-            let entries = entries
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone()));
-            dataset
-                .update_field_metadata()
-                .update(name.as_str(), entries)?
-                .await?;
+        Edit::AddColumns { columns } => add_columns(dataset, columns).await,
+        Edit::DropColumns { names } => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            dataset.drop_columns(&names).await
+        }
+        Edit::FieldMetadata { names, entries } => {
+            let mut update = dataset.update_field_metadata();
+            for name in names {
+                let entries = entries
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.clone()));
+                update = update.update(name.as_str(), entries)?;
+            }
+            update.await?;
             Ok(())
         }
         Edit::TableMetadata { entries, .. } => {
@@ -128,18 +126,12 @@ async fn attempt(dataset: &mut Dataset, edit: &Edit) -> lance::Result<()> {
     }
 }
 
-async fn add_column(
-    dataset: &mut Dataset,
-    name: &str,
-    data_type: &DataType,
-    metadata: &BTreeMap<String, String>,
-) -> lance::Result<()> {
-    let metadata = metadata
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let field = Field::new(name, data_type.clone(), true).with_metadata(metadata);
-    let schema = Arc::new(Schema::new(vec![field]));
+async fn add_columns(dataset: &mut Dataset, columns: &[NewColumn]) -> lance::Result<()> {
+    let field = |column: &NewColumn| {
+        let metadata = column.metadata.clone().into_iter().collect();
+        Field::new(&column.name, column.data_type.clone(), true).with_metadata(metadata)
+    };
+    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
     dataset
         .add_columns(NewColumnTransform::AllNulls(schema), None, None)
         .await

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{Field, Schema as ArrowSchema};
+use arrow_schema::Schema as ArrowSchema;
 use futures::{StreamExt, TryStreamExt};
 use lance::Dataset;
 use lance::dataset::CommitBuilder;
@@ -13,37 +13,42 @@ use lance::dataset::fragment::FileFragment;
 use lance::dataset::transaction::{DataReplacementGroup, Operation, TransactionBuilder};
 use lance_backfill_core::checkpoint::StagedColumnFile;
 use lance_backfill_core::ids::FragmentId;
-use lance_backfill_ports::table::{ArrayStream, PublishNote, PublishOutcome};
+use lance_backfill_ports::table::{BatchStream, PublishNote, PublishOutcome};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_table::format::{DataFile, Fragment};
 
 use crate::error::{CommitFailure, commit_failure, from_lance, from_object_store};
 use crate::table::Newest;
 
+mod complete;
 mod hints;
 
-/// Writes a column file for all physical rows of a fragment.
+use complete::Completed;
+
+/// Writes a file of columns for all physical rows of a fragment.
 pub(crate) async fn write(
     dataset: &Arc<Dataset>,
     fragment: Fragment,
-    column: &str,
-    values: ArrayStream,
+    columns: &[String],
+    values: BatchStream,
 ) -> Result<StagedColumnFile> {
-    let doing = format!("cannot stage column '{column}' of fragment {}", fragment.id);
+    let names = columns.join("', '");
+    let doing = format!("cannot stage '{names}' of fragment {}", fragment.id);
     let schema = dataset
         .schema()
-        .project(&[column])
+        .project(columns)
         .map_err(|error| from_lance(error, &doing))?;
     let arrow = ArrowSchema::from(&schema);
-    let field = arrow
-        .fields()
-        .first()
-        .cloned()
-        .ok_or_else(|| Error::internal(doing.clone()))?;
-    let batch_schema = Arc::new(ArrowSchema::new(vec![
-        Field::new(field.name(), field.data_type().clone(), true)
-            .with_metadata(field.metadata().clone()),
-    ]));
+    // In the order in which the values come, which need not be the table's.
+    let fields = (columns.iter())
+        .map(|column| {
+            let field = arrow
+                .field_with_name(column)
+                .map_err(|error| Error::internal(doing.clone()).with_source(error))?;
+            Ok(field.clone().with_nullable(true))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let batch_schema = Arc::new(ArrowSchema::new(fields));
     let physical_rows = fragment
         .physical_rows
         .and_then(|rows| u32::try_from(rows).ok())
@@ -51,10 +56,13 @@ pub(crate) async fn write(
     let mut values = values.peekable();
     let first = Pin::new(&mut values).peek().await;
     let first = first.and_then(|first| first.as_ref().ok());
-    let hinted = hints::hinted(dataset, column, first);
+    let hinted = hints::hinted(dataset, columns, first);
     let batches = values
         .map_err(|error| lance::Error::wrapped(error.into()))
-        .map(move |array| Ok(RecordBatch::try_new(batch_schema.clone(), vec![array?])?));
+        .map(move |batch| {
+            let columns = batch?.columns().to_vec();
+            Ok(RecordBatch::try_new(batch_schema.clone(), columns)?)
+        });
     let group = FileFragment::new(Arc::new(hinted), fragment)
         .write_columns(batches, &schema)
         .await
@@ -115,20 +123,50 @@ pub(crate) async fn exists(dataset: &Arc<Dataset>, file: &StagedColumnFile) -> R
 /// Publishes staged files on the version of `dataset`, in one transaction.
 pub(crate) async fn publish(
     dataset: &Arc<Dataset>,
-    column: &str,
+    columns: &[String],
     files: &[(FragmentId, StagedColumnFile)],
     note: &PublishNote,
     newest: &Newest,
 ) -> Result<PublishOutcome> {
+    let names = columns.join("', '");
+    let doing = format!("cannot publish {} files of '{names}'", files.len());
     let replacements = files
         .iter()
         .map(|(fragment, file)| Ok(DataReplacementGroup(*fragment, data_file(file)?)))
         .collect::<Result<Vec<_>>>()?;
+    let completed = complete::complete(dataset, columns, &replacements, &doing).await?;
+    let dataset = match completed {
+        Completed::Was => dataset.clone(),
+        Completed::Now(dataset) => dataset,
+        Completed::Conflict(outcome) => return Ok(outcome),
+    };
     let properties: HashMap<String, String> = note
         .properties
         .iter()
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
+    match replace(&dataset, replacements, properties, &doing).await? {
+        Replaced::Done(dataset) => {
+            let version = dataset.version_id();
+            newest.offer_committed(*dataset).await;
+            Ok(PublishOutcome::Published { version })
+        }
+        Replaced::Not(outcome) => Ok(outcome),
+    }
+}
+
+/// How a replacement of data files ended.
+enum Replaced {
+    Done(Box<Dataset>),
+    Not(PublishOutcome),
+}
+
+async fn replace(
+    dataset: &Arc<Dataset>,
+    replacements: Vec<DataReplacementGroup>,
+    properties: HashMap<String, String>,
+    doing: &str,
+) -> Result<Replaced> {
     let transaction = TransactionBuilder::new(
         dataset.version_id(),
         Operation::DataReplacement { replacements },
@@ -140,20 +178,13 @@ pub(crate) async fn publish(
         .execute(transaction)
         .await;
     match committed {
-        Ok(dataset) => {
-            let version = dataset.version_id();
-            newest.offer_committed(dataset).await;
-            Ok(PublishOutcome::Published { version })
-        }
-        Err(error) => {
-            match commit_failure(
-                error,
-                &format!("cannot publish {} files of column '{column}'", files.len()),
-            ) {
-                CommitFailure::Conflict(reason) => Ok(PublishOutcome::Conflict { reason }),
-                CommitFailure::MaybeLanded => Ok(PublishOutcome::MaybeLanded),
-                CommitFailure::Failed(error) => Err(error),
+        Ok(dataset) => Ok(Replaced::Done(Box::new(dataset))),
+        Err(error) => match commit_failure(error, doing) {
+            CommitFailure::Conflict(reason) => {
+                Ok(Replaced::Not(PublishOutcome::Conflict { reason }))
             }
-        }
+            CommitFailure::MaybeLanded => Ok(Replaced::Not(PublishOutcome::MaybeLanded)),
+            CommitFailure::Failed(error) => Err(error),
+        },
     }
 }

@@ -15,7 +15,7 @@ use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::table::TableView;
 use lance_backfill_ports::table::{
-    ArrayStream, BatchStream, Edit, EditOutcome, PublishNote, PublishOutcome, Table, TableVersion,
+    BatchStream, Edit, EditOutcome, PublishNote, PublishOutcome, Table, TableVersion,
 };
 use lance_backfill_ports::{Error, Result};
 use lance_table::format::Fragment;
@@ -344,7 +344,7 @@ impl TableVersion for OpenVersion {
 
     async fn read_staged(
         &self,
-        column: &str,
+        columns: &[String],
         file: &StagedColumnFile,
         rows: &RowSet,
         batch_rows: u32,
@@ -353,26 +353,19 @@ impl TableVersion for OpenVersion {
         let mut fragment = Fragment::new(0);
         fragment.physical_rows = usize::try_from(file.physical_rows).ok();
         fragment.files = vec![stage::data_file(file)?];
-        read::physical_rows(
-            &self.version.dataset,
-            fragment,
-            &[column.to_owned()],
-            rows,
-            batch_rows,
-        )
-        .await
+        read::physical_rows(&self.version.dataset, fragment, columns, rows, batch_rows).await
     }
 
-    async fn stage_column(
+    async fn stage_columns(
         &self,
         fragment: FragmentId,
-        column: &str,
-        values: ArrayStream,
+        columns: &[String],
+        values: BatchStream,
     ) -> Result<StagedColumnFile> {
         stage::write(
             &self.version.dataset,
             self.fragment(fragment)?,
-            column,
+            columns,
             values,
         )
         .await
@@ -384,10 +377,10 @@ impl TableVersion for OpenVersion {
 
     async fn publish(
         &self,
-        column: &str,
+        columns: &[String],
         files: &[(FragmentId, StagedColumnFile)],
         note: &PublishNote,
     ) -> Result<PublishOutcome> {
-        stage::publish(&self.version.dataset, column, files, note, &self.newest).await
+        stage::publish(&self.version.dataset, columns, files, note, &self.newest).await
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::{DataType, SchemaRef};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -17,9 +17,6 @@ use crate::Result;
 
 /// Batches of physical rows, in file order.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
-
-/// Arrays of one column, in file order.
-pub type ArrayStream = BoxStream<'static, Result<ArrayRef>>;
 
 /// A table that other programs read and write at the same time.
 #[async_trait]
@@ -45,24 +42,20 @@ pub trait Table: Send + Sync {
 /// A change of schema or metadata.
 #[derive(Debug, Clone)]
 pub enum Edit {
-    /// Adds a nullable column without values.
-    AddColumn {
-        /// Name.
-        name: String,
-        /// Type.
-        data_type: DataType,
-        /// Field metadata.
-        metadata: BTreeMap<String, String>,
+    /// Adds nullable columns without values, all or none.
+    AddColumns {
+        /// The columns, in order.
+        columns: Vec<NewColumn>,
     },
-    /// Removes a column and its values.
-    DropColumn {
-        /// Name.
-        name: String,
+    /// Removes columns and their values, all or none.
+    DropColumns {
+        /// Names.
+        names: Vec<String>,
     },
-    /// Sets or removes (`None`) field metadata.
+    /// Sets or removes (`None`) field metadata, the same of each column, all or none.
     FieldMetadata {
-        /// Column.
-        name: String,
+        /// Columns.
+        names: Vec<String>,
         /// Entries.
         entries: BTreeMap<String, Option<String>>,
     },
@@ -73,6 +66,17 @@ pub enum Edit {
         /// Values that must still stand.
         expected: BTreeMap<String, Option<String>>,
     },
+}
+
+/// A column to add.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewColumn {
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub data_type: DataType,
+    /// Field metadata.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// How an edit ended.
@@ -117,34 +121,36 @@ pub trait TableVersion: Send + Sync {
         batch_rows: u32,
     ) -> Result<BatchStream>;
 
-    /// Reads the given physical rows of a column from a staged file; its fragment may be gone.
+    /// Reads the given physical rows of columns from a staged file; its fragment may be gone.
     async fn read_staged(
         &self,
-        column: &str,
+        columns: &[String],
         file: &StagedColumnFile,
         rows: &RowSet,
         batch_rows: u32,
     ) -> Result<BatchStream>;
 
-    /// Writes a column file for all physical rows of a fragment; no reader sees it before it is published.
+    /// Writes one file of columns for all physical rows of a fragment; no reader sees it before it is
+    /// published.
     ///
-    /// The file is durable when this returns. `over` of the result is left empty for the caller.
-    async fn stage_column(
+    /// Each batch has exactly these columns, in this order. The file is durable when this returns.
+    /// `over` of the result is left empty for the caller.
+    async fn stage_columns(
         &self,
         fragment: FragmentId,
-        column: &str,
-        values: ArrayStream,
+        columns: &[String],
+        values: BatchStream,
     ) -> Result<StagedColumnFile>;
 
     /// Whether a staged file is there with its size.
     async fn staged_exists(&self, file: &StagedColumnFile) -> Result<bool>;
 
-    /// Publishes staged files of one column on this version, which must be freshly loaded.
+    /// Publishes staged files of the same columns on this version, which must be freshly loaded.
     ///
-    /// Conditional: lands only if no newer version touched the same column of the same fragments.
+    /// Conditional: lands only if no newer version touched one of the columns in the same fragments.
     async fn publish(
         &self,
-        column: &str,
+        columns: &[String],
         files: &[(FragmentId, StagedColumnFile)],
         note: &PublishNote,
     ) -> Result<PublishOutcome>;

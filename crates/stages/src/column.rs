@@ -28,9 +28,18 @@ pub struct Column {
 }
 
 impl Column {
-    /// Name of the output column.
+    /// Name of the output column, or of several together.
     pub fn name(&self) -> &str {
-        &self.bound.output.name
+        &self.bound.name
+    }
+
+    /// Present names of the output columns.
+    pub fn output_names(&self) -> Vec<String> {
+        self.bound
+            .outputs
+            .iter()
+            .map(|field| field.name.clone())
+            .collect()
     }
 
     /// Present names of the columns that the function reads.
@@ -53,7 +62,7 @@ impl Column {
 
     /// Whether the stored filter reads the other column.
     pub fn filter_reads(&self, other: &Self) -> bool {
-        (self.bound.filter_inputs.iter()).any(|field| field.id == other.bound.output.id)
+        (self.bound.filter_inputs.iter()).any(|field| other.bound.fills(field.id))
     }
 
     /// Identities of a fragment, and where the output stands in it.

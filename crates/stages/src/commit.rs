@@ -92,8 +92,9 @@ pub async fn commit(
             column.bound.binding.to_string(),
         )]),
     };
-    // Lance wants one list of fields per transaction; all files here hold the same column.
-    match version.publish(column.name(), &files, &note).await? {
+    // Lance wants one list of fields per transaction; all files here hold the same columns.
+    let columns = column.output_names();
+    match version.publish(&columns, &files, &note).await? {
         PublishOutcome::Published { version } => {
             report.published_version = Some(version);
             report.files = files.len();

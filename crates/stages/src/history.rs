@@ -340,7 +340,7 @@ impl Touches {
         Self {
             inputs: hits(&column.bound.watched),
             filter: hits(&column.bound.filter_inputs),
-            output: hits(std::slice::from_ref(&column.bound.output)),
+            output: hits(&column.bound.outputs),
         }
     }
 

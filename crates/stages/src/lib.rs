@@ -6,6 +6,7 @@ pub mod column_store;
 pub mod commit;
 pub mod execute;
 mod history;
+mod outputs;
 pub mod plan;
 pub mod reconcile;
 pub mod survey;

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 mod conflicts;
 mod edits;
 mod fixture;
+mod groups;
 mod history;
 mod identities;
 mod moves;
@@ -36,6 +37,7 @@ pub async fn table(fixture: &dyn TableFixture) -> anyhow::Result<()> {
         history::CLAIMS,
         moves::CLAIMS,
         identities::CLAIMS,
+        groups::CLAIMS,
     ];
     let mut names = BTreeSet::new();
     let mut broken = vec![];

@@ -49,7 +49,6 @@ def test_batched_function_and_class(texts):
     assert values(texts, "c") == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.xfail(reason="the binary takes the names for one column")
 def test_several_columns_of_one_function(texts):
     texts.add_columns({("words", "letters"): functions.size}, where="at = 0", env="current")
     texts.backfill("words")

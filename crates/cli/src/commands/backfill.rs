@@ -75,12 +75,13 @@ pub(super) fn selection(arguments: &SelectionArguments) -> Selection {
 
 async fn work(engine: &Engine, column: &str, selection: &Selection, json: bool) -> Result<Exit> {
     let version = engine.latest().await?;
-    Catalog::read(version.view())?.expect_acting(column)?;
+    let catalog = Catalog::read(version.view())?;
+    let column = &catalog.expect_acting(column)?.name;
     let (job, rows) = match engine.order(column, selection).await? {
         Ordered::Job { job, rows } => (Some(job), rows),
         Ordered::NoRows => (None, 0),
     };
-    let wanted = [column.to_owned()];
+    let wanted = [column.clone()];
     let refreshed = match &job {
         Some(job) => {
             output::note(&format!("job {job}: {} rows", number(rows)));

@@ -74,7 +74,7 @@ async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -
     })?;
     refuse_type(Some(&function), arguments.output_type.as_deref())?;
     let request = Request {
-        column: arguments.target.column.clone(),
+        columns: names(&arguments.target.column),
         function,
         filter: arguments.filter.clone(),
         output_type: arguments.output_type.clone(),
@@ -104,6 +104,14 @@ fn refuse_type(function: Option<&FunctionRequest>, output_type: Option<&str>) ->
             "--type casts values of --sql: a Python function says its type itself, with data_type= or a return type",
         )),
         (None, Some(_)) => Err(Error::invalid("--type goes with --sql")),
+    }
+}
+
+/// The columns that a declaration names: one, or several by commas.
+fn names(column: &str) -> Vec<String> {
+    match column.contains(',') {
+        true => column.split(',').map(|it| it.trim().to_owned()).collect(),
+        false => vec![column.to_owned()],
     }
 }
 
@@ -322,7 +330,7 @@ async fn computed_rows(
     let version = engine.latest().await?;
     let wanted = |other: &BoundColumn| other.binding == bound.binding;
     match super::status::survey_numbers(engine, &version, catalog, &wanted).await {
-        Ok(mut found) => Ok(found.remove(&bound.output.name).map(|found| Made {
+        Ok(mut found) => Ok(found.remove(&bound.name).map(|found| Made {
             failed: found.numbers.rows_failed,
             unknown: found.numbers.rows_unknown,
             rows: found.generations,
@@ -381,7 +389,7 @@ async fn drop_column(
         .await?;
     let document = Dropped {
         table: arguments.target.table.clone(),
-        column: arguments.target.column.clone(),
+        column: declared.name().to_owned(),
         values_dropped: arguments.drop_values,
     };
     Ok(output::result(json, &document, || {

@@ -93,7 +93,7 @@ fn table_of(report: &Failures) -> Result<RecordBatch> {
 pub(super) async fn find(engine: &Engine, column: &str) -> Result<Failures> {
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
-    catalog.expect(column)?;
+    let column = catalog.expect(column)?.name();
     let mut failures = vec![];
     for record in engine.failed_records(&version, &catalog, column).await? {
         let ids = version.row_ids(record.fragment).await?;

@@ -69,7 +69,7 @@ async fn all(engine: &Engine) -> Result<Vec<Job>> {
     let catalog = Catalog::read(version.view())?;
     let mut jobs = vec![];
     for bound in catalog.acting() {
-        let column = &bound.output.name;
+        let column = &bound.name;
         let known = engine.jobs(&version, &catalog, column).await?;
         jobs.extend(known.iter().map(|job| shown(column, job)));
     }

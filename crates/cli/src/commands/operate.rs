@@ -25,10 +25,12 @@ pub(super) async fn approve(
 ) -> Result<Exit> {
     let target = &arguments.target;
     let engine = super::open(&target.table, process, None).await?;
-    let (released, rows) = engine.approve(&target.column, arguments.up_to).await?;
+    let catalog = Catalog::read(engine.latest().await?.view())?;
+    let column = catalog.expect(&target.column)?.name();
+    let (released, rows) = engine.approve(column, arguments.up_to).await?;
     let report = Approved {
         table: target.table.clone(),
-        column: target.column.clone(),
+        column: column.to_owned(),
         was_held: released != Released::NothingHeld,
         rows_approved: rows,
     };
@@ -64,10 +66,8 @@ pub(super) async fn reconcile(
     let mut columns = vec![];
     for bound in catalog.acting() {
         columns.push(ReconciledColumn {
-            column: bound.output.name.clone(),
-            objects_deleted: engine
-                .reconcile(&bound.output.name, arguments.no_grace)
-                .await?,
+            column: bound.name.clone(),
+            objects_deleted: engine.reconcile(&bound.name, arguments.no_grace).await?,
         });
     }
     let report = Reconciled {

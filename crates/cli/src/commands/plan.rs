@@ -98,11 +98,8 @@ pub(super) async fn run(
             ));
         }
         (wanted, _) => {
-            let is_wanted = |bound: &BoundColumn| {
-                wanted
-                    .as_ref()
-                    .is_none_or(|column| *column == bound.output.name)
-            };
+            let is_wanted =
+                |bound: &BoundColumn| wanted.as_ref().is_none_or(|column| bound.is_named(column));
             for (column, survey) in engine.survey(&version, &catalog, &is_wanted).await? {
                 let page = engine.preview(&column, &survey)?;
                 let rows = page.rows() + page.rows_left;

@@ -64,7 +64,7 @@ pub(super) async fn run(
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     let wanted: Vec<String> = match &arguments.column {
-        Some(column) => vec![catalog.expect_acting(column)?.output.name.clone()],
+        Some(column) => vec![catalog.expect_acting(column)?.name.clone()],
         None => unattended(&catalog),
     };
     report_left_out(&catalog, arguments);
@@ -78,7 +78,7 @@ pub(super) fn unattended(catalog: &Catalog) -> Vec<String> {
     catalog
         .acting()
         .filter(|bound| bound.definition.auto)
-        .map(|bound| bound.output.name.clone())
+        .map(|bound| bound.name.clone())
         .collect()
 }
 
@@ -149,7 +149,7 @@ async fn report(
         Some(numbers) => numbers,
         None => {
             let wanted =
-                |bound: &BoundColumn| done.iter().any(|(column, _)| *column == bound.output.name);
+                |bound: &BoundColumn| done.iter().any(|(column, _)| bound.is_named(column));
             let found = survey_numbers(engine, &version, &catalog, &wanted).await?;
             (found.into_iter())
                 .map(|(column, found)| (column, found.numbers))

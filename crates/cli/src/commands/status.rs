@@ -84,7 +84,7 @@ pub(super) async fn survey_numbers(
     }
     let blocked = (catalog.declared.iter())
         .filter_map(|declared| declared.bound.as_ref().ok())
-        .filter(|bound| catalog.cyclic.contains(&bound.output.id) && wanted(bound));
+        .filter(|bound| catalog.cyclic.contains(&bound.key()) && wanted(bound));
     let mut live_rows = None;
     for bound in blocked {
         let rows = match live_rows {
@@ -102,7 +102,7 @@ pub(super) async fn survey_numbers(
             },
             ..Found::default()
         };
-        numbers.insert(bound.output.name.clone(), found);
+        numbers.insert(bound.name.clone(), found);
     }
     Ok(numbers)
 }

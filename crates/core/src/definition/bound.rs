@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{BINDING_KEY, Definition, Input};
+use super::{BINDING_KEY, Definition, Input, OUTPUT_KEY};
 use crate::identity::{self, Place};
-use crate::ids::{BindingId, GenerationId};
+use crate::ids::{BindingId, FieldId, GenerationId};
 use crate::state::{Identities, OlderInputs};
 use crate::table::{FieldView, FragmentView, TableView};
 
@@ -19,8 +19,10 @@ pub struct BoundColumn {
     pub definition: Definition,
     /// Digest of what decides a value.
     pub generation: GenerationId,
-    /// The output's field in this version.
-    pub output: FieldView,
+    /// What it is called: the present names of its outputs, joined by commas.
+    pub name: String,
+    /// The output fields in this version, in the definition's order; several form a group.
+    pub outputs: Vec<FieldView>,
     /// The input fields in this version, in the definition's order.
     pub inputs: Vec<FieldView>,
     /// The filter's fields in this version, in the definition's order.
@@ -43,9 +45,25 @@ pub struct Older {
 }
 
 impl BoundColumn {
-    /// Identities of a fragment, and where the output stands in it.
+    /// The first output: it stands for all of them where one field is enough.
+    pub fn key(&self) -> FieldId {
+        self.outputs.first().map_or(-1, |field| field.id)
+    }
+
+    /// Whether it fills this field.
+    pub fn fills(&self, field: FieldId) -> bool {
+        self.outputs.iter().any(|output| output.id == field)
+    }
+
+    /// Whether a user may mean it by this name: that of an output, or of all of them together.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.outputs.iter().any(|output| output.name == name)
+    }
+
+    /// Identities of a fragment, and where the outputs stand in it.
     pub fn identify(&self, fragment: &FragmentView) -> (Identities, Option<Place>) {
-        let place = identity::place_of(fragment, &[&self.output]);
+        let outputs: Vec<&FieldView> = self.outputs.iter().collect();
+        let place = identity::place_of(fragment, &outputs);
         let in_id = identity::of_fields(fragment, &self.inputs);
         let older = |older: &Older| OlderInputs {
             in_id: identity::of_fields(fragment, &older.inputs),
@@ -80,9 +98,11 @@ impl BoundColumn {
         self.definition.accepts(&self.generation, generation)
     }
 
-    /// Whether a field, perhaps of another version, is this column.
-    pub fn is_carried_by(&self, field: &FieldView) -> bool {
-        carries(field, &self.binding)
+    /// Whether a version, perhaps another one, has all of its outputs as the same fields.
+    pub fn is_carried_by(&self, table: &TableView) -> bool {
+        self.outputs.iter().all(|output| {
+            (table.field_by_id(output.id)).is_some_and(|field| carries(field, &self.binding))
+        })
     }
 
     /// Whether an earlier definition watched all columns that an accepted generation reads now.
@@ -120,6 +140,11 @@ impl BoundColumn {
 pub enum Detached {
     /// No field carries its binding: dropped, cast or overwritten.
     OutputGone,
+    /// One field of a group does not carry its binding any more, others do.
+    PartGone {
+        /// Its name at declaration.
+        column: String,
+    },
     /// The field's type is not the declared one.
     OutputType {
         /// What was declared.
@@ -138,6 +163,12 @@ impl std::fmt::Display for Detached {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::OutputGone => formatter.write_str("its column was dropped, cast or overwritten"),
+            Self::PartGone { column } => {
+                write!(
+                    formatter,
+                    "its column '{column}' was dropped, cast or overwritten"
+                )
+            }
             Self::OutputType { declared, found } => {
                 write!(
                     formatter,
@@ -158,9 +189,30 @@ fn carries(field: &FieldView, binding: &BindingId) -> bool {
     field.metadata.get(BINDING_KEY).map(String::as_str) == Some(binding.as_str())
 }
 
-/// The field that carries a binding.
-pub fn output_of<'a>(binding: &BindingId, table: &'a TableView) -> Option<&'a FieldView> {
-    table.fields.iter().find(|field| carries(field, binding))
+/// The fields that carry a definition's binding, in the definition's order.
+///
+/// In a group each field says which output it is: names may change.
+pub fn outputs_of<'a>(
+    binding: &BindingId,
+    definition: &Definition,
+    table: &'a TableView,
+) -> Result<Vec<&'a FieldView>, Detached> {
+    let part = |field: &'a FieldView| field.metadata.get(OUTPUT_KEY);
+    let carry = || (table.fields.iter()).filter(|field| carries(field, binding));
+    if let [_] = definition.outputs.as_slice() {
+        let found = carry().find(|field| part(field).is_none());
+        return found.map(|field| vec![field]).ok_or(Detached::OutputGone);
+    }
+    let find = |name: &String| {
+        let found = carry().find(|field| part(field) == Some(name));
+        found.ok_or_else(|| Detached::PartGone {
+            column: name.clone(),
+        })
+    };
+    match carry().next() {
+        None => Err(Detached::OutputGone),
+        Some(_) => definition.outputs.iter().map(find).collect(),
+    }
 }
 
 /// Ties a stored definition to the fields of a table version.
@@ -169,14 +221,18 @@ pub fn bind(
     definition: Definition,
     table: &TableView,
 ) -> Result<BoundColumn, Detached> {
-    let output = output_of(binding, table).ok_or(Detached::OutputGone)?;
-    let declared = definition.output_types.first().cloned().unwrap_or_default();
-    if output.data_type != declared {
-        return Err(Detached::OutputType {
-            declared,
-            found: output.data_type.clone(),
-        });
+    let outputs = outputs_of(binding, &definition, table)?;
+    let mut types = definition.output_types.iter();
+    for output in &outputs {
+        let declared = types.next().cloned().unwrap_or_default();
+        if output.data_type != declared {
+            return Err(Detached::OutputType {
+                declared,
+                found: output.data_type.clone(),
+            });
+        }
     }
+    let names: Vec<&str> = outputs.iter().map(|field| field.name.as_str()).collect();
     let find = |inputs: &[Input]| -> Result<Vec<FieldView>, Detached> {
         inputs
             .iter()
@@ -210,7 +266,8 @@ pub fn bind(
     Ok(BoundColumn {
         binding: binding.clone(),
         generation: definition.generation(),
-        output: output.clone(),
+        name: names.join(","),
+        outputs: outputs.into_iter().cloned().collect(),
         inputs: find(&definition.inputs)?,
         filter_inputs: find(&definition.filter_inputs)?,
         older: definition.older().map(older).collect(),
@@ -221,3 +278,6 @@ pub fn bind(
         definition,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,7 @@ fn the_generation_depends_on_what_decides_a_value_and_on_nothing_else() {
         version: _,
         outputs: _,
         output_types: _,
+        returns: _,
         function: _,
         inputs: _,
         filter: _,
@@ -102,6 +103,9 @@ fn the_generation_depends_on_what_decides_a_value_and_on_nothing_else() {
     check(&base, "version", SameValues, |it| it.version = 7);
     check(&base, "outputs", SameValues, |it| {
         it.outputs = vec![other()]
+    });
+    check(&base, "returns", SameValues, |it| {
+        it.returns = Some(other())
     });
     check(&base, "inputs.id", SameValues, |it| it.inputs[0].id = 7);
     check(&base, "filter", SameValues, |it| it.filter = Some(other()));

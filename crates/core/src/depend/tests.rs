@@ -4,7 +4,7 @@ use super::*;
 
 fn node(output: FieldId, reads: &[FieldId]) -> Node {
     Node {
-        output,
+        outputs: vec![output],
         reads: reads.iter().copied().collect(),
     }
 }
@@ -61,12 +61,29 @@ fn a_column_is_told_its_own_cycle_or_else_those_that_it_waits_for() {
     }
 }
 
+#[test]
+fn whatever_reads_a_part_of_a_group_comes_after_all_of_it() {
+    let group = |reads: &[FieldId]| Node {
+        outputs: vec![7, 2],
+        ..node(7, reads)
+    };
+    // 1 reads the second column of the group, which reads 4.
+    let nodes = [node(1, &[2]), group(&[4]), node(4, &[9])];
+    assert_eq!(order(&nodes).ready, [4, 7, 1]);
+    // And now 4 reads the group as well.
+    let nodes = [node(1, &[2]), group(&[4]), node(4, &[2])];
+    assert_eq!(order(&nodes).cyclic, [1, 4, 7]);
+    assert_eq!(cycle_of(&nodes, 1), [4, 7].into());
+    // A group that reads one of its own columns reads itself.
+    assert_eq!(order(&[group(&[2])]).cyclic, [7]);
+}
+
 proptest! {
     #[test]
     fn each_column_is_the_lowest_whose_dependencies_came_before_and_the_rest_can_never_come(
         reads in prop::collection::btree_map(0_i32..9, prop::collection::btree_set(0_i32..14, 0..3), 0..9),
     ) {
-        let nodes: Vec<Node> = reads.iter().map(|(output, reads)| Node { output: *output, reads: reads.clone() }).collect();
+        let nodes: Vec<Node> = reads.iter().map(|(output, reads)| Node { outputs: vec![*output], reads: reads.clone() }).collect();
         let Order { ready, cyclic } = order(&nodes);
         // A read of a column that is not computed never holds anything up.
         let waits = |output: FieldId, came: &[FieldId]| {

@@ -19,7 +19,7 @@ pub struct Cycle {
 impl Catalog {
     /// The cycle that keeps a column from being computed, if one does.
     pub fn cycle(&self, column: &BoundColumn) -> Option<Cycle> {
-        let output = column.output.id;
+        let output = column.key();
         if !self.cyclic.contains(&output) {
             return None;
         }
@@ -27,8 +27,8 @@ impl Catalog {
         let nodes: Vec<Node> = bound().map(node).collect();
         let cycle = cycle_of(&nodes, output);
         let mut others: Vec<String> = bound()
-            .filter(|other| other.output.id != output && cycle.contains(&other.output.id))
-            .map(|other| other.output.name.clone())
+            .filter(|other| other.key() != output && cycle.contains(&other.key()))
+            .map(|other| other.name.clone())
             .collect();
         others.sort_unstable();
         Some(Cycle {

@@ -105,11 +105,11 @@ impl<'a> Run<'a> {
         let column = self.task.column;
         let surveyed = self
             .engine
-            .survey(version, catalog, &|bound| bound.output.name == column)
+            .survey(version, catalog, &|bound| bound.is_named(column))
             .await?;
         surveyed
             .into_iter()
-            .find(|(found, _)| found.name() == column)
+            .find(|(found, _)| found.bound.is_named(column))
             .ok_or_else(|| {
                 Error::invalid(format!("column '{column}' vanished while it was worked on"))
             })

@@ -11,6 +11,7 @@ use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_udf::types::{normalise, parse_type, widens};
 use lance_backfill_udf::{SqlFilter, SqlFunction};
 
+use super::group::check_group;
 use super::{FunctionRequest, Request};
 use crate::catalog::{Catalog, node};
 
@@ -21,25 +22,32 @@ const BLOB_EXTENSION: &str = "lance.blob.v2";
 
 /// A request that fits.
 pub(super) struct Checked {
-    function: Function,
-    inputs: Vec<Input>,
-    filter_inputs: Vec<Input>,
-    pub(super) output_type: DataType,
+    pub(super) function: Function,
+    pub(super) inputs: Vec<Input>,
+    pub(super) filter_inputs: Vec<Input>,
+    /// Of each column.
+    pub(super) output_types: Vec<DataType>,
+    /// Struct that a packaged function returns, for several columns.
+    pub(super) returns: Option<String>,
 }
 
-/// Compiles what was asked for; `existing` is the type of the column if there is one.
+/// Compiles what was asked for; `existing` are the types of the columns if they exist.
 pub(super) fn check(
     request: &Request,
     table: &TableView,
     schema: &SchemaRef,
-    existing: Option<&DataType>,
+    existing: &[DataType],
 ) -> Result<Checked> {
     let Request {
-        column,
+        columns,
         function,
         output_type,
         ..
     } = request;
+    let [column] = columns.as_slice() else {
+        return check_group(request, table, schema, existing);
+    };
+    let existing = existing.first();
     let filter_inputs = match &request.filter {
         Some(filter) => filter_inputs(filter, table, schema)?,
         None => vec![],
@@ -66,7 +74,8 @@ pub(super) fn check(
                 },
                 inputs: inputs(function.inputs(), table, schema)?,
                 filter_inputs,
-                output_type: function.output_type().clone(),
+                output_types: vec![function.output_type().clone()],
+                returns: None,
             })
         }
         FunctionRequest::Python(python) => {
@@ -75,7 +84,8 @@ pub(super) fn check(
                 function: python.function(),
                 inputs: python.input_columns(table, schema)?,
                 filter_inputs,
-                output_type: python.output_type(column, existing)?,
+                output_types: vec![python.output_type(column, existing)?],
+                returns: None,
             })
         }
     }
@@ -138,18 +148,20 @@ impl Checked {
         table: &TableView,
         adopted: bool,
     ) -> Result<Definition> {
-        let field = table.field(&request.column).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!("column '{}' vanished while it was declared", request.column),
-            )
-        })?;
-        let mut definition = Definition::new(
-            &request.column,
-            &field.data_type,
-            self.function.clone(),
-            self.inputs.clone(),
-        );
+        let types = (request.columns.iter())
+            .map(|column| {
+                let field = table.field(column).ok_or_else(|| {
+                    let gone = format!("column '{column}' vanished while it was declared");
+                    Error::new(ErrorKind::Unavailable, gone)
+                })?;
+                Ok(field.data_type.clone())
+            })
+            .collect::<Result<Vec<String>>>()?;
+        let (function, inputs) = (self.function.clone(), self.inputs.clone());
+        let mut definition = Definition::new("", "", function, inputs);
+        definition.outputs = request.columns.clone();
+        definition.output_types = types;
+        definition.returns = self.returns.clone();
         if let FunctionRequest::Python(python) = &request.function {
             python.apply_options(&mut definition);
         }
@@ -216,7 +228,7 @@ fn has_blobs_inside(data_type: &DataType) -> bool {
     }
 }
 
-fn refused(error: impl std::fmt::Display) -> Error {
+pub(super) fn refused(error: impl std::fmt::Display) -> Error {
     Error::invalid(error.to_string())
 }
 
@@ -225,7 +237,7 @@ pub(super) fn refuse_cycle(
     request: &Request,
     checked: &Checked,
     catalog: &Catalog,
-    field: Option<&FieldView>,
+    fields: &[FieldView],
 ) -> Result<()> {
     let reads: BTreeSet<i32> = checked
         .inputs
@@ -234,14 +246,17 @@ pub(super) fn refuse_cycle(
         .map(|input| input.id)
         .collect();
     // A column that does not exist yet cannot be read by any other.
-    let Some(field) = field else { return Ok(()) };
-    refuse_reading(&request.column, field.id, reads, catalog)
+    if fields.is_empty() {
+        return Ok(());
+    }
+    let outputs = fields.iter().map(|field| field.id).collect();
+    refuse_reading(&request.columns.join(","), outputs, reads, catalog)
 }
 
 /// Refuses that a column reads fields that depend on it.
 pub(super) fn refuse_reading(
     column: &str,
-    output: i32,
+    outputs: Vec<i32>,
     reads: BTreeSet<i32>,
     catalog: &Catalog,
 ) -> Result<()> {
@@ -249,11 +264,12 @@ pub(super) fn refuse_reading(
         .declared
         .iter()
         .filter_map(|declared| declared.bound.as_ref().ok())
-        .filter(|bound| bound.output.id != output)
+        .filter(|bound| !outputs.iter().any(|output| bound.fills(*output)))
         .map(node)
         .collect();
-    nodes.push(Node { output, reads });
-    if order(&nodes).cyclic.contains(&output) {
+    let first = outputs.first().copied();
+    nodes.push(Node { outputs, reads });
+    if first.is_some_and(|first| order(&nodes).cyclic.contains(&first)) {
         return Err(Error::invalid(format!(
             "column '{column}' would depend on itself, through its inputs or its filter: nobody could compute it"
         )));

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use arrow_schema::SchemaRef;
-use lance_backfill_core::definition::{BINDING_KEY, DEFINITION_PREFIX, Definition, Function, bind};
+use arrow_schema::{DataType, SchemaRef};
+use lance_backfill_core::definition::{
+    BINDING_KEY, DEFINITION_PREFIX, Definition, Function, OUTPUT_KEY, bind,
+};
 use lance_backfill_core::format::encode;
 use lance_backfill_core::table::TableView;
 use lance_backfill_ports::table::Edit;
@@ -11,6 +13,7 @@ use lance_backfill_ports::{Error, Result};
 
 use super::FunctionRequest;
 use super::check::{Target, compile_for, filter_inputs, inputs, refuse_reading};
+use super::group::{Returned, by, filled_by, keep_types, refuse_type};
 use crate::catalog::{Catalog, Declared};
 use crate::engine::Engine;
 
@@ -64,13 +67,16 @@ impl Engine {
         let Ok(bound) = &declared.bound else {
             return Ok(());
         };
-        let name = bound.output.name.clone();
+        let names: Vec<String> = (bound.outputs.iter())
+            .map(|field| field.name.clone())
+            .collect();
+        let mut entries = BTreeMap::from([(BINDING_KEY.to_owned(), None)]);
+        if names.len() > 1 {
+            entries.insert(OUTPUT_KEY.to_owned(), None);
+        }
         let edit = match values {
-            true => Edit::DropColumn { name },
-            false => Edit::FieldMetadata {
-                name,
-                entries: BTreeMap::from([(BINDING_KEY.to_owned(), None)]),
-            },
+            true => Edit::DropColumns { names },
+            false => Edit::FieldMetadata { names, entries },
         };
         self.edit_or_fail(&edit).await
     }
@@ -89,7 +95,7 @@ impl Engine {
             output_type,
             filter,
         } = change;
-        let output = declared.output(table).ok_or_else(|| {
+        let outputs = declared.outputs(table).ok_or_else(|| {
             let why = declared.bound.as_ref().err().map(ToString::to_string);
             Error::invalid(format!(
                 "column '{}' is detached ({}): drop it and declare it again",
@@ -97,18 +103,20 @@ impl Engine {
                 why.unwrap_or_default()
             ))
         })?;
-        let column = &output.name;
+        let column = declared.name();
         let mut edited = declared.definition.clone();
-        let found = schema
-            .field_with_name(column)
-            .map_err(|error| Error::internal("the column has no type").with_source(error))?;
-        match function {
-            None => {}
-            Some(FunctionRequest::Sql(sql)) => {
-                let target = Target {
-                    column,
-                    data_type: found.data_type(),
-                };
+        let types = (outputs.iter())
+            .map(|output| {
+                let found = schema.field_with_name(&output.name).map_err(|error| {
+                    Error::internal("the column has no type").with_source(error)
+                })?;
+                Ok(found.data_type().clone())
+            })
+            .collect::<Result<Vec<DataType>>>()?;
+        match (function, types.as_slice()) {
+            (None, _) => {}
+            (Some(FunctionRequest::Sql(sql)), [data_type]) => {
+                let target = Target { column, data_type };
                 let function = compile_for(sql, schema, target, output_type)?;
                 edited.inputs = inputs(function.inputs(), table, schema)?;
                 edited.function = Function::Sql {
@@ -116,12 +124,27 @@ impl Engine {
                     canonical: function.canonical().to_owned(),
                 };
             }
-            Some(FunctionRequest::Python(python)) => {
+            (Some(FunctionRequest::Python(python)), [data_type]) => {
                 python.check_options()?;
-                python.output_type(column, Some(found.data_type()))?;
+                python.output_type(column, Some(data_type))?;
                 edited.inputs = python.input_columns(table, schema)?;
                 edited.function = python.function();
                 python.apply_options(&mut edited);
+            }
+            (Some(request), types) => {
+                refuse_type(output_type)?;
+                let filled_by = filled_by(request, table, schema)?;
+                let returned = Returned {
+                    by: &by(&filled_by.function),
+                    data_type: &filled_by.data_type,
+                };
+                keep_types(&edited.outputs, returned, types)?;
+                edited.function = filled_by.function;
+                edited.inputs = filled_by.inputs;
+                edited.returns = filled_by.returns;
+                if let FunctionRequest::Python(python) = request {
+                    python.apply_options(&mut edited);
+                }
             }
         }
         if let Some(filter) = filter {
@@ -137,7 +160,8 @@ impl Engine {
             .chain(&edited.filter_inputs)
             .map(|input| input.id)
             .collect();
-        refuse_reading(column, output.id, reads, catalog)?;
+        let outputs = outputs.iter().map(|output| output.id).collect();
+        refuse_reading(column, outputs, reads, catalog)?;
         if let Err(detached) = bind(&declared.binding, edited.clone(), table) {
             return Err(Error::invalid(format!(
                 "column '{column}' would stay detached: {detached}"

@@ -220,6 +220,13 @@ impl PythonRequest {
         inputs(names, table, schema)
     }
 
+    /// Type of its results.
+    pub(super) fn own_type(&self) -> Result<DataType> {
+        let record = &self.registered.record;
+        lance_backfill_udf::types::parse_type(&record.output_type)
+            .map_err(|error| Error::invalid(format!("{}: {error}", record.entrypoint)))
+    }
+
     /// Type of its results; with a column, that column's type.
     pub(super) fn output_type(
         &self,
@@ -227,8 +234,7 @@ impl PythonRequest {
         existing: Option<&DataType>,
     ) -> Result<DataType> {
         let record = &self.registered.record;
-        let own = lance_backfill_udf::types::parse_type(&record.output_type)
-            .map_err(|error| Error::invalid(format!("{}: {error}", record.entrypoint)))?;
+        let own = self.own_type()?;
         match existing {
             None => Ok(own),
             Some(existing) => {

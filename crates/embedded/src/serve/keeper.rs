@@ -212,7 +212,7 @@ impl Keeper {
             return Ok(Some(version));
         }
         let catalog = Catalog::read(latest.view())?;
-        let Some(bound) = (catalog.acting()).find(|bound| bound.output.name == column) else {
+        let Some(bound) = (catalog.acting()).find(|bound| bound.is_named(column)) else {
             return Ok(None);
         };
         let waits = |trouble: &Trouble| {
@@ -290,7 +290,7 @@ impl Keeper {
         clock: Clock,
         observer: &dyn Observer,
     ) {
-        let column = &bound.output.name;
+        let column = &bound.name;
         let before = self.troubles.get(column);
         let failures = before.map_or(1, |trouble| trouble.failures.saturating_add(1));
         let wait_ms = match wait {
@@ -376,7 +376,7 @@ fn unattended(catalog: &Catalog) -> Vec<String> {
     catalog
         .acting()
         .filter(|bound| bound.definition.auto)
-        .map(|bound| bound.output.name.clone())
+        .map(|bound| bound.name.clone())
         .collect()
 }
 

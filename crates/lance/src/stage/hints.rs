@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use lance::Dataset;
 use lance_core::datatypes::Field;
@@ -27,26 +27,33 @@ const ONE_BIT_IN: usize = 16;
 /// Values that are compared with each other, at most, as many as Lance looks at.
 const COMPARED: usize = 4_096;
 
-/// The same version, with hints for who encodes the column, of which these are the first values.
+/// The same version, with hints for who encodes the columns, of which these are the first values.
 ///
 /// - Not to consider runs where no two neighbours are equal. They could not win there, and Lance
 ///   spends a tenth of a fill on the sizes.
 /// - Not to pack floats that use nearly all of their bits.
-pub(super) fn hinted(dataset: &Dataset, column: &str, first: Option<&ArrayRef>) -> Dataset {
+pub(super) fn hinted(
+    dataset: &Dataset,
+    columns: &[String],
+    first: Option<&RecordBatch>,
+) -> Dataset {
     let mut dataset = dataset.clone();
     let schema = &mut Arc::make_mut(&mut dataset.manifest).schema;
-    let plain = first.is_some_and(|first| fills_its_bits(first.as_ref()));
-    let fields = schema
-        .fields
-        .iter_mut()
-        .filter(|field| field.name == column);
-    fields.for_each(|field| {
-        let said = (field.metadata.keys()).any(|key| key.starts_with(ENCODING_PREFIX));
-        if plain && !said {
-            (field.metadata).insert(COMPRESSION.to_owned(), "none".to_owned());
-        }
-        hint_runs(field);
-    });
+    for (place, column) in columns.iter().enumerate() {
+        let first = first.and_then(|first| first.columns().get(place));
+        let plain = first.is_some_and(|first| fills_its_bits(first.as_ref()));
+        let fields = schema
+            .fields
+            .iter_mut()
+            .filter(|field| field.name == *column);
+        fields.for_each(|field| {
+            let said = (field.metadata.keys()).any(|key| key.starts_with(ENCODING_PREFIX));
+            if plain && !said {
+                (field.metadata).insert(COMPRESSION.to_owned(), "none".to_owned());
+            }
+            hint_runs(field);
+        });
+    }
     dataset
 }
 

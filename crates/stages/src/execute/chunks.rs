@@ -18,6 +18,7 @@ use lance_backfill_ports::{Error, Result};
 use super::budget::Budget;
 use super::feed::RowFeed;
 use super::isolate;
+use crate::outputs::Outputs;
 
 /// Physical rows of one chunk: large enough for vectorised work, small enough for wide vectors.
 pub(super) const CHUNK_ROWS: u32 = 65_536;
@@ -169,7 +170,7 @@ pub(super) struct Chunks {
     pub(super) inputs: RowFeed,
     pub(super) layout: Layout,
     pub(super) function: Arc<dyn Compute>,
-    pub(super) output: DataType,
+    pub(super) outputs: Outputs,
     pub(super) budget: Arc<Budget>,
     /// Batch that the slice is of, for the log.
     pub(super) batch: String,
@@ -185,7 +186,9 @@ impl Chunks {
     /// The next chunk's values, or `None` after the last.
     pub(super) async fn next(&mut self) -> Result<Option<ArrayRef>> {
         while self.next < self.physical_rows {
-            let end = self.next.saturating_add(chunk_rows(&self.output));
+            let end = self
+                .next
+                .saturating_add(chunk_rows(self.outputs.value_type()));
             let mut chunk = self.next..self.physical_rows.min(end);
             let mut under = match &mut self.layout {
                 Layout::Physical { old: Some(old) } => {
@@ -220,7 +223,7 @@ impl Chunks {
             match (batch, under) {
                 (Some(batch), under) => return self.compute(chunk, batch, under).await.map(Some),
                 (None, Under::Values(old)) => return single_column(old).map(Some),
-                (None, Under::Nulls) => return Ok(Some(new_null_array(&self.output, length))),
+                (None, Under::Nulls) => return Ok(Some(self.nulls(length))),
                 (None, Under::Nothing) => {}
             }
         }
@@ -238,12 +241,14 @@ impl Chunks {
             (wanted < chunk.len()).then(|| self.rows.within(chunk.clone()).collect());
         let function = self.function.as_ref();
         let Self {
-            output,
+            outputs,
             budget,
             batch: name,
             ..
         } = &*self;
-        let computed = isolate::call(function, &batch, output, budget, name).await?;
+        let output = outputs.value_type();
+        let mut computed = isolate::call(function, &batch, output, budget, name).await?;
+        computed.values = outputs.settled(computed.values)?;
         let length = chunk.len();
         let reached_all = computed.values.len() == wanted;
         let picked = match reached_all {
@@ -260,9 +265,13 @@ impl Chunks {
             // A part that stopped early has the values that it finished.
             Under::Nothing => Ok(computed.values),
             Under::Nulls | Under::Values(_) if complete && picked.is_none() => Ok(computed.values),
-            Under::Nulls => lay_over(&new_null_array(&self.output, length), &computed, &offsets),
+            Under::Nulls => lay_over(&self.nulls(length), &computed, &offsets),
             Under::Values(old) => lay_over(&single_column(old)?, &computed, &offsets),
         }
+    }
+
+    fn nulls(&self, rows: usize) -> ArrayRef {
+        new_null_array(self.outputs.value_type(), rows)
     }
 
     fn note(&self, offsets: &Offsets<'_>, computed: &isolate::Computed) {

@@ -16,6 +16,7 @@ use super::chunks::{CHUNK_BYTES, CHUNK_ROWS, chunk_rows, single_column, small};
 use super::feed::RowFeed;
 use super::{SliceDone, values};
 use crate::column::Column;
+use crate::outputs::Outputs;
 
 /// One source of values: the rows that it has, and those of them that count.
 struct Part {
@@ -40,12 +41,7 @@ pub(super) async fn fold(
     if now.out != spec.out {
         return Ok(done);
     }
-    let schema = version.schema();
-    let output = schema
-        .field_with_name(column.name())
-        .map_err(|error| Error::internal("the output column has no field").with_source(error))?
-        .data_type()
-        .clone();
+    let outputs = Outputs::of(column, &version.schema())?;
     let mut parts = vec![];
     for part in &spec.parts {
         let batch = &part.batch;
@@ -66,7 +62,9 @@ pub(super) async fn fold(
             // Rows that were corrected or computed again since are left out.
             result.keep(&spec.rows);
             add_result(&mut done.result, &result);
-            parts.extend(read_part(version, column, part.journey.as_ref(), &result).await?);
+            parts.extend(
+                read_part(version, column, &outputs, part.journey.as_ref(), &result).await?,
+            );
         }
     }
     if parts.is_empty() {
@@ -76,19 +74,15 @@ pub(super) async fn fold(
     let old = match spec.out {
         Some(_) => {
             let all = RowSet::full(view.physical_rows);
-            Some(RowFeed::new(
-                version
-                    .read(spec.fragment, &[column.name().to_owned()], &all, CHUNK_ROWS)
-                    .await?,
-                None,
-            ))
+            let batches = version.read(spec.fragment, outputs.names(), &all, CHUNK_ROWS);
+            Some(RowFeed::new(outputs.joined(batches.await?), None))
         }
         None => None,
     };
     let folding = Folding {
         old,
         parts,
-        output,
+        output: outputs.value_type().clone(),
         next: 0,
         physical_rows: view.physical_rows,
     };
@@ -96,7 +90,11 @@ pub(super) async fn fold(
         Ok(folding.next().await?.map(|values| (values, folding)))
     });
     let mut file = version
-        .stage_column(spec.fragment, column.name(), folded.boxed())
+        .stage_columns(
+            spec.fragment,
+            outputs.names(),
+            outputs.split(folded.boxed()),
+        )
         .await?;
     file.over = spec.out;
     done.bytes_written = file.size_bytes;
@@ -122,6 +120,7 @@ fn add_result(sum: &mut SliceResult, later: &SliceResult) {
 async fn read_part(
     version: &dyn TableVersion,
     column: &Column,
+    outputs: &Outputs,
     journey: Option<&Journey>,
     result: &SliceResult,
 ) -> Result<Option<Part>> {
@@ -149,10 +148,10 @@ async fn read_part(
                 Some(journey) => journey.back(&results),
             };
             let batches = version
-                .read_staged(column.name(), file, &rows, CHUNK_ROWS)
+                .read_staged(outputs.names(), file, &rows, CHUNK_ROWS)
                 .await?;
             Ok(Some(Part {
-                feed: RowFeed::new(batches, None),
+                feed: RowFeed::new(outputs.joined(batches), None),
                 stored: results.clone(),
                 results,
             }))

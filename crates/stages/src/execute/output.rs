@@ -7,12 +7,12 @@ use arrow_schema::DataType;
 use futures::{StreamExt, stream};
 use lance_backfill_core::checkpoint::{SliceOutput, SliceResult, ValuesFile};
 use lance_backfill_core::rows::RowSet;
-use lance_backfill_ports::table::ArrayStream;
-use lance_backfill_ports::{Error, Result};
+use lance_backfill_ports::Result;
 
 use super::chunks::{CHUNK_ROWS, Chunks, Layout, Tally, chunk_rows, input_schema};
 use super::feed::RowFeed;
 use super::{SliceDone, SliceTask, values};
+use crate::outputs::{ArrayStream, Outputs};
 
 /// Computes a slice straight into a column file, laid over what stands in the column.
 pub(super) async fn column_file(task: &SliceTask, rows: RowSet) -> Result<SliceDone> {
@@ -25,22 +25,19 @@ pub(super) async fn column_file(task: &SliceTask, rows: RowSet) -> Result<SliceD
     let view = version.view().fragment(slice.fragment);
     let out = view.and_then(|view| column.identify(view).0.out);
     let physical_rows = view.map_or(0, |view| view.physical_rows);
+    let outputs = Outputs::of(column, &version.schema())?;
     let old = match out {
         Some(_) => {
             let all = RowSet::full(physical_rows);
-            let name = [column.name().to_owned()];
-            Some(RowFeed::new(
-                version
-                    .read(slice.fragment, &name, &all, CHUNK_ROWS)
-                    .await?,
-                None,
-            ))
+            let names = outputs.names();
+            let batches = version.read(slice.fragment, names, &all, CHUNK_ROWS);
+            Some(RowFeed::new(outputs.joined(batches.await?), None))
         }
         None => None,
     };
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut chunks = chunks(task, rows, physical_rows, Layout::Physical { old }, &tally).await?;
-    let output = chunks.output.clone();
+    let output = outputs.value_type();
     // NULL over NULL needs no file: hold back until a value turns up.
     let mut held_back = 0;
     let first = loop {
@@ -54,13 +51,13 @@ pub(super) async fn column_file(task: &SliceTask, rows: RowSet) -> Result<SliceD
     let file = match first {
         None => None,
         Some(first) => {
-            let nulls = null_arrays(held_back, &output);
+            let nulls = null_arrays(held_back, output);
             let rest = stream::try_unfold(chunks, |mut chunks| async move {
                 Ok(chunks.next().await?.map(|values| (values, chunks)))
             });
             let values: ArrayStream = nulls.chain(stream::iter([Ok(first)])).chain(rest).boxed();
             let mut file = version
-                .stage_column(slice.fragment, column.name(), values)
+                .stage_columns(slice.fragment, outputs.names(), outputs.split(values))
                 .await?;
             file.over = out;
             Some(file)
@@ -93,7 +90,7 @@ pub(super) async fn values_file(task: &SliceTask, rows: RowSet) -> Result<SliceD
         .map_or(0, |view| view.physical_rows);
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut chunks = chunks(task, rows, physical_rows, Layout::RowsOnly, &tally).await?;
-    let mut writer = values::Writer::new(&chunks.output)?;
+    let mut writer = values::Writer::new(chunks.outputs.value_type())?;
     while let Some(computed) = chunks.next().await? {
         writer.write(computed)?;
     }
@@ -132,11 +129,6 @@ async fn chunks(
         ..
     } = task;
     let schema = version.schema();
-    let output = schema
-        .field_with_name(column.name())
-        .map_err(|error| Error::internal("the output column has no field").with_source(error))?
-        .data_type()
-        .clone();
     let names = column.input_names();
     let inputs = match names.is_empty() {
         true => RowFeed::empty(),
@@ -153,7 +145,7 @@ async fn chunks(
         inputs,
         layout,
         function: column.function.clone(),
-        output,
+        outputs: Outputs::of(column, &schema)?,
         budget: budget.clone(),
         batch: task.batch.clone(),
         tally: tally.clone(),

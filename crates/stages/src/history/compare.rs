@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{
-    Array, ArrayRef, FixedSizeBinaryArray, GenericBinaryArray, OffsetSizeTrait, RecordBatch,
+    ArrayRef, FixedSizeBinaryArray, GenericBinaryArray, OffsetSizeTrait, RecordBatch,
 };
 use arrow_ord::ord::make_comparator;
 use arrow_schema::{DataType, Field, Schema, SortOptions};
@@ -21,17 +21,18 @@ use sha2::{Digest, Sha256};
 
 use super::Step;
 use crate::column::Column;
+use crate::outputs::null_everywhere;
 
 /// Rows compared at once: bounds memory for wide inputs.
 const ROWS_AT_ONCE: usize = 16_384;
 /// Stretches of a rewrite of which a row is compared.
 const SAMPLES: usize = 8;
 
-/// What somebody wrote into the output column.
+/// What somebody wrote into the output column, or into one of several.
 pub(super) struct Written {
     /// Rows with a value that differs from the old one.
     pub(super) values: RowSet,
-    /// Rows that became NULL.
+    /// Rows that became NULL, in all of several columns.
     pub(super) nulls: RowSet,
 }
 
@@ -128,6 +129,7 @@ pub(super) async fn written_values(
     moves: &[Move],
     rows: &RowSet,
 ) -> Result<Written> {
+    let outputs: Vec<&FieldView> = column.bound.outputs.iter().collect();
     let mut written = Written {
         values: RowSet::new(),
         nulls: RowSet::new(),
@@ -140,19 +142,16 @@ pub(super) async fn written_values(
         if piece.is_empty() {
             continue;
         }
-        let both = read_both(step, &[&column.bound.output], pair, &piece).await?;
+        let both = read_both(step, &outputs, pair, &piece).await?;
         let Some((old, new, offsets)) = both else {
             continue;
         };
+        let nulls = null_everywhere(new.columns());
         for (place, offset) in offsets.iter().enumerate() {
             if rows_equal(&old, &new, place)? {
                 continue;
             }
-            let is_null = new.columns().first().is_some_and(|values| {
-                values
-                    .logical_nulls()
-                    .is_some_and(|nulls| nulls.is_null(place))
-            });
+            let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(place));
             let set = if is_null {
                 &mut written.nulls
             } else {

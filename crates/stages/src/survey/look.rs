@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::Schema;
 use futures::TryStreamExt;
 use lance_backfill_core::coverage::{CoverageRecord, FILTER_ERROR, Outcome, RowErrors, Run};
@@ -16,6 +16,7 @@ use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, Result};
 
 use crate::column::Column;
+use crate::outputs::null_everywhere;
 
 /// Rows read at once while filters and nulls are looked up.
 const BATCH_ROWS: u32 = 65_536;
@@ -108,7 +109,7 @@ fn blank(column: &Column, fragment: &FragmentView, identities: &Identities) -> C
     }
 }
 
-/// Physical rows that have a non-null value in the column.
+/// Physical rows that have a non-null value in the column, or in one of several.
 pub(crate) async fn rows_with_values(
     version: &dyn TableVersion,
     column: &Column,
@@ -116,17 +117,13 @@ pub(crate) async fn rows_with_values(
 ) -> Result<RowSet> {
     let all = RowSet::full(fragment.physical_rows);
     let mut batches = version
-        .read(fragment.id, &[column.name().to_owned()], &all, BATCH_ROWS)
+        .read(fragment.id, &column.output_names(), &all, BATCH_ROWS)
         .await?;
     let mut rows = RowSet::new();
     let mut offset = 0_u32;
     while let Some(batch) = batches.try_next().await? {
-        let values = batch
-            .columns()
-            .first()
-            .ok_or_else(|| Error::internal("a column was read without values"))?;
         let length = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
-        match values.logical_nulls() {
+        match null_everywhere(batch.columns()) {
             None => rows.extend(&RowSet::range(offset..offset + length)),
             Some(nulls) => {
                 for (start, end) in nulls.valid_slices() {

@@ -181,8 +181,8 @@ async fn compact(bench: &Bench, fragments: &[FragmentId]) -> anyhow::Result<()> 
 }
 
 async fn drop_column(bench: &Bench, name: &str) -> anyhow::Result<()> {
-    let name = name.to_owned();
-    bench.edited(&Edit::DropColumn { name }).await.map(drop)
+    let names = vec![name.to_owned()];
+    bench.edited(&Edit::DropColumns { names }).await.map(drop)
 }
 
 async fn metadata(bench: &Bench) -> anyhow::Result<()> {
@@ -193,7 +193,7 @@ async fn metadata(bench: &Bench) -> anyhow::Result<()> {
     };
     bench.edited(&table).await?;
     let field = Edit::FieldMetadata {
-        name: "v".to_owned(),
+        names: vec!["v".to_owned()],
         entries: entries.into(),
     };
     bench.edited(&field).await.map(drop)
@@ -289,7 +289,9 @@ async fn all_or_nothing(fixture: &dyn TableFixture) -> anyhow::Result<()> {
         (1, stage(version.as_ref(), 1, "v", 800).await?),
     ];
     bench.fill("v", 1, 4_000).await?;
-    let outcome = version.publish("v", &files, &Default::default()).await?;
+    let outcome = version
+        .publish(&["v".to_owned()], &files, &Default::default())
+        .await?;
     ensure!(
         matches!(outcome, PublishOutcome::Conflict { .. }),
         "{outcome:?}"

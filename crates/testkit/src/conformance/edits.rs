@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::ensure;
 use arrow_schema::DataType;
 use lance_backfill_core::rows::RowSet;
-use lance_backfill_ports::table::{Edit, EditOutcome};
+use lance_backfill_ports::table::{Edit, EditOutcome, NewColumn};
 
 use super::Claim;
-use super::fixture::{TableFixture, read, three_fragments};
+use super::fixture::{TableFixture, new_column, read, three_fragments};
 
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
@@ -51,10 +51,13 @@ fn some(text: &str) -> Option<String> {
 async fn added_column(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     let bench = three_fragments(fixture, false).await?;
     let before = bench.latest().await?.view().version;
-    let edit = Edit::AddColumn {
+    let column = NewColumn {
         name: "w".to_owned(),
         data_type: DataType::Utf8,
         metadata: map(&[("backfill.binding", "b-1".to_owned())]),
+    };
+    let edit = Edit::AddColumns {
+        columns: vec![column],
     };
     let made = bench.edited(&edit).await?;
     let version = bench.latest().await?;
@@ -83,16 +86,14 @@ async fn contradictions(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     let bench = three_fragments(fixture, false).await?;
     let before = bench.latest().await?.view().version;
     let edits = [
-        Edit::AddColumn {
-            name: "a".to_owned(),
-            data_type: DataType::Int64,
-            metadata: BTreeMap::new(),
+        Edit::AddColumns {
+            columns: vec![new_column("x"), new_column("a")],
         },
-        Edit::DropColumn {
-            name: "nothing".to_owned(),
+        Edit::DropColumns {
+            names: vec!["v".to_owned(), "nothing".to_owned()],
         },
         Edit::FieldMetadata {
-            name: "nothing".to_owned(),
+            names: vec!["v".to_owned(), "nothing".to_owned()],
             entries: map(&[("k", some("1"))]),
         },
     ];
@@ -135,7 +136,7 @@ async fn compare_and_set(fixture: &dyn TableFixture) -> anyhow::Result<()> {
 async fn field_metadata(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     let bench = three_fragments(fixture, false).await?;
     let set = |entries: &[(&str, Option<String>)]| Edit::FieldMetadata {
-        name: "v".to_owned(),
+        names: vec!["v".to_owned()],
         entries: map(entries),
     };
     bench
@@ -151,8 +152,8 @@ async fn field_metadata(fixture: &dyn TableFixture) -> anyhow::Result<()> {
 async fn drop_and_add(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     let bench = three_fragments(fixture, false).await?;
     bench.fill("v", 0, 700).await?;
-    let name = "v".to_owned();
-    bench.edited(&Edit::DropColumn { name }).await?;
+    let names = vec!["v".to_owned()];
+    bench.edited(&Edit::DropColumns { names }).await?;
     ensure!(bench.latest().await?.view().field("v").is_none());
     bench.add_column("v").await?;
     let version = bench.latest().await?;

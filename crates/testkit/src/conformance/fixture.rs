@@ -13,7 +13,7 @@ use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::table::{FieldView, FragmentView};
 use lance_backfill_ports::table::{
-    Edit, EditOutcome, PublishNote, PublishOutcome, Table, TableVersion,
+    Edit, EditOutcome, NewColumn, PublishNote, PublishOutcome, Table, TableVersion,
 };
 
 /// How a table starts.
@@ -110,12 +110,8 @@ impl Bench {
     }
 
     pub(super) async fn add_column(&self, name: &str) -> anyhow::Result<()> {
-        let edit = Edit::AddColumn {
-            name: name.to_owned(),
-            data_type: DataType::Int64,
-            metadata: BTreeMap::from([("made.by".to_owned(), "us".to_owned())]),
-        };
-        self.edited(&edit).await.map(drop)
+        let columns = vec![new_column(name)];
+        self.edited(&Edit::AddColumns { columns }).await.map(drop)
     }
 
     /// An edit that must be done.
@@ -200,20 +196,46 @@ pub(super) fn values_of(batches: &[RecordBatch], column: &str) -> anyhow::Result
     Ok(values)
 }
 
-/// Stages `base`, `base` + 1, … for the physical rows of a fragment, in two arrays.
+/// An `Int64` column to add.
+pub(super) fn new_column(name: &str) -> NewColumn {
+    NewColumn {
+        name: name.to_owned(),
+        data_type: DataType::Int64,
+        metadata: BTreeMap::from([("made.by".to_owned(), "us".to_owned())]),
+    }
+}
+
+/// Stages `base`, `base` + 1, … for the physical rows of a fragment, in two batches.
 pub(super) async fn stage(
     version: &dyn TableVersion,
     fragment: FragmentId,
     column: &str,
     base: i64,
 ) -> anyhow::Result<StagedColumnFile> {
+    stage_group(version, fragment, &[(column, base)]).await
+}
+
+/// Stages several columns in one file: of each its base, base + 1, ….
+pub(super) async fn stage_group(
+    version: &dyn TableVersion,
+    fragment: FragmentId,
+    columns: &[(&str, i64)],
+) -> anyhow::Result<StagedColumnFile> {
     let view = version.view().fragment(fragment).context("no fragment")?;
     let rows = i64::from(view.physical_rows);
-    let arrays = [0..rows / 2, rows / 2..rows]
-        .map(|part| -> ArrayRef { Arc::new(part.map(|row| base + row).collect::<Int64Array>()) });
-    let arrays = arrays.into_iter().filter(|array| !array.is_empty());
-    let stream = stream::iter(arrays.map(Ok)).boxed();
-    Ok(version.stage_column(fragment, column, stream).await?)
+    let halves = [0..rows / 2, rows / 2..rows];
+    let batch = |half: std::ops::Range<i64>| {
+        let column = |(name, base): &(&str, i64)| {
+            let values: Int64Array = half.clone().map(|row| base + row).collect();
+            ((*name).to_owned(), Arc::new(values) as ArrayRef)
+        };
+        RecordBatch::try_from_iter(columns.iter().map(column))
+    };
+    let halves = halves.into_iter().filter(|half| !half.is_empty());
+    let batches = halves.map(batch).collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let stream = stream::iter(batches.into_iter().map(Ok)).boxed();
+    Ok(version.stage_columns(fragment, &names, stream).await?)
 }
 
 /// Publishes one file without a word about its origin.
@@ -223,7 +245,18 @@ pub(super) async fn publish(
     fragment: FragmentId,
     file: &StagedColumnFile,
 ) -> anyhow::Result<PublishOutcome> {
+    publish_group(version, &[column], fragment, file).await
+}
+
+/// The same of a file of several columns.
+pub(super) async fn publish_group(
+    version: &dyn TableVersion,
+    columns: &[&str],
+    fragment: FragmentId,
+    file: &StagedColumnFile,
+) -> anyhow::Result<PublishOutcome> {
     let files = [(fragment, file.clone())];
+    let names: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
     let note = PublishNote::default();
-    Ok(version.publish(column, &files, &note).await?)
+    Ok(version.publish(&names, &files, &note).await?)
 }

@@ -92,8 +92,8 @@ async fn untouched(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     bench.foreign.update(&[16, 22], "a", -1).await?;
     bench.foreign.rename("a", "c").await?;
     bench.add_column("w").await?;
-    let name = "b".to_owned();
-    bench.edited(&Edit::DropColumn { name }).await?;
+    let names = vec!["b".to_owned()];
+    bench.edited(&Edit::DropColumns { names }).await?;
     bench.foreign.compact(&[2, 3]).await?;
     ensure!(identity(&bench, 1, "c").await? == before, "it changed");
     Ok(())

@@ -84,7 +84,9 @@ async fn read_staged(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     bench.foreign.compact(&[0, 1]).await?;
     // Also when its fragment is gone.
     for version in [version, bench.latest().await?] {
-        let batches = version.read_staged("v", &file, &rows, 2).await?;
+        let batches = version
+            .read_staged(&["v".to_owned()], &file, &rows, 2)
+            .await?;
         let batches: Vec<RecordBatch> = batches.try_collect().await?;
         let found = values_of(&batches, "v")?;
         ensure!(found == [Some(900), Some(903), Some(909)], "{found:?}");
@@ -97,9 +99,8 @@ async fn row_count(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     bench.foreign.delete(&[0]).await?;
     let version = bench.latest().await?;
     for (count, fits) in [(9, false), (10, true), (11, false)] {
-        let values: ArrayRef = Arc::new((0..count).collect::<Int64Array>());
-        let stream = stream::iter([Ok(values)]).boxed();
-        let staged = version.stage_column(0, "v", stream).await;
+        let stream = stream::iter([Ok(of_v(count)?)]).boxed();
+        let staged = version.stage_columns(0, &["v".to_owned()], stream).await;
         ensure!(staged.is_ok() == fits, "{count} values: {staged:?}");
         if let Ok(file) = staged {
             ensure!(file.physical_rows == 10 && file.over.is_none(), "{file:?}");
@@ -108,13 +109,17 @@ async fn row_count(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn of_v(rows: i64) -> anyhow::Result<RecordBatch> {
+    let values: ArrayRef = Arc::new((0..rows).collect::<Int64Array>());
+    Ok(RecordBatch::try_from_iter([("v", values)])?)
+}
+
 async fn error_of_values(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     let bench = three_fragments(fixture, false).await?;
     let version = bench.latest().await?;
-    let values: ArrayRef = Arc::new((0..5).collect::<Int64Array>());
     let fails = Error::new(ErrorKind::Corrupt, "ours");
-    let stream = stream::iter([Ok(values), Err(fails)]).boxed();
-    match version.stage_column(0, "v", stream).await {
+    let stream = stream::iter([Ok(of_v(5)?), Err(fails)]).boxed();
+    match version.stage_columns(0, &["v".to_owned()], stream).await {
         Ok(_) => anyhow::bail!("staged in spite of the error"),
         Err(error) => ensure!(
             error.kind == ErrorKind::Corrupt && error.context == "ours",
@@ -149,7 +154,7 @@ async fn together(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     ];
     let properties = BTreeMap::from([(BINDING_KEY.to_owned(), "b-1".to_owned())]);
     let outcome = version
-        .publish("v", &files, &PublishNote { properties })
+        .publish(&["v".to_owned()], &files, &PublishNote { properties })
         .await?;
     let PublishOutcome::Published { version: made } = outcome else {
         anyhow::bail!("{outcome:?}");

@@ -11,7 +11,7 @@ use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::table::TableView;
 use lance_backfill_ports::Result;
 use lance_backfill_ports::table::{
-    ArrayStream, BatchStream, Edit, EditOutcome, PublishNote, PublishOutcome, Table, TableVersion,
+    BatchStream, Edit, EditOutcome, PublishNote, PublishOutcome, Table, TableVersion,
 };
 
 use super::{Faults, Faulty, Verdict};
@@ -79,23 +79,23 @@ impl TableVersion for Faulty<Arc<dyn TableVersion>> {
 
     async fn read_staged(
         &self,
-        column: &str,
+        columns: &[String],
         file: &StagedColumnFile,
         rows: &RowSet,
         batch_rows: u32,
     ) -> Result<BatchStream> {
-        let call = self.inner.read_staged(column, file, rows, batch_rows);
+        let call = self.inner.read_staged(columns, file, rows, batch_rows);
         self.faults.call("read_staged", call).await
     }
 
-    async fn stage_column(
+    async fn stage_columns(
         &self,
         fragment: FragmentId,
-        column: &str,
-        values: ArrayStream,
+        columns: &[String],
+        values: BatchStream,
     ) -> Result<StagedColumnFile> {
-        let call = self.inner.stage_column(fragment, column, values);
-        self.faults.call("stage_column", call).await
+        let call = self.inner.stage_columns(fragment, columns, values);
+        self.faults.call("stage_columns", call).await
     }
 
     async fn staged_exists(&self, file: &StagedColumnFile) -> Result<bool> {
@@ -105,12 +105,12 @@ impl TableVersion for Faulty<Arc<dyn TableVersion>> {
 
     async fn publish(
         &self,
-        column: &str,
+        columns: &[String],
         files: &[(FragmentId, StagedColumnFile)],
         note: &PublishNote,
     ) -> Result<PublishOutcome> {
         let verdict = self.faults.before("publish").await?;
-        let outcome = self.inner.publish(column, files, note).await?;
+        let outcome = self.inner.publish(columns, files, note).await?;
         Ok(match verdict {
             Verdict::Works => outcome,
             Verdict::AnswerLost => PublishOutcome::MaybeLanded,

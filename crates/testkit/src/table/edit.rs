@@ -16,26 +16,24 @@ pub(super) fn apply(disk: &mut Disk, edit: &Edit) -> Result<EditOutcome> {
         return Ok(EditOutcome::Conflict { reason });
     }
     let next = match edit {
-        Edit::AddColumn {
-            name,
-            data_type,
-            metadata,
-        } => {
-            let metadata = metadata.clone().into_iter().collect();
-            let field = Field::new(name, data_type.clone(), true).with_metadata(metadata);
+        Edit::AddColumns { columns } => {
             let mut next = newest.successor(Operation::Merge);
-            next.add_field(&field)?;
+            for column in columns {
+                let metadata = column.metadata.clone().into_iter().collect();
+                let field = Field::new(&column.name, column.data_type.clone(), true);
+                next.add_field(&field.with_metadata(metadata))?;
+            }
             next
         }
-        Edit::DropColumn { name } => {
+        Edit::DropColumns { names } => {
             let mut next = newest.successor(Operation::Project);
-            next.drop_field(name);
+            names.iter().for_each(|name| next.drop_field(name));
             next
         }
-        Edit::FieldMetadata { name, entries } => {
+        Edit::FieldMetadata { names, entries } => {
             let mut next = newest.successor(Operation::Plain);
             for field in &mut next.view.fields {
-                if field.name == *name {
+                if names.contains(&field.name) {
                     set(&mut field.metadata, entries);
                 }
             }
@@ -54,13 +52,14 @@ pub(super) fn apply(disk: &mut Disk, edit: &Edit) -> Result<EditOutcome> {
 fn contradiction(newest: &Manifest, edit: &Edit) -> Option<String> {
     let view = &newest.view;
     match edit {
-        Edit::AddColumn { name, .. } => view
-            .field(name)
-            .map(|_| format!("column '{name}' exists already")),
-        Edit::DropColumn { name } | Edit::FieldMetadata { name, .. } => view
-            .field(name)
-            .is_none()
-            .then(|| format!("there is no column '{name}'")),
+        Edit::AddColumns { columns } => columns
+            .iter()
+            .find(|column| view.field(&column.name).is_some())
+            .map(|column| format!("column '{}' exists already", column.name)),
+        Edit::DropColumns { names } | Edit::FieldMetadata { names, .. } => names
+            .iter()
+            .find(|name| view.field(name).is_none())
+            .map(|name| format!("there is no column '{name}'")),
         Edit::TableMetadata { expected, .. } => expected
             .iter()
             .find(|(key, value)| view.metadata.get(*key) != value.as_ref())

@@ -17,19 +17,20 @@ use super::manifest::{Manifest, Operation};
 pub(super) fn publish(
     disk: &mut Disk,
     base: &Manifest,
-    column: &str,
+    columns: &[String],
     files: &[(FragmentId, StagedColumnFile)],
     note: &PublishNote,
 ) -> Result<PublishOutcome> {
-    let doing = format!("cannot publish {} files of column '{column}'", files.len());
+    let names = columns.join("', '");
+    let doing = format!("cannot publish {} files of '{names}'", files.len());
     let Some((_, first)) = files.first() else {
         return Err(Error::invalid(doing));
     };
-    let field = field_of(first)?;
+    let fields = fields_of(first)?;
     for (_, file) in files {
-        if field_of(file)? != field {
+        if fields_of(file)? != fields {
             return Err(Error::invalid(format!(
-                "{doing}: they are of several columns"
+                "{doing}: they are not of the same columns"
             )));
         }
     }
@@ -41,18 +42,18 @@ pub(super) fn publish(
         )));
     }
     for (version, other) in disk.manifests.range(base.view.version + 1..) {
-        if let Some(reason) = conflict(&fragments, field, other) {
+        if let Some(reason) = conflict(&fragments, &fields, other) {
             let reason = format!("version {version} {reason}");
             return Ok(PublishOutcome::Conflict { reason });
         }
     }
     let mut next = disk.newest()?.successor(Operation::Replacement {
         fragments: fragments.clone(),
-        fields: vec![field; files.len()],
+        fields: fields.repeat(files.len()),
         properties: note.properties.clone(),
     });
-    if next.view.field_by_id(field).is_none() {
-        return Err(Error::invalid(format!("{doing}: the column is gone")));
+    if !all_there(&next, &fields) {
+        return Err(Error::invalid(format!("{doing}: a column is gone")));
     }
     for (fragment, file) in files {
         let view = next.fragment(*fragment)?;
@@ -62,8 +63,8 @@ pub(super) fn publish(
         }
         let file = FileView {
             name: file.name.clone(),
-            fields: [field].into(),
-            columns: [0].into(),
+            fields: fields.clone().into(),
+            columns: (0..).take(fields.len()).collect(),
             size_bytes: None,
         };
         next.put_file(*fragment, file)?;
@@ -72,24 +73,27 @@ pub(super) fn publish(
     Ok(PublishOutcome::Published { version })
 }
 
-fn field_of(file: &StagedColumnFile) -> Result<FieldId> {
-    file.descriptor.parse().map_err(|_| {
+/// The fields that a staged file holds, in the order of its columns.
+pub(super) fn fields_of(file: &StagedColumnFile) -> Result<Vec<FieldId>> {
+    let ids = file.descriptor.split(',').map(str::parse);
+    ids.collect::<std::result::Result<_, _>>().map_err(|_| {
         let context = format!("the description of staged file '{}' is damaged", file.name);
         Error::new(ErrorKind::Corrupt, context)
     })
 }
 
+fn all_there(manifest: &Manifest, fields: &[FieldId]) -> bool {
+    (fields.iter()).all(|id| manifest.view.field_by_id(*id).is_some())
+}
+
 /// What a version did to the same place, if anything.
-fn conflict(fragments: &[FragmentId], field: FieldId, other: &Manifest) -> Option<&'static str> {
+fn conflict(fragments: &[FragmentId], ours: &[FieldId], other: &Manifest) -> Option<&'static str> {
     let hits = |ids: &[FragmentId]| ids.iter().any(|id| fragments.contains(id));
+    let touches = |fields: &[FieldId]| fields.iter().any(|id| ours.contains(id));
     match &other.operation {
         Operation::Plain => None,
         Operation::Merge => Some("added columns"),
-        Operation::Project => other
-            .view
-            .field_by_id(field)
-            .is_none()
-            .then_some("dropped the column"),
+        Operation::Project => (!all_there(other, ours)).then_some("dropped the column"),
         Operation::Delete { removed } => hits(removed).then_some("removed a fragment"),
         Operation::Update(update) if hits(&update.removed) => Some("removed a fragment"),
         Operation::Update(update) if !hits(&update.touched) => None,
@@ -97,7 +101,7 @@ fn conflict(fragments: &[FragmentId], field: FieldId, other: &Manifest) -> Optio
         Operation::Update(update) => update
             .fields
             .as_ref()
-            .is_none_or(|fields| fields.contains(&field))
+            .is_none_or(|fields| touches(fields))
             .then_some("patched the column"),
         Operation::Rewrite { groups } => groups
             .iter()
@@ -105,6 +109,6 @@ fn conflict(fragments: &[FragmentId], field: FieldId, other: &Manifest) -> Optio
             .then_some("rewrote a fragment"),
         Operation::Replacement {
             fragments, fields, ..
-        } => (hits(fragments) && fields.contains(&field)).then_some("replaced the column"),
+        } => (hits(fragments) && touches(fields)).then_some("replaced the column"),
     }
 }

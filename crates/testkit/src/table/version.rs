@@ -12,14 +12,12 @@ use lance_backfill_core::checkpoint::StagedColumnFile;
 use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::table::TableView;
-use lance_backfill_ports::table::{
-    ArrayStream, BatchStream, PublishNote, PublishOutcome, TableVersion,
-};
+use lance_backfill_ports::table::{BatchStream, PublishNote, PublishOutcome, TableVersion};
 use lance_backfill_ports::{Error, Result};
 
 use super::disk::SharedDisk;
 use super::manifest::{Manifest, column_of_file};
-use super::publish;
+use super::publish::{self, fields_of};
 
 /// A version and the place where its files are.
 pub(super) struct MemVersion {
@@ -83,54 +81,71 @@ impl TableVersion for MemVersion {
 
     async fn read_staged(
         &self,
-        column: &str,
+        columns: &[String],
         file: &StagedColumnFile,
         rows: &RowSet,
         batch_rows: u32,
     ) -> Result<BatchStream> {
-        let field = self.manifest.field(column)?;
-        let values = column_of_file(&self.disk.lock().files, &file.name, 0)?;
-        let read = vec![(self.manifest.arrow_field(field), values)];
+        let staged = fields_of(file)?;
+        let disk = self.disk.lock();
+        let mut read = vec![];
+        for name in columns {
+            let field = self.manifest.field(name)?;
+            let place = staged.iter().position(|id| *id == field.id);
+            let place = place.and_then(|place| i32::try_from(place).ok());
+            let values = column_of_file(&disk.files, &file.name, place.unwrap_or(-1))?;
+            read.push((self.manifest.arrow_field(field), values));
+        }
         batches(file.physical_rows, read, rows, batch_rows)
     }
 
-    async fn stage_column(
+    async fn stage_columns(
         &self,
         fragment: FragmentId,
-        column: &str,
-        values: ArrayStream,
+        columns: &[String],
+        values: BatchStream,
     ) -> Result<StagedColumnFile> {
         let fragment = self.manifest.fragment(fragment)?;
-        let field = self.manifest.field(column)?;
-        let doing = format!("cannot stage column '{column}' of fragment {}", fragment.id);
-        let arrays: Vec<ArrayRef> = values.try_collect().await?;
-        let expected = self.manifest.types.get(&field.id);
-        if let Some(wrong) = arrays
-            .iter()
-            .find(|array| Some(array.data_type()) != expected)
-        {
-            return Err(Error::invalid(format!(
-                "{doing}: values are {}",
-                wrong.data_type()
-            )));
-        }
-        let borrowed: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-        let rows: usize = borrowed.iter().map(|array| array.len()).sum();
+        let doing = format!(
+            "cannot stage '{}' of fragment {}",
+            columns.join("', '"),
+            fragment.id
+        );
+        let batches: Vec<RecordBatch> = values.try_collect().await?;
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if u32::try_from(rows) != Ok(fragment.physical_rows) {
             return Err(Error::invalid(format!(
                 "{doing}: {rows} values for {} rows",
                 fragment.physical_rows
             )));
         }
-        let values = concat(&borrowed).map_err(|error| Error::invalid(doing).with_source(error))?;
-        let size_bytes = size_of(&values);
-        let file = self.disk.lock().write(&[field.id], vec![values]);
+        let (mut ids, mut staged) = (vec![], vec![]);
+        for (place, name) in columns.iter().enumerate() {
+            let field = self.manifest.field(name)?;
+            let expected = self.manifest.types.get(&field.id);
+            let arrays: Vec<&ArrayRef> = (batches.iter())
+                .filter_map(|batch| batch.columns().get(place))
+                .collect();
+            let wrong = (arrays.iter()).find(|array| Some(array.data_type()) != expected);
+            if let Some(wrong) = wrong {
+                let found = wrong.data_type();
+                return Err(Error::invalid(format!("{doing}: values are {found}")));
+            }
+            let borrowed: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
+            let joined = concat(&borrowed)
+                .map_err(|error| Error::invalid(doing.clone()).with_source(error))?;
+            ids.push(field.id);
+            staged.push(joined);
+        }
+        let size_bytes = staged.iter().map(size_of).sum();
+        let file = self.disk.lock().write(&ids, staged);
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         Ok(StagedColumnFile {
             name: file.name,
             size_bytes,
             physical_rows: fragment.physical_rows,
             over: None,
-            descriptor: field.id.to_string(),
+            descriptor: ids.join(","),
         })
     }
 
@@ -145,11 +160,11 @@ impl TableVersion for MemVersion {
 
     async fn publish(
         &self,
-        column: &str,
+        columns: &[String],
         files: &[(FragmentId, StagedColumnFile)],
         note: &PublishNote,
     ) -> Result<PublishOutcome> {
-        publish::publish(&mut self.disk.lock(), &self.manifest, column, files, note)
+        publish::publish(&mut self.disk.lock(), &self.manifest, columns, files, note)
     }
 }
 

@@ -238,11 +238,13 @@ impl Foreigner {
             .collect();
         let deleted = latest.deleted_rows(fragment.id).await?;
         let values: ArrayRef = Arc::new(ids.iter().map(|id| fresh + id).collect::<Int64Array>());
+        let values = RecordBatch::try_from_iter([(column, values)])?;
         let values = stream::iter([Ok(values)]).boxed();
-        let file = latest.stage_column(fragment.id, column, values).await?;
-        let files = [(fragment.id, file)];
+        let columns = [column.to_owned()];
+        let staged = latest.stage_columns(fragment.id, &columns, values).await;
+        let files = [(fragment.id, staged?)];
         let outcome = latest
-            .publish(column, &files, &PublishNote::default())
+            .publish(&columns, &files, &PublishNote::default())
             .await?;
         if matches!(outcome, PublishOutcome::Published { .. }) {
             for (offset, id) in (0_u32..).zip(ids) {

@@ -7,7 +7,7 @@ use anyhow::ensure;
 use arrow_schema::DataType;
 use lance_backfill_core::definition::BINDING_KEY;
 use lance_backfill_ports::state_store::StateStore;
-use lance_backfill_ports::table::{Edit, EditOutcome, Table};
+use lance_backfill_ports::table::{Edit, EditOutcome, NewColumn, Table};
 use lance_backfill_stages::survey::{Survey, Unsettled};
 use lance_backfill_testkit::{ManualClock, MemStateStore, MemTable, Random};
 
@@ -97,12 +97,13 @@ async fn table(seed: u64, stable_row_ids: bool) -> anyhow::Result<MemTable> {
     let fragments = [0, 1, 2].map(|place| rows(place * FIRST_ROWS, FIRST_ROWS));
     let fragments = fragments.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let table = MemTable::create("memory", seed, &fragments, stable_row_ids)?;
-    let add = Edit::AddColumn {
+    let column = NewColumn {
         name: "p".to_owned(),
         data_type: DataType::Int64,
         metadata: BTreeMap::from([(BINDING_KEY.to_owned(), BINDING.to_owned())]),
     };
-    let added = table.edit(&add).await?;
+    let columns = vec![column];
+    let added = table.edit(&Edit::AddColumns { columns }).await?;
     ensure!(matches!(added, EditOutcome::Done { .. }), "{added:?}");
     Ok(table)
 }

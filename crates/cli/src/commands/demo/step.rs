@@ -55,7 +55,7 @@ pub(super) async fn declare(
     told: &Told,
 ) -> Result<()> {
     let request = Request {
-        column: column.to_owned(),
+        columns: vec![column.to_owned()],
         function: FunctionRequest::Sql(expression.to_owned()),
         filter: filter.map(str::to_owned),
         ..Request::default()
