@@ -38,6 +38,7 @@ pub(super) fn all() -> Vec<Form> {
     vec![
         Form::json("definition-sql.json", sql()),
         Form::json("definition-python.json", python()),
+        Form::json("definition-group.json", group()),
         Form::json("home.json", home()),
         Form::json("ledger-page.json", entry(7, page)),
         Form::json("ledger-hold.json", entry(8, hold)),
@@ -126,6 +127,16 @@ pub(super) fn sql() -> Definition {
         filter_inputs: vec![input(8, "arr_delay")],
     }];
     definition.declared_max_fragment = Some(41);
+    definition.resources.memory_mib = Some(1024);
+    definition
+}
+
+/// Several columns, of a function that returns more than these.
+fn group() -> Definition {
+    let mut definition = python();
+    definition.outputs = vec!["width".to_owned(), "height".to_owned()];
+    definition.output_types = vec!["int32".to_owned(), "int32".to_owned()];
+    definition.returns = Some("struct<height: int32, width: int32, format: string>".to_owned());
     definition
 }
 
