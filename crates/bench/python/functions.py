@@ -18,6 +18,6 @@ def scalar(a: float) -> float:
 @udf
 def busy(a: float) -> float:
     total = 0.0
-    for step in range(400):
+    for step in range(20_000):
         total += a * step
     return total

@@ -41,15 +41,6 @@ pub enum Again {
     },
 }
 
-/// How a function wants to be called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Manner {
-    /// Most rows of one call.
-    pub rows_per_call: usize,
-    /// Attempts before a transient error counts.
-    pub max_attempts: u32,
-}
-
 /// Rows that are called together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
@@ -113,7 +104,8 @@ pub struct Settled {
 /// The calls that the rows of one batch still need.
 #[derive(Debug, Clone)]
 pub struct Calls {
-    manner: Manner,
+    /// Attempts before a transient error counts.
+    max_attempts: u32,
     /// By their first row.
     waiting: BTreeMap<usize, Piece>,
     /// Still transient after all attempts: rows or an outage, depending on the others.
@@ -123,36 +115,37 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// All rows of a batch, in calls of the manner's size.
-    pub fn new(rows: usize, manner: Manner) -> Self {
-        let step = manner.rows_per_call.max(1);
-        let piece = |start: usize| Piece {
-            rows: start..rows.min(start + step),
+    /// All rows of a batch.
+    pub fn new(rows: usize, max_attempts: u32) -> Self {
+        let all = Piece {
+            rows: 0..rows,
             wait_ms: 0,
             tries: 0,
             rate_waits: 0,
         };
         Self {
-            manner,
-            waiting: (0..rows)
-                .step_by(step)
-                .map(|start| (start, piece(start)))
-                .collect(),
+            max_attempts,
+            waiting: std::iter::once((0, all)).filter(|_| rows > 0).collect(),
             exhausted: vec![],
             outage: None,
             succeeded: false,
         }
     }
 
-    /// The next rows to call: those that need not wait before those that must.
-    pub fn take(&mut self) -> Option<Piece> {
+    /// The next rows to call, `most` of them at most: those that need not wait before those that must.
+    pub fn take(&mut self, most: usize) -> Option<Piece> {
         if self.outage.is_some() {
             return None;
         }
         let (_, first) =
             (self.waiting.iter()).min_by_key(|(start, piece)| (piece.wait_ms, **start))?;
         let start = first.rows.start;
-        self.waiting.remove(&start)
+        let mut piece = self.waiting.remove(&start)?;
+        let end = start.saturating_add(most.max(1)).min(piece.rows.end);
+        let rest = end..piece.rows.end;
+        piece.rows.end = end;
+        self.requeue(rest, &piece, piece.wait_ms);
+        Some(piece)
     }
 
     /// Rows that wait for a call.
@@ -217,7 +210,7 @@ impl Calls {
         };
         match error.again {
             Again::Never => settled.failed.push(row(error)),
-            Again::Later { .. } if piece.tries + 1 >= self.manner.max_attempts => {
+            Again::Later { .. } if piece.tries + 1 >= self.max_attempts => {
                 self.exhausted.push(row(error));
             }
             Again::Later { .. } | Again::RateLimited { .. } => {
@@ -238,7 +231,7 @@ impl Calls {
         match error.again {
             Again::Never if alone => self.fail(rest.start, piece, error, settled),
             Again::Never => self.halve(rest, piece),
-            Again::Later { .. } if piece.tries + 1 < self.manner.max_attempts => {
+            Again::Later { .. } if piece.tries + 1 < self.max_attempts => {
                 self.later(rest, piece, error);
             }
             Again::Later { .. } if alone => self.fail(rest.start, piece, error, settled),
@@ -278,7 +271,6 @@ impl Calls {
                 before.rows.end == again.rows.start
                     && (before.wait_ms, before.tries, before.rate_waits)
                         == (again.wait_ms, again.tries, again.rate_waits)
-                    && before.rows.len() + again.rows.len() <= self.manner.rows_per_call
             })
             .map(|(start, _)| *start);
         match touching.and_then(|start| self.waiting.get_mut(&start)) {

@@ -26,8 +26,9 @@ use run::{Run, Step};
 
 /// Rows per second assumed of a SQL expression until it was measured: low, so that first batches are short.
 const SQL_ROWS_PER_S: f64 = 1_000_000.0;
-/// The same of a Python function, which may be a large model: a pilot of a few rows.
-const PYTHON_ROWS_PER_S: f64 = 2.0;
+/// The same of a Python function, which may be a large model: batches stop when their time is up, so
+/// a guess that is far too high costs little, and one that is too low makes parts of whole fragments.
+const PYTHON_ROWS_PER_S: f64 = 100_000.0;
 /// Time that one batch should take.
 const BATCH_TARGET_S: f64 = 30.0;
 /// Batches of one page.
@@ -214,7 +215,7 @@ impl Engine {
             (_, Some(rate)) => (rate.rows_per_s(), MOST_BATCHES),
             (Function::Sql { .. }, None) => (SQL_ROWS_PER_S, MOST_BATCHES),
             // Its first batches tell how fast it is; what is cut before that is cut blindly.
-            (Function::Python { .. }, None) => (PYTHON_ROWS_PER_S, 1),
+            (Function::Python { .. }, None) => (PYTHON_ROWS_PER_S, lanes * 2),
         };
         // Slices of a Python function share its hosts: a batch is sized for all of them at once.
         let rows_per_s = match function {

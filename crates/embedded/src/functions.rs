@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
-use lance_backfill_core::calls::{Again, End, Manner, RowError};
+use lance_backfill_core::calls::{Again, End, RowError};
 use lance_backfill_core::checkpoint::Fault;
 use lance_backfill_core::definition::{BoundColumn, Definition, Function, Input};
 use lance_backfill_core::table::FieldView;
@@ -29,13 +29,6 @@ struct Sql(SqlFunction);
 
 #[async_trait]
 impl Compute for Sql {
-    async fn manner(&self, _rows: usize) -> std::result::Result<Manner, Fault> {
-        Ok(Manner {
-            rows_per_call: usize::MAX,
-            max_attempts: 1,
-        })
-    }
-
     async fn call(&self, call: Call<'_>) -> std::result::Result<Answer, Fault> {
         let (values, end) = match self.0.evaluate(&call.rows) {
             Ok(values) => (vec![values], End::Complete),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use async_trait::async_trait;
-use lance_backfill_core::calls::{End, Manner, RowError};
+use lance_backfill_core::calls::{End, RowError};
 use lance_backfill_core::checkpoint::Fault;
 
 /// A function that is ready to be called.
@@ -23,8 +23,15 @@ pub trait Compute: Send + Sync {
         1
     }
 
-    /// How it wants a batch of so many rows to be called.
-    async fn manner(&self, rows: usize) -> Result<Manner, Fault>;
+    /// Attempts before a transient error counts.
+    fn max_attempts(&self) -> u32 {
+        1
+    }
+
+    /// Most rows of the next call, where so many wait.
+    async fn rows_per_call(&self, waiting: usize) -> Result<usize, Fault> {
+        Ok(waiting)
+    }
 
     /// Calls the function on rows, whose columns are its inputs by name.
     ///

@@ -121,7 +121,7 @@ def picky(id: pa.Array) -> pa.Array:
     };
     let scenario = Scenario::standard(Shape::default(), 10_000).await;
     functions.add(&scenario, "p", "picky", &[]);
-    // Without the pilot: the whole table in one batch, and that in one call.
+    // The whole table in one batch, and that in one call.
     let outcome = functions.run(&scenario, &["refresh"], &["--workers", "1"]);
     let report = Report::read(outcome.expect_code(0).json());
     assert_eq!(report.assigned("p"), 9_999);
@@ -145,6 +145,5 @@ def picky(id: pa.Array) -> pa.Array:
             _ => good[range].iter_mut().for_each(|times| *times += 1),
         }
     }
-    // One more for the pilot's rows.
-    assert!(calls <= 31, "{calls} calls");
+    assert!(calls <= 30, "{calls} calls");
 }

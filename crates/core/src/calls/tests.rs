@@ -43,9 +43,9 @@ struct Played {
     outage: Option<RowError>,
 }
 
-fn play(rows: &[Row], kind: Kind, manner: Manner) -> Played {
+fn play(rows: &[Row], kind: Kind, most: usize) -> Played {
     let mut rows = rows.to_vec();
-    let mut calls = Calls::new(rows.len(), manner);
+    let mut calls = Calls::new(rows.len(), 3);
     let mut played = Played {
         done: vec![0; rows.len()],
         failed: BTreeMap::new(),
@@ -54,7 +54,7 @@ fn play(rows: &[Row], kind: Kind, manner: Manner) -> Played {
         waited_ms: 0,
         outage: None,
     };
-    while let Some(piece) = calls.take() {
+    while let Some(piece) = calls.take(most) {
         played.calls += 1;
         played.waited_ms += piece.wait_ms;
         let answered = match kind {
@@ -156,10 +156,7 @@ fn batched(rows: &mut [Row]) -> Answered {
     }
 }
 
-const WHOLE: Manner = Manner {
-    rows_per_call: usize::MAX,
-    max_attempts: 3,
-};
+const WHOLE: usize = usize::MAX;
 
 fn row() -> impl Strategy<Value = Row> {
     prop_oneof![
@@ -179,8 +176,7 @@ proptest! {
         rows_per_call in 1..300_usize,
     ) {
         let kind = if scalar { Kind::Scalar } else { Kind::Batched };
-        let manner = Manner { rows_per_call, max_attempts: 3 };
-        let played = play(&rows, kind, manner);
+        let played = play(&rows, kind, rows_per_call);
         prop_assume!(played.outage.is_none());
         for (place, row) in rows.iter().enumerate() {
             let failed = played.failed.get(&place);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, StructArray};
 use arrow_schema::DataType;
 use async_trait::async_trait;
-use lance_backfill_core::calls::Manner;
 use lance_backfill_core::checkpoint::Fault;
 use lance_backfill_ports::compute::{Answer, Call, Compute};
 
@@ -50,8 +49,12 @@ impl Compute for Picked {
         self.function.lanes()
     }
 
-    async fn manner(&self, rows: usize) -> Result<Manner, Fault> {
-        self.function.manner(rows).await
+    fn max_attempts(&self) -> u32 {
+        self.function.max_attempts()
+    }
+
+    async fn rows_per_call(&self, waiting: usize) -> Result<usize, Fault> {
+        self.function.rows_per_call(waiting).await
     }
 
     async fn call(&self, call: Call<'_>) -> Result<Answer, Fault> {

@@ -1,6 +1,7 @@
-//! The error budget of one batch: when it is exceeded, the batch stops and keeps what is finished.
+//! What one batch may cost, in failed rows and in time: beyond that it stops and keeps what is finished.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lance_backfill_core::definition::{ErrorPolicy, OnError};
 
@@ -13,7 +14,13 @@ pub(super) struct Budget {
     most_fraction: Option<f64>,
     computed: AtomicU64,
     failed: AtomicU64,
+    /// Microseconds spent in the function, where it tells.
+    spent_us: AtomicU64,
 }
+
+/// Time in the function after which a batch stops: its speed may have been guessed, and what has no
+/// checkpoint manifest is lost with the process.
+const MOST_TIME: Duration = Duration::from_secs(60);
 
 impl Budget {
     pub(super) fn new(policy: &ErrorPolicy) -> Self {
@@ -26,12 +33,24 @@ impl Budget {
             most_fraction,
             computed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            spent_us: AtomicU64::new(0),
         }
     }
 
     pub(super) fn add(&self, computed: u64, failed: u64) {
         self.computed.fetch_add(computed, Ordering::Relaxed);
         self.failed.fetch_add(failed, Ordering::Relaxed);
+    }
+
+    /// Counts time that was spent in the function.
+    pub(super) fn spend(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.spent_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    /// Whether the batch took as long as one should.
+    pub(super) fn time_is_up(&self) -> bool {
+        u128::from(self.spent_us.load(Ordering::Relaxed)) >= MOST_TIME.as_micros()
     }
 
     /// Whether any row has a result.

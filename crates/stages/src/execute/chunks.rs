@@ -201,7 +201,9 @@ impl Chunks {
             };
             let wanted =
                 usize::try_from(self.rows.count_within(chunk.clone())).unwrap_or(usize::MAX);
-            let stopped = self.tally().fault.is_some() || self.budget.exceeded().is_some();
+            let stopped = self.tally().fault.is_some()
+                || self.budget.exceeded().is_some()
+                || self.budget.time_is_up();
             let batch = match wanted == 0 || stopped {
                 true => None,
                 false => Some(self.inputs.take_within(wanted, CHUNK_BYTES).await?),

@@ -35,7 +35,8 @@ pub(super) struct Computed {
 
 /// Calls the function on a batch; what of it fails is called again in halves, or later.
 ///
-/// The budget stops a batch that fails everywhere. What is at work then is dropped.
+/// The budget stops a batch that fails everywhere; what is at work then is dropped. It also stops one
+/// that takes longer than a batch should.
 pub(super) async fn call(
     function: &dyn Compute,
     batch: &RecordBatch,
@@ -43,17 +44,10 @@ pub(super) async fn call(
     budget: &Budget,
     name: &str,
 ) -> Result<Computed> {
-    let rows = batch.num_rows();
-    let mut found = Found::default();
-    match function.manner(rows).await {
-        Err(fault) => found.fault = Some(fault),
-        Ok(manner) => {
-            let mut calls = Calls::new(rows, manner);
-            found = run(function, batch, &mut calls, output, budget, name).await;
-            if found.fault.is_none() && !found.over_budget {
-                found.end(calls, output, budget);
-            }
-        }
+    let mut calls = Calls::new(batch.num_rows(), function.max_attempts());
+    let mut found = run(function, batch, &mut calls, output, budget, name).await;
+    if found.fault.is_none() && !found.stopped {
+        found.end(calls, output, budget);
     }
     found.computed(output)
 }
@@ -70,9 +64,20 @@ async fn run(
     let mut running = FuturesUnordered::new();
     let mut running_rows = 0;
     loop {
-        while running.len() < function.lanes().max(1)
-            && let Some(piece) = calls.take()
-        {
+        while running.len() < function.lanes().max(1) && calls.waiting_rows() > 0 {
+            if budget.time_is_up() {
+                // What is at work is finished; the rest is for another batch.
+                found.stopped = true;
+                break;
+            }
+            let most = match function.rows_per_call(calls.waiting_rows()).await {
+                Ok(most) => most,
+                Err(fault) => {
+                    found.fault = Some(fault);
+                    return found;
+                }
+            };
+            let Some(piece) = calls.take(most) else { break };
             found.calls += 1;
             running_rows += piece.rows.len();
             let call = Call {
@@ -94,6 +99,7 @@ async fn run(
             }
         };
         if let Some(busy) = answer.busy {
+            budget.spend(busy);
             *found.busy.get_or_insert_default() += busy;
         }
         if let Some(fault) = wrong_result(&answer, piece.rows.len(), output) {
@@ -121,7 +127,7 @@ async fn run(
         }
         let pending = calls.waiting_rows() + running_rows;
         if budget.exceeded_even_with(pending as u64).is_some() {
-            found.over_budget = true;
+            found.stopped = true;
             return found;
         }
     }
@@ -135,7 +141,8 @@ struct Found {
     calls: u64,
     busy: Option<Duration>,
     fault: Option<Fault>,
-    over_budget: bool,
+    /// Whether it was stopped before its end, by the budget or because its time was up.
+    stopped: bool,
 }
 
 impl Found {

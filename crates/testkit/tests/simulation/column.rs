@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Context;
 use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch};
 use async_trait::async_trait;
-use lance_backfill_core::calls::{End, Manner};
+use lance_backfill_core::calls::End;
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_core::definition::{Definition, Input, bind};
 use lance_backfill_core::table::TableView;
@@ -45,13 +45,6 @@ fn fault(message: &str) -> CallError {
 
 #[async_trait]
 impl Compute for Product {
-    async fn manner(&self, _rows: usize) -> Result<Manner, Fault> {
-        Ok(Manner {
-            rows_per_call: usize::MAX,
-            max_attempts: 1,
-        })
-    }
-
     async fn call(&self, call: Call<'_>) -> Result<Answer, Fault> {
         let missing = |name: &str| Fault {
             kind: FaultKind::Schema,

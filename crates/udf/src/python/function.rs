@@ -1,13 +1,14 @@
 //! A Python function that can be called: a pool of warm hosts, as many as its cores allow.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use lance_backfill_core::calls::{Again, End, Manner};
+use lance_backfill_core::calls::{Again, End};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_ports::compute::{Answer, Call, Compute};
 use tokio::sync::OnceCell;
@@ -25,7 +26,7 @@ use super::watch::{now, wait};
 /// Rows of one call of a batched function whose author said nothing: enough to make the call's own
 /// cost small, few enough that a failing call loses little.
 const ROWS_PER_CALL: usize = 16_384;
-/// Fewest rows that are worth a call of their own of a scalar function.
+/// Rows of the first call, which tells how fast the function is, and fewest of a scalar one later.
 const FEWEST_ROWS_PER_CALL: usize = 64;
 /// Below this, one host is soon done, and a second one would load its model for nothing.
 const ROWS_WORTH_ALL_HOSTS: u64 = 10_000;
@@ -64,6 +65,8 @@ pub struct PythonFunction {
     launch: OnceCell<Launch>,
     kind: OnceCell<Kind>,
     idle: Mutex<Vec<Host>>,
+    /// Rows per second of one host at its last call, 0 before the first.
+    speed: AtomicU64,
     /// Until when the other side of the function wants no calls.
     limited_until: Mutex<Option<Instant>>,
 }
@@ -79,6 +82,7 @@ impl PythonFunction {
             launch: OnceCell::new(),
             kind: OnceCell::new(),
             idle: Mutex::default(),
+            speed: AtomicU64::new(0),
             limited_until: Mutex::default(),
         }
     }
@@ -93,7 +97,7 @@ impl PythonFunction {
             let Some(mut host) = self.idle().pop() else {
                 return self.start().await;
             };
-            if host.is_good() {
+            if host.lives() {
                 return Ok(host);
             }
         }
@@ -186,6 +190,18 @@ impl PythonFunction {
         }
     }
 
+    /// Calls take about a second: what was guessed of the function's speed soon matters no more, and
+    /// whoever calls a job off waits no longer.
+    fn note_speed(&self, answer: &Answer) {
+        let rows: usize = answer.values.iter().map(|values| values.len()).sum();
+        let us = answer.busy.map_or(0, |busy| busy.as_micros()).max(1);
+        if rows > 0 {
+            let speed = (rows as u128).saturating_mul(1_000_000) / us;
+            let speed = u64::try_from(speed).unwrap_or(u64::MAX).max(1);
+            self.speed.store(speed, Ordering::Relaxed);
+        }
+    }
+
     fn note_limit(&self, end: &End) {
         let End::Raised(error) = end else { return };
         let Again::RateLimited { after_ms } = error.again else {
@@ -232,7 +248,11 @@ impl Compute for PythonFunction {
         self.cores.hosts(self.spec.limits.cpus)
     }
 
-    async fn manner(&self, rows: usize) -> Result<Manner, Fault> {
+    fn max_attempts(&self) -> u32 {
+        self.spec.limits.max_attempts
+    }
+
+    async fn rows_per_call(&self, waiting: usize) -> Result<usize, Fault> {
         let kind = match self.kind.get() {
             Some(kind) => *kind,
             None => {
@@ -242,17 +262,19 @@ impl Compute for PythonFunction {
                 kind
             }
         };
-        let limits = &self.spec.limits;
-        let rows_per_call = match (limits.batch_size, kind) {
-            (Some(rows), _) => rows,
+        let most = match (self.spec.limits.batch_size, kind) {
+            // What a batched function is called with is its author's to say.
+            (Some(rows), Kind::Array | Kind::RecordBatch) => return Ok(rows),
+            (Some(rows), Kind::Scalar) => rows,
             // Each host gets two calls, so that one that is done first finds more to do.
-            (None, Kind::Scalar) => rows.div_ceil(self.lanes() * 2).max(FEWEST_ROWS_PER_CALL),
+            (None, Kind::Scalar) => waiting.div_ceil(self.lanes() * 2).max(FEWEST_ROWS_PER_CALL),
             (None, Kind::Array | Kind::RecordBatch) => ROWS_PER_CALL,
         };
-        Ok(Manner {
-            rows_per_call,
-            max_attempts: limits.max_attempts,
-        })
+        let fitting = match self.speed.load(Ordering::Relaxed) {
+            0 => FEWEST_ROWS_PER_CALL,
+            rows_per_s => usize::try_from(rows_per_s).unwrap_or(usize::MAX),
+        };
+        Ok(most.min(fitting))
     }
 
     async fn call(&self, call: Call<'_>) -> Result<Answer, Fault> {
@@ -272,7 +294,8 @@ impl Compute for PythonFunction {
         let Spec { limits, output, .. } = &self.spec;
         let answer = host.call(&rows, &body, batch, output, limits).await?;
         self.note_limit(&answer.end);
-        if host.is_good() {
+        self.note_speed(&answer);
+        if host.may_rest() {
             self.idle().push(host);
         }
         if let Some(values) = answer

@@ -28,6 +28,8 @@ const WARM_UP_CALLS: u64 = 5;
 const LEAK_LOOK: Duration = Duration::from_millis(200);
 /// How long a dead host's last frames may take to be read.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How often a host whose pipes stay open is looked for.
+const LOOK_FOR_DEATH: Duration = Duration::from_millis(100);
 /// How long a dying host may take to be gone.
 const REAP: Duration = Duration::from_secs(5);
 
@@ -212,7 +214,7 @@ impl Host {
                 biased;
                 ended = &mut answer => ended,
                 // What it started may live on and hold its pipes open: their end alone tells nothing.
-                _ = child.wait() => match tokio::time::timeout(LAST_WORDS, &mut answer).await {
+                () = gone(child) => match tokio::time::timeout(LAST_WORDS, &mut answer).await {
                     Ok(ended) => ended,
                     Err(_) => Ended::Broken(None),
                 },
@@ -264,9 +266,14 @@ impl Host {
         })
     }
 
-    /// Whether it may be called again.
-    pub(super) fn is_good(&mut self) -> bool {
-        self.idle && !self.leaks() && matches!(self.child.try_wait(), Ok(None))
+    /// Whether it is worth keeping after a call.
+    pub(super) fn may_rest(&mut self) -> bool {
+        self.idle && !self.leaks()
+    }
+
+    /// Whether it still waits for a call.
+    pub(super) fn lives(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Whether it keeps so much more than a warm host that it had better be started anew.
@@ -334,6 +341,16 @@ impl Host {
     fn mask(&self, error: &mut RowError) {
         error.message = self.redactor.mask(&error.message);
         error.traceback = error.traceback.take().map(|text| self.redactor.mask(&text));
+    }
+}
+
+/// Returns when a process is gone; it is not asked in the first moment, in which most calls are over.
+async fn gone(child: &mut Child) {
+    loop {
+        wait(LOOK_FOR_DEATH).await;
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
     }
 }
 
