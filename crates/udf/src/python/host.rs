@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_buffer::Buffer;
+use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema};
 use lance_backfill_core::calls::{Again, End, RowError};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_ports::compute::Answer;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
+use super::death::{REAP, gone, reap};
 use super::described::{Described, Kind};
+use super::exchange::{Ended, Found, exchange};
 use super::frame::{self, Mode, PROTOCOL, Reply, Request, StartHeader};
 use super::limits::Limits;
 use super::log::Log;
@@ -28,10 +28,6 @@ const WARM_UP_CALLS: u64 = 5;
 const LEAK_LOOK: Duration = Duration::from_millis(200);
 /// How long a dead host's last frames may take to be read.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// How often a host whose pipes stay open is looked for.
-const LOOK_FOR_DEATH: Duration = Duration::from_millis(100);
-/// How long a dying host may take to be gone.
-const REAP: Duration = Duration::from_secs(5);
 
 /// A running host.
 pub(super) struct Host {
@@ -341,152 +337,6 @@ impl Host {
     fn mask(&self, error: &mut RowError) {
         error.message = self.redactor.mask(&error.message);
         error.traceback = error.traceback.take().map(|text| self.redactor.mask(&text));
-    }
-}
-
-/// Returns when a process is gone; it is not asked in the first moment, in which most calls are over.
-async fn gone(child: &mut Child) {
-    loop {
-        wait(LOOK_FOR_DEATH).await;
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-    }
-}
-
-/// How an exchange ended.
-enum Ended {
-    Answered(End),
-    /// The pipe broke, perhaps with a reason of ours.
-    Broken(Option<String>),
-    Exceeded(Verdict),
-}
-
-#[derive(Default)]
-struct Found {
-    values: Vec<ArrayRef>,
-    failed: Vec<(usize, RowError)>,
-    rows: usize,
-    busy_us: u64,
-}
-
-impl Found {
-    fn part(
-        &mut self,
-        rows: usize,
-        failed: Vec<frame::FailedRow>,
-        body: Buffer,
-        output: &DataType,
-    ) -> Result<(), String> {
-        let values = frame::decode(body).map_err(|error| error.to_string())?;
-        if values.len() != rows {
-            return Err(format!(
-                "a part has {} values for {rows} rows",
-                values.len()
-            ));
-        }
-        self.values.push(frame::as_column(values, output));
-        for frame::FailedRow { row, error } in failed {
-            self.failed.push((row, error.into_row_error()));
-        }
-        self.rows += rows;
-        Ok(())
-    }
-}
-
-async fn exchange(
-    to: &mut (impl AsyncWrite + Unpin),
-    from: &mut (impl AsyncRead + Unpin),
-    header: &Request<'_>,
-    body: &[u8],
-    call: u64,
-    output: &DataType,
-    found: &mut Found,
-) -> Ended {
-    if frame::write(to, header, body).await.is_err() {
-        return Ended::Broken(None);
-    }
-    loop {
-        let (reply, body) = match frame::read(from).await {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return Ended::Broken(None),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Ended::Broken(None);
-            }
-            Err(error) => return Ended::Broken(Some(error.to_string())),
-        };
-        match reply {
-            Reply::Part {
-                id,
-                rows,
-                failed,
-                busy_us,
-            } if id == call => {
-                found.busy_us += busy_us;
-                if let Err(what) = found.part(rows, failed, body, output) {
-                    return Ended::Broken(Some(what));
-                }
-            }
-            Reply::Done { id } if id == call => return Ended::Answered(End::Complete),
-            Reply::Raised { id, error } if id == call => {
-                return Ended::Answered(End::Raised(error.into_row_error()));
-            }
-            _ => return Ended::Broken(Some("it answered what was not asked".to_owned())),
-        }
-    }
-}
-
-/// How a host died.
-struct Death {
-    kind: &'static str,
-    text: String,
-    /// Somebody else's kill, as of a system that runs out of memory: perhaps no row is to blame.
-    from_outside: bool,
-}
-
-async fn reap(child: &mut Child) -> Death {
-    use std::os::unix::process::ExitStatusExt;
-    let status = match tokio::time::timeout(REAP, child.wait()).await {
-        Ok(Ok(status)) => status,
-        // It closed its pipes and lives on: it is of no use any more.
-        _ => {
-            let _ = child.start_kill();
-            let _ = tokio::time::timeout(REAP, child.wait()).await;
-            return Death {
-                kind: "crashed",
-                text: "closed its pipes".to_owned(),
-                from_outside: false,
-            };
-        }
-    };
-    match (status.signal(), status.code()) {
-        (Some(9), _) => Death {
-            kind: "killed",
-            text: "was killed by signal 9, as the system does when memory runs out".to_owned(),
-            from_outside: true,
-        },
-        (Some(signal), _) => Death {
-            kind: "crashed",
-            text: format!("was ended by signal {signal}{}", name_of(signal)),
-            from_outside: signal == 15,
-        },
-        (None, code) => Death {
-            kind: "exited",
-            text: format!("exited with code {}", code.unwrap_or_default()),
-            from_outside: false,
-        },
-    }
-}
-
-fn name_of(signal: i32) -> &'static str {
-    match signal {
-        4 => " (illegal instruction)",
-        6 => " (abort)",
-        7 => " (bus error)",
-        8 => " (arithmetic error)",
-        11 => " (segmentation fault)",
-        15 => " (terminated)",
-        _ => "",
     }
 }
 

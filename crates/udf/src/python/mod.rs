@@ -5,7 +5,9 @@
 
 mod artifacts;
 mod cores;
+mod death;
 mod described;
+mod exchange;
 mod frame;
 mod function;
 mod host;
