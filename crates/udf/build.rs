@@ -37,7 +37,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
             collect(&path, files)?;
         } else if path
             .extension()
-            .is_some_and(|extension| extension == "py" || extension == "typed")
+            .is_some_and(|extension| ["py", "txt", "typed"].iter().any(|kind| extension == *kind))
         {
             files.push(path);
         }

@@ -124,6 +124,46 @@ def test_local_function_is_packed():
 FACTOR = 7
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is not watched there")
+def test_memory_is_limited():
+    @lance_backfill.udf(memory="512MiB")
+    def take(mib: int) -> int:
+        return len(bytes(1) * (mib << 20)) >> 20
+
+    checked = lance_backfill.check(take, [1, 1024, 2])
+    assert checked.values.to_pylist() == [1, None, 2]
+    (failure,) = checked.failures
+    assert (failure.row, failure.kind) == (1, "out_of_memory")
+    assert failure.message.endswith(" MiB of memory, 512 are allowed")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is not watched there")
+def test_memory_of_a_start_is_limited():
+    @lance_backfill.udf(memory="1MiB")
+    def same(x: int) -> int:
+        return x
+
+    with pytest.raises(StartFailed, match=r"out_of_memory: the host had \d+ MiB of memory"):
+        lance_backfill.check(same, [1])
+
+
+def test_what_a_worker_would_not_find_is_not_found(tmp_path, monkeypatch):
+    @lance_backfill.udf(num_cpus=3)
+    def look(what: str) -> str | None:
+        if what.endswith(".txt"):
+            return Path(what).read_text()
+        return os.environ.get(what)
+
+    (tmp_path / "here.txt").write_text("found")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("TORCH_HOME", "/models")
+    what = ["OPENAI_API_KEY", "TORCH_HOME", "OMP_NUM_THREADS", "here.txt"]
+    checked = lance_backfill.check(look, what)
+    assert checked.values.to_pylist() == [None, "/models", "3", None]
+    assert [failure.kind for failure in checked.failures] == ["FileNotFoundError"]
+
+
 def test_secrets_come_from_the_environment(monkeypatch):
     @lance_backfill.udf(secrets=["CHECK_TOKEN"], env={"CHECK_PLAIN": "p"})
     def read(name: str) -> str | None:

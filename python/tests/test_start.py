@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -28,7 +29,15 @@ def failure(entrypoint, code=FUNCTIONS, mode="run", inputs=SCHEMA, **start):
             host.start(entrypoint, code, inputs=inputs, value=INT, mode=mode, **start)
         assert host.close() == 1
     error = failed.value.error
-    assert set(error) == {"type", "kind", "message", "traceback"}
+    assert set(error) == {
+        "type",
+        "kind",
+        "message",
+        "traceback",
+        "transient",
+        "rate_limited",
+        "retry_after_s",
+    }
     assert "\n" not in error["message"]
     return error
 
@@ -105,6 +114,102 @@ def test_failing_constructor():
 
 
 @pytest.mark.parametrize(
+    ("raised", "transient", "limited", "wait"),
+    [
+        ("ConnectionResetError('hub')", True, False, None),
+        ("lance_backfill.RateLimited('hub', retry_after=7)", True, True, 7),
+        ("FileNotFoundError('model')", False, False, None),
+    ],
+)
+def test_a_start_may_fail_for_a_while(tmp_path, raised, transient, limited, wait):
+    (tmp_path / "m.py").write_text(
+        "import lance_backfill\n"
+        "class F:\n"
+        f"    def __init__(self): raise {raised}\n"
+        "    def __call__(self, x: int) -> int: return x\n"
+    )
+    error = failure("m:F", tmp_path)
+    assert (error["transient"], error["rate_limited"], error["retry_after_s"]) == (
+        transient,
+        limited,
+        wait,
+    )
+
+
+@pytest.mark.parametrize(
+    ("hint", "column", "refused"),
+    [
+        ("str", pa.int64(), True),
+        ("str", pa.bool_(), True),
+        ("str", pa.float32(), True),
+        ("str", pa.decimal128(9, 2), True),
+        ("Annotated[str, 'note']", pa.int8(), True),
+        ("bytes", pa.uint8(), True),
+        ("int", pa.large_string(), True),
+        ("int", pa.dictionary(pa.int8(), pa.string()), True),
+        ("float", pa.binary(), True),
+        ("float", pa.binary(4), True),
+        ("str", pa.string(), False),
+        ("str", pa.dictionary(pa.int8(), pa.string()), False),
+        ("str", pa.date32(), False),
+        ("str", pa.null(), False),
+        ("str | None", pa.int64(), False),
+        ("int | str", pa.string(), False),
+        ("Any", pa.int64(), False),
+        ("Id", pa.string(), False),
+        ("float", pa.int64(), False),
+        ("int", pa.float64(), False),
+        ("int", pa.bool_(), False),
+        ("bool", pa.int64(), False),
+    ],
+)
+def test_columns_that_cannot_be_what_a_hint_says(tmp_path, hint, column, refused):
+    (tmp_path / "m.py").write_text(
+        "from typing import Annotated, Any\n"
+        "class Id(int): pass\n"
+        f"def f(a, x: {hint}) -> int: return 1\n"
+    )
+    inputs = pa.schema([("a", INT), ("column", column)])
+    if not refused:
+        with Host() as host:
+            assert host.start("m:f", tmp_path, inputs=inputs, value=INT)[0]["type"] == "ready"
+        return
+    error = failure("m:f", tmp_path, inputs=inputs)
+    name = hint.removeprefix("Annotated[").partition(",")[0]
+    assert (error["kind"], error["message"]) == (
+        "wrong_inputs",
+        f"f: the parameter 'x' is of type {name}, and the column 'column' of {column}",
+    )
+
+
+def test_host_has_a_folder_and_few_variables_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "m.py").write_text(
+        "import os\n"
+        "def f(x: int) -> list[str]: return [os.getcwd(), *os.listdir(), *map('='.join, "
+        "sorted(os.environ.items()))]\n"
+    )
+    for name in os.environ:
+        monkeypatch.delenv(name)
+    passed_on = {"HF_HOME": "/models", "LC_ALL": "C.UTF-8", "PATH": "/bin"}
+    for name, value in {**passed_on, "OPENAI_API_KEY": "k", "OMP_NUM_THREADS": "64"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    with Host(cpus=2.5) as host:
+        # Relative to the folder of the caller.
+        host.start("m:f", "", inputs=SCHEMA, value=pa.list_(pa.string()))
+        (_, values), _ = host.call(pa.RecordBatch.from_pydict({"x": pa.array([0])}))
+        folder, *variables = values.to_pylist()[0]
+        assert Path(folder).is_dir()
+    assert not Path(folder).exists()
+    found = dict(variable.split("=") for variable in variables)
+    assert found.pop("PYTHONDONTWRITEBYTECODE") == "1"
+    assert found.pop("OMP_NUM_THREADS") == "2"
+    threads = {name for name in found if name.endswith("_THREADS")}
+    assert {name: value for name, value in found.items() if name not in threads} == passed_on
+    assert {found[name] for name in threads} == {"2"}
+
+
+@pytest.mark.parametrize(
     ("entrypoint", "kind", "message"),
     [
         ("missing:f", "ModuleNotFoundError", "No module named 'missing'"),
@@ -143,10 +248,12 @@ def test_modules_that_cannot_be_imported(tmp_path, text, kind, line):
 def test_untyped_output_is_refused(tmp_path):
     (tmp_path / "m.py").write_text("def f(x): return x\ndef g(x) -> dict: return x\n")
     error = failure("m:f", tmp_path, mode="describe")
-    assert error["message"] == "f has no return hint: give one, or data_type="
+    assert (
+        error["message"] == "f has no return hint: give one, or write @udf(data_type=...) above it"
+    )
     error = failure("m:g", tmp_path, mode="describe")
     assert error["message"].startswith("g: a dict has no fields")
-    assert error["message"].endswith("data_type=")
+    assert error["message"].endswith("or write @udf(data_type=...) above it")
 
 
 def test_secrets_are_hidden_when_the_import_fails(tmp_path):

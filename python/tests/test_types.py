@@ -97,7 +97,10 @@ def test_hints(hint, kind):
         (uuid.UUID, "f: the hint UUID has no Arrow type"),
         (Colour, "f: the hint Colour has no Arrow type"),
         (list, "f: list does not say of what"),
-        (tuple[int, str], "f: tuple[int, str] does not say of what"),
+        (
+            tuple[int, str],
+            "f: tuple[int, str]: tuples of different types have no column type: return",
+        ),
         (dict, "f: a dict has no fields: use a dataclass or TypedDict for a struct"),
         (dict[str, int], "f: a dict has no fields"),
         (int | str, "f: int | str is of more than one type"),
@@ -117,7 +120,7 @@ def test_hints_that_say_too_little(hint, message):
     with pytest.raises(TypeError) as refused:
         infer(hint, "f")
     assert str(refused.value).startswith(message)
-    assert str(refused.value).endswith("; or give data_type=")
+    assert str(refused.value).endswith("; or write @udf(data_type=...) above it")
 
 
 KINDS = [

@@ -6,6 +6,7 @@ use crate::fill::product;
 use crate::support::table::batch;
 use crate::support::{Report, Row, Scenario, Shape, ints, texts};
 
+mod canary;
 mod declared;
 mod moved;
 mod python;

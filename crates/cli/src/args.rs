@@ -38,7 +38,7 @@ Examples:
   lance-backfill serve tables/
 
 Exit codes: 0 nothing left to do, 1 failed, held or error budget exceeded, 2 bad input and nothing
-changed, 130 or 143 stopped by a signal (run the command again to go on).";
+changed, 130 or 143 stopped by a signal (run the command again to go on; 'refresh' goes on with an open job).";
 
 /// What this process may use.
 #[derive(Debug, Clone, Args)]
@@ -262,6 +262,24 @@ pub(crate) struct PackingArguments {
     pub(crate) python: Option<String>,
 }
 
+impl PackingArguments {
+    /// Whether any of them was given; clap does not ask where --sql excludes --udf.
+    pub(crate) const fn is_given(&self) -> bool {
+        let Self {
+            from,
+            env,
+            requirements,
+            target,
+            python,
+        } = self;
+        from.is_some()
+            || env.is_some()
+            || requirements.is_some()
+            || target.is_some()
+            || python.is_some()
+    }
+}
+
 /// What happens with rows that cannot be computed, and with values that nothing is known about.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct PolicyArguments {
@@ -280,7 +298,7 @@ pub(crate) struct PolicyArguments {
     /// Longest time of a Python function for one row; for a batched one, of one call.
     #[arg(long, value_name = "SECONDS", value_parser = positive)]
     pub(crate) row_timeout: Option<f64>,
-    /// Rows of one call of a Python function. A batch is something else: the unit of work that has a checkpoint manifest, which takes many calls.
+    /// Rows of one call of a Python function [default: what its author says]. A batch is something else: the unit of work that has a checkpoint manifest, which takes many calls.
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch_size: Option<u32>,
     /// Rows in need above which unattended work waits for 'approve'; -1 for no limit, as SQL has without.

@@ -87,7 +87,12 @@ fn options(process: &ProcessArguments, batch_rows: Option<u64>) -> Result<Engine
         // One more than cores: a slice that waits for a file leaves no core idle.
         None => cores + 1,
     };
-    let cache = cache_folder(process)?;
+    let cache = function::absolute(&cache_folder(process)?)?;
+    // A name without a folder is looked for as a shell does.
+    let interpreter = match &process.interpreter {
+        Some(path) if path.components().count() > 1 => Some(function::absolute(path)?),
+        other => other.clone(),
+    };
     Ok(EngineOptions {
         open: OpenOptions {
             storage_options: process.storage_options(),
@@ -97,7 +102,7 @@ fn options(process: &ProcessArguments, batch_rows: Option<u64>) -> Result<Engine
         most_rows_per_batch: batch_rows,
         python: Arc::new(PythonFunctions::new(
             Python {
-                interpreter: process.interpreter.clone(),
+                interpreter,
                 environment: environment(),
                 cache: cache.join("python"),
             },

@@ -6,6 +6,8 @@ mod exit;
 mod output;
 mod progress;
 
+use std::io::IsTerminal as _;
+
 use clap::Parser;
 
 use crate::args::{Arguments, Command};
@@ -45,7 +47,12 @@ fn main() {
         tokio::select! {
             exit = commands::run(&arguments) => exit,
             signal = exit::signal(), if !ends_itself => {
-                output::note("stopped; what was committed stays, run the command again to go on");
+                output::note(match arguments.command {
+                    Command::Backfill(_) | Command::Retry(_) => {
+                        "stopped; what was committed stays, and the job stays open: 'refresh' goes on with it, 'jobs cancel' ends it"
+                    }
+                    _ => "stopped; what was committed stays, run the command again to go on",
+                });
                 signal
             }
         }
@@ -82,5 +89,6 @@ fn start_log(arguments: &Arguments) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 }

@@ -8,8 +8,14 @@ use std::ops::Range;
 const LONGEST_BACKOFF_MS: u64 = 60_000;
 /// First wait before another attempt; each further one is twice as long.
 const FIRST_BACKOFF_MS: u64 = 500;
-/// Waits for one rate limit before it counts as an outage.
-const MOST_RATE_WAITS: u32 = 12;
+/// How long rows wait for a rate limit, while nothing gets done, before it counts as an outage.
+const LONGEST_RATE_WAIT_MS: u64 = 360_000;
+
+/// Rows that never work, and none that does, before a batch that must end calls that an outage.
+const ROWS_THAT_TELL_AN_OUTAGE: usize = 3;
+
+/// Kind of the error of a batched call that gave more or fewer values than it had rows.
+pub const WRONG_LENGTH: &str = "wrong_length";
 
 /// Why one row, or the call that held it, has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +56,16 @@ pub struct Piece {
     pub wait_ms: u64,
     /// Attempts that ended in a transient error.
     tries: u32,
-    /// Rate limits that were waited for.
-    rate_waits: u32,
+    limited: Limited,
+}
+
+/// How long rows waited for a rate limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Limited {
+    waits: u32,
+    waited_ms: u64,
+    /// The state of progress that this is counted from.
+    since: u64,
 }
 
 /// What came back of a piece.
@@ -101,6 +115,22 @@ pub struct Settled {
     pub failed: Vec<FailedRow>,
 }
 
+/// What hits every row, and is no row's failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outage {
+    /// No row has a result after all attempts.
+    EveryRowFailed(RowError),
+    /// The function gives the wrong number of values for rows together, and the right one for each.
+    NotByRow(RowError),
+    /// A rate limit that let nothing through for long.
+    Limited {
+        /// What the other side says.
+        error: RowError,
+        /// Milliseconds that were waited for it.
+        waited_ms: u64,
+    },
+}
+
 /// The calls that the rows of one batch still need.
 #[derive(Debug, Clone)]
 pub struct Calls {
@@ -110,8 +140,13 @@ pub struct Calls {
     waiting: BTreeMap<usize, Piece>,
     /// Still transient after all attempts: rows or an outage, depending on the others.
     exhausted: Vec<FailedRow>,
-    outage: Option<RowError>,
+    outage: Option<Outage>,
+    /// First rows of pairs that had the wrong number of values together, and how many of the two had
+    /// the right one alone.
+    pairs: BTreeMap<usize, (RowError, usize)>,
     succeeded: bool,
+    /// Grows whenever rows get done, here or in other batches of the function.
+    progress: u64,
 }
 
 impl Calls {
@@ -121,24 +156,47 @@ impl Calls {
             rows: 0..rows,
             wait_ms: 0,
             tries: 0,
-            rate_waits: 0,
+            limited: Limited::default(),
         };
         Self {
             max_attempts,
             waiting: std::iter::once((0, all)).filter(|_| rows > 0).collect(),
             exhausted: vec![],
             outage: None,
+            pairs: BTreeMap::new(),
             succeeded: false,
+            progress: 0,
         }
     }
 
     /// The next rows to call, `most` of them at most: those that need not wait before those that must.
     pub fn take(&mut self, most: usize) -> Option<Piece> {
+        self.take_of(most, |_| true)
+    }
+
+    /// The next rows to call of those that must not be left to another batch, which would begin to
+    /// count their attempts anew: `most` of them at most.
+    pub fn take_begun(&mut self, most: usize) -> Option<Piece> {
+        let stuck = self.progress == 0;
+        let begun = |piece: &Piece| piece.tries > 0 || (stuck && piece.limited.waits > 0);
+        // A row or two that never work tell nothing of the others.
+        let tells = match self.exhausted.len() {
+            0 => true,
+            rows => self.succeeded || rows >= ROWS_THAT_TELL_AN_OUTAGE,
+        };
+        match self.waiting.values().any(begun) || tells {
+            true => self.take_of(most, begun),
+            false => self.take_of(1, |_| true),
+        }
+    }
+
+    fn take_of(&mut self, most: usize, which: impl Fn(&Piece) -> bool) -> Option<Piece> {
         if self.outage.is_some() {
             return None;
         }
-        let (_, first) =
-            (self.waiting.iter()).min_by_key(|(start, piece)| (piece.wait_ms, **start))?;
+        let (_, first) = (self.waiting.iter())
+            .filter(|(_, piece)| which(piece))
+            .min_by_key(|(start, piece)| (piece.wait_ms, **start))?;
         let start = first.rows.start;
         let mut piece = self.waiting.remove(&start)?;
         let end = start.saturating_add(most.max(1)).min(piece.rows.end);
@@ -146,6 +204,11 @@ impl Calls {
         piece.rows.end = end;
         self.requeue(rest, &piece, piece.wait_ms);
         Some(piece)
+    }
+
+    /// Takes note of rows that got done elsewhere: a rate limit that lets others through is no outage.
+    pub const fn progressed(&mut self) {
+        self.progress += 1;
     }
 
     /// Rows that wait for a call.
@@ -170,7 +233,11 @@ impl Calls {
             self.fail(place, piece, error, &mut settled);
         }
         push_range(&mut settled.done, next..rest.start);
-        self.succeeded |= !settled.done.is_empty();
+        if !settled.done.is_empty() {
+            self.succeeded = true;
+            self.progress += 1;
+            self.compare_with_pair(piece);
+        }
         match end {
             End::Complete => {}
             End::Raised(error) => self.raised(rest, piece, error, &mut settled),
@@ -193,10 +260,12 @@ impl Calls {
     ///
     /// `others_succeeded` says whether rows outside of it did. What hits everything is an outage and
     /// no row's failure.
-    pub fn finish(self, others_succeeded: bool) -> Result<Vec<FailedRow>, RowError> {
+    pub fn finish(self, others_succeeded: bool) -> Result<Vec<FailedRow>, Outage> {
         match (self.outage, self.exhausted.first()) {
             (Some(outage), _) => Err(outage),
-            (None, Some(first)) if !self.succeeded && !others_succeeded => Err(first.error.clone()),
+            (None, Some(first)) if !self.succeeded && !others_succeeded => {
+                Err(Outage::EveryRowFailed(first.error.clone()))
+            }
             (None, _) => Ok(self.exhausted),
         }
     }
@@ -230,7 +299,12 @@ impl Calls {
         let alone = rest.len() == 1;
         match error.again {
             Again::Never if alone => self.fail(rest.start, piece, error, settled),
-            Again::Never => self.halve(rest, piece),
+            Again::Never => {
+                if error.kind == WRONG_LENGTH && rest.len() == 2 {
+                    self.pairs.insert(rest.start, (error, 0));
+                }
+                self.halve(rest, piece);
+            }
             Again::Later { .. } if piece.tries + 1 < self.max_attempts => {
                 self.later(rest, piece, error);
             }
@@ -241,36 +315,64 @@ impl Calls {
         }
     }
 
+    /// A function that fails because of a row fails for it alone, too; one that never does has no value
+    /// for each row, and what it gave for single rows means something else.
+    fn compare_with_pair(&mut self, piece: &Piece) {
+        if piece.rows.len() != 1 {
+            return;
+        }
+        let place = piece.rows.start;
+        for first in [place.checked_sub(1), Some(place)].into_iter().flatten() {
+            if let Some((error, alone)) = self.pairs.get_mut(&first) {
+                *alone += 1;
+                if *alone == 2 {
+                    self.outage = Some(Outage::NotByRow(error.clone()));
+                }
+            }
+        }
+    }
+
     /// Rows that are tried again after a while.
     fn later(&mut self, rows: Range<usize>, piece: &Piece, error: RowError) {
-        let (wait_ms, tries, rate_waits) = match error.again {
-            Again::Never => (0, piece.tries, piece.rate_waits),
-            Again::Later { after_ms } => (
-                backoff_ms(piece.tries, after_ms),
-                piece.tries + 1,
-                piece.rate_waits,
-            ),
-            Again::RateLimited { after_ms } => (
-                backoff_ms(piece.rate_waits, after_ms),
-                piece.tries,
-                piece.rate_waits + 1,
-            ),
-        };
-        if rate_waits > MOST_RATE_WAITS {
-            self.outage = Some(error);
+        if rows.is_empty() {
+            return;
         }
-        let again = Piece {
+        let mut again = Piece {
             rows,
-            wait_ms,
-            tries,
-            rate_waits,
+            ..piece.clone()
         };
+        match error.again {
+            Again::Never => again.wait_ms = 0,
+            Again::Later { after_ms } => {
+                again.wait_ms = backoff_ms(piece.tries, after_ms);
+                again.tries += 1;
+            }
+            Again::RateLimited { after_ms } => {
+                let mut limited = piece.limited;
+                if limited.since != self.progress {
+                    limited = Limited {
+                        since: self.progress,
+                        ..Limited::default()
+                    };
+                }
+                if limited.waited_ms >= LONGEST_RATE_WAIT_MS {
+                    self.outage = Some(Outage::Limited {
+                        error,
+                        waited_ms: limited.waited_ms,
+                    });
+                }
+                again.wait_ms = limit_wait_ms(limited.waits, after_ms);
+                limited.waits += 1;
+                limited.waited_ms = limited.waited_ms.saturating_add(again.wait_ms);
+                again.limited = limited;
+            }
+        }
         // Neighbours that failed alike are called together again.
         let touching = (self.waiting.range(..again.rows.start).next_back())
             .filter(|(_, before)| {
                 before.rows.end == again.rows.start
-                    && (before.wait_ms, before.tries, before.rate_waits)
-                        == (again.wait_ms, again.tries, again.rate_waits)
+                    && (before.wait_ms, before.tries, before.limited)
+                        == (again.wait_ms, again.tries, again.limited)
             })
             .map(|(start, _)| *start);
         match touching.and_then(|start| self.waiting.get_mut(&start)) {
@@ -293,7 +395,7 @@ impl Calls {
                 rows: rows.clone(),
                 wait_ms,
                 tries: piece.tries,
-                rate_waits: piece.rate_waits,
+                limited: piece.limited,
             };
             self.waiting.insert(rows.start, again);
         }
@@ -301,9 +403,16 @@ impl Calls {
 }
 
 /// How long to wait after so many tries: twice as long each time, and as long as the other side asks.
-fn backoff_ms(tries: u32, after_ms: Option<u64>) -> u64 {
+pub fn backoff_ms(tries: u32, after_ms: Option<u64>) -> u64 {
     let own = FIRST_BACKOFF_MS.saturating_mul(1 << tries.min(16));
     own.min(LONGEST_BACKOFF_MS).max(after_ms.unwrap_or(0))
+}
+
+/// How long to wait for a rate limit: as long as the other side says, and little longer each time that
+/// it was wrong.
+fn limit_wait_ms(waits: u32, after_ms: Option<u64>) -> u64 {
+    let own = backoff_ms(waits, None);
+    after_ms.map_or(own, |after| after.max(own / 10))
 }
 
 fn push_range(ranges: &mut Vec<Range<usize>>, range: Range<usize>) {

@@ -53,6 +53,8 @@ pub struct Limits {
     pub deadline_s: u64,
     /// Rows that may be handed out at all; 0 while a column is held, and finished parts are folded then.
     pub most_rows: u64,
+    /// Whether finished parts are folded whatever is still open: the column is about to be left.
+    pub fold_now: bool,
 }
 
 /// Work that a planner wants to hand out.
@@ -177,7 +179,8 @@ fn rows_per_batch(total: u64, limits: &Limits) -> u64 {
 const EARLY_FOLD_AFTER_S: u64 = 600;
 
 /// A fold is due when parts wait and nothing of the fragment is open or still to be cut; and before
-/// that, so that slow columns become visible bit by bit, when a quarter of the rows waits for long.
+/// that when the column is left, and, so that slow columns become visible bit by bit, when a quarter
+/// of the rows waits for long.
 fn due_fold(need: &FragmentNeed, limits: &Limits) -> Option<FoldSpec> {
     if need.parts.is_empty() || need.fold_open {
         return None;
@@ -185,7 +188,7 @@ fn due_fold(need: &FragmentNeed, limits: &Limits) -> Option<FoldSpec> {
     let complete = need.open.is_empty() && (need.ready.is_empty() || limits.most_rows == 0);
     let early = need.oldest_part_s >= EARLY_FOLD_AFTER_S
         && need.part_rows.len().saturating_mul(4) >= need.live_rows;
-    (complete || early).then(|| FoldSpec {
+    (complete || early || limits.fold_now).then(|| FoldSpec {
         fragment: need.fragment,
         in_id: need.watched,
         out: need.out,

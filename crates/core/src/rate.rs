@@ -93,11 +93,13 @@ impl Rate {
         let rows: u64 = parts.iter().map(|(rows, _)| rows).sum();
         let took: Duration = parts.iter().map(|(_, took)| took).sum();
         let speeds = || parts.iter().filter(|(rows, _)| *rows > 0).map(speed);
-        let overall = speed(&(rows, took));
+        // The division by milliseconds in `rows_per_s` must not see a zero.
+        let elapsed_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+        // As it is estimated from, so that the expectation lies between slowest and fastest.
+        let overall = rows as f64 * 1_000.0 / elapsed_ms as f64;
         (rows > 0).then_some(Self {
             rows,
-            // The division by milliseconds in `rows_per_s` must not see a zero.
-            elapsed_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1),
+            elapsed_ms,
             slowest: speeds().fold(overall, f64::min),
             fastest: speeds().fold(overall, f64::max),
         })
@@ -154,7 +156,17 @@ mod tests {
         assert!((estimate.at_least_s - 0.5).abs() < 1e-9);
         assert!((estimate.at_most_s - 1.5).abs() < 1e-9);
         assert!((estimate.rows_per_s - 1_000.0).abs() < 1e-9);
-        let cost = estimate.priced(Some(7_200.0)).cost.expect("a price");
+        let sample = [
+            (1, Duration::from_micros(10)),
+            (3, Duration::from_micros(9)),
+        ];
+        let estimate = Rate::of_parts(&sample).expect("rows").estimate(10, 1);
+        assert!(estimate.at_least_s <= estimate.seconds && estimate.seconds <= estimate.at_most_s);
+        let cost = rate
+            .estimate(1_000, 2)
+            .priced(Some(7_200.0))
+            .cost
+            .expect("a price");
         assert!((cost.expected - 2.0).abs() < 1e-9 && (cost.at_most - 3.0).abs() < 1e-9);
     }
 }

@@ -18,6 +18,7 @@ use lance_backfill_ports::compute::{Compute, RowFilter};
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_stages::execute::try_out;
+use lance_backfill_stages::settled_structs;
 
 use crate::catalog::Catalog;
 use crate::declare::{Change, FunctionRequest};
@@ -40,6 +41,8 @@ pub struct Canary {
     pub present: Side,
     /// The one that was tried.
     pub changed: Side,
+    /// Whether the two made something else of a row, value or error.
+    pub differs: Vec<bool>,
     /// Rows that the column's filter selects: those that recomputing all of it would compute.
     pub rows_eligible: u64,
 }
@@ -114,8 +117,12 @@ impl Engine {
                 .map(move |offset| (fragment, offset))
                 .collect::<Vec<_>>()
         };
+        let sample: Vec<_> = sample.iter().flat_map(offsets).collect();
         Ok(Canary {
-            sample: sample.iter().flat_map(offsets).collect(),
+            differs: (0..sample.len())
+                .map(|place| differ(&present, &changed, place))
+                .collect(),
+            sample,
             inputs,
             present,
             changed,
@@ -146,6 +153,10 @@ impl Engine {
             if let Some(fault) = tried.fault {
                 return Err(refused(fault));
             }
+            if tried.places != RowSet::range(0..u32::try_from(part.num_rows()).unwrap_or(u32::MAX))
+            {
+                return Err(Error::internal("a canary did not reach all of its rows"));
+            }
             let took = self.world.now_ms().saturating_sub(started_ms);
             let took = tried.busy.unwrap_or(Duration::from_millis(took));
             speeds.push((part.num_rows() as u64, took));
@@ -155,15 +166,28 @@ impl Engine {
             values.push(tried.values);
         }
         let values: Vec<_> = values.iter().map(AsRef::as_ref).collect();
+        let mut values = concat(&values)
+            .map_err(|error| Error::internal("cannot join results").with_source(error))?;
+        if bound.outputs.len() > 1 {
+            values = settled_structs(&values)?;
+        }
         let rate = Rate::of_parts(&speeds);
         let lanes = self.lanes(&bound.definition);
         Ok(Side {
-            values: concat(&values)
-                .map_err(|error| Error::internal("cannot join results").with_source(error))?,
+            values,
             errors,
             rate,
             estimate: rate.map(|rate| rate.estimate(rows_eligible, lanes)),
         })
+    }
+}
+
+fn differ(one: &Side, other: &Side, place: usize) -> bool {
+    let told = |error: &RowError| (error.kind.clone(), error.message.clone());
+    match (one.errors.get(&place), other.errors.get(&place)) {
+        (Some(one), Some(other)) => told(one) != told(other),
+        (None, None) => one.values.slice(place, 1) != other.values.slice(place, 1),
+        _ => true,
     }
 }
 

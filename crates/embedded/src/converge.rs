@@ -236,6 +236,7 @@ impl Engine {
             most_slices: 256,
             deadline_s: BATCH_DEADLINE_S,
             most_rows: u64::MAX,
+            fold_now: false,
         }
     }
 }

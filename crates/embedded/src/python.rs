@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use lance_backfill_udf::python::{Artifacts, Cores, Limits, Python, PythonFunction, Spec};
+use lance_backfill_udf::python::{Artifacts, Cores, Limits, Python, PythonFunction, Resting, Spec};
 
 /// All Python functions that this process has open.
 pub struct PythonFunctions {
     python: Python,
     cores: Cores,
+    resting: Resting,
     open: Mutex<Vec<(Spec, Weak<PythonFunction>)>>,
 }
 
@@ -27,6 +28,7 @@ impl PythonFunctions {
         Self {
             python,
             cores: Cores::new(cores),
+            resting: Resting::new(cores),
             open: Mutex::default(),
         }
     }
@@ -49,6 +51,7 @@ impl PythonFunctions {
             artifacts,
             self.python.clone(),
             self.cores.clone(),
+            &self.resting,
         ));
         open.push((spec, Arc::downgrade(&function)));
         function

@@ -24,12 +24,15 @@ pub fn fixed_width(data_type: &DataType) -> Option<u64> {
 /// Bytes of the rows of a batch, which may share its memory with others.
 pub fn bytes_of(batch: &RecordBatch) -> usize {
     (batch.columns().iter())
-        .map(|values| {
-            let data = values.to_data();
-            // Types that cannot be told apart by rows count with all that they hold on to.
-            (data.get_slice_memory_size()).unwrap_or_else(|_| values.get_array_memory_size())
-        })
+        .map(|values| bytes_of_values(values.as_ref()))
         .sum()
+}
+
+/// Bytes of the values of an array, which may share its memory with others.
+pub fn bytes_of_values(values: &dyn Array) -> usize {
+    let data = values.to_data();
+    // Types that cannot be told apart by rows count with all that they hold on to.
+    (data.get_slice_memory_size()).unwrap_or_else(|_| values.get_array_memory_size())
 }
 
 /// Rows that fit into so many bytes, at least one.

@@ -29,6 +29,7 @@ mod output;
 mod sample;
 mod values;
 
+pub use budget::Evaluated;
 pub use sample::{Tried, try_out};
 
 use budget::Budget;
@@ -49,25 +50,39 @@ impl Workers {
     }
 }
 
+/// A batch that is to be done.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenBatch<'a> {
+    /// Which one.
+    pub batch: &'a BatchId,
+    /// Job that ordered it, if one did.
+    pub job: Option<&'a JobId>,
+    /// What is to be done.
+    pub work: &'a Work,
+}
+
 /// Does the work of one batch; an earlier attempt's checkpoint manifest is taken as it is.
 ///
+/// `evaluated` counts the rows of all batches of the job, against which its error budget is judged.
 /// Idempotent: the checkpoint manifest is create-if-absent, and nothing counts before it is there.
 /// An error means that nothing was recorded and the batch may be tried again.
 pub async fn execute(
     table: &dyn Table,
     column: &Column,
-    batch: &BatchId,
-    job: Option<&JobId>,
-    work: &Work,
+    open: OpenBatch<'_>,
+    evaluated: &Arc<Evaluated>,
     workers: &Workers,
     world: &dyn World,
 ) -> Result<Arc<CheckpointManifest>> {
+    let OpenBatch { batch, job, work } = open;
     if let Some(done) = column.store.checkpoint(batch).await? {
         return Ok(done);
     }
     let version = table.latest().await?;
     let attempt = world.token();
-    let budget = Arc::new(Budget::new(&column.bound.definition.error_policy));
+    let policy = &column.bound.definition.error_policy;
+    let lanes = column.function.lanes();
+    let budget = Arc::new(Budget::new(policy, lanes, evaluated.clone()));
     let done = match work {
         Work::Compute(spec) => {
             let task = |slice: Slice, index: u32| SliceTask {

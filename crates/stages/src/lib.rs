@@ -10,3 +10,5 @@ mod outputs;
 pub mod plan;
 pub mod reconcile;
 pub mod survey;
+
+pub use outputs::settled_structs;

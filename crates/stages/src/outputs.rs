@@ -86,24 +86,12 @@ impl Outputs {
             .boxed()
     }
 
-    /// What a function returned, with NULL for structs whose fields are all NULL, and the other way round.
+    /// What a function returned, as the columns will have it.
     pub(crate) fn settled(&self, values: ArrayRef) -> Result<ArrayRef> {
-        if self.group().is_none() {
-            return Ok(values);
+        match self.group() {
+            Some(_) => settled_structs(&values),
+            None => Ok(values),
         }
-        let structs = (values.as_any().downcast_ref::<StructArray>())
-            .ok_or_else(|| Error::internal("several columns have no structs"))?;
-        let failed = |error| Error::internal("cannot take structs apart").with_source(error);
-        let mut columns = structs.columns().to_vec();
-        if let Some(nulls) = structs.nulls().filter(|nulls| nulls.null_count() > 0) {
-            let is_null = BooleanArray::new(!nulls.inner(), None);
-            for column in &mut columns {
-                *column = nullif(column, &is_null).map_err(failed)?;
-            }
-        }
-        let nulls = null_everywhere(&columns);
-        let settled = StructArray::try_new(structs.fields().clone(), columns, nulls);
-        Ok(Arc::new(settled.map_err(failed)?))
     }
 
     /// The one array as batches of the columns.
@@ -131,6 +119,23 @@ impl Outputs {
             .and_then(move |values| std::future::ready(split(values)))
             .boxed()
     }
+}
+
+/// Structs for several columns, with NULL for those whose fields are all NULL, and the other way round.
+pub fn settled_structs(values: &ArrayRef) -> Result<ArrayRef> {
+    let structs = (values.as_any().downcast_ref::<StructArray>())
+        .ok_or_else(|| Error::internal("several columns have no structs"))?;
+    let failed = |error| Error::internal("cannot take structs apart").with_source(error);
+    let mut columns = structs.columns().to_vec();
+    if let Some(nulls) = structs.nulls().filter(|nulls| nulls.null_count() > 0) {
+        let is_null = BooleanArray::new(!nulls.inner(), None);
+        for column in &mut columns {
+            *column = nullif(column, &is_null).map_err(failed)?;
+        }
+    }
+    let nulls = null_everywhere(&columns);
+    let settled = StructArray::try_new(structs.fields().clone(), columns, nulls);
+    Ok(Arc::new(settled.map_err(failed)?))
 }
 
 /// Where all columns are NULL; none if some column has a value in each row.

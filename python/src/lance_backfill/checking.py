@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ import pyarrow as pa
 from lance_backfill.function import declaration_of
 from lance_backfill.host.errors import refusal
 from lance_backfill.host.marks import ROW, open_marks
-from lance_backfill.hosting import Host, HostDied, StartFailed
+from lance_backfill.hosting import Host, HostDied, StartFailed, Watch
 from lance_backfill.pack.functions import for_function
 from lance_backfill.sample import batch_of
 
@@ -33,7 +31,7 @@ class Failure:
 
     `row` is the place in the sample, of a batched call that of its first row.  `kind` is the name
     of an exception type, `wrong_type` or `wrong_length` for results that cannot be stored,
-    `wrong_input`, or `crashed` or `timeout` where the process ended or was ended.
+    `wrong_input`, or `crashed`, `timeout` or `out_of_memory` where the process ended or was ended.
     """
 
     row: int
@@ -84,8 +82,11 @@ def check(function: Any, sample: Any) -> Checked:
 
     Types, NULL, isolation, errors and output are those of a worker, except that nothing is tried
     twice and that a batched call which fails is not searched for the row at fault.  A process that
-    dies or exceeds `row_timeout` is started again for the rows behind.  Secrets come from the
-    environment.
+    dies or exceeds `row_timeout` or, on Linux, `memory` is started again for the rows behind.
+
+    As at a worker the function works in a folder of its own, which is empty, and finds the
+    variables of `env` and `secrets` in its environment, and few others.  The values of secrets
+    come from the environment of the caller.
 
     Args:
         function: A function or class, decorated or with hints that say enough.
@@ -139,7 +140,7 @@ class _Run:
     def all(self) -> Checked:
         """Starts hosts until all rows are done."""
         while True:
-            host = Host()
+            host = Host(cpus=self._declaration.options.num_cpus or 1, dies_with_thread=True)
             try:
                 self._start(host)
                 while self._done < self._batch.num_rows:
@@ -156,20 +157,21 @@ class _Run:
     def _start(self, host: Host) -> None:
         options = self._declaration.options
         inputs = self._batch.schema if self._declaration.inputs else None
+        self._watch = Watch(host, self._marks, options.memory_mib)
         try:
-            host.start(
-                self._entrypoint,
-                self._code,
-                inputs=inputs,
-                value=self._kind,
-                marks=self._marks_path,
-                secrets={name: _secret(name) for name in options.secrets or ()},
-                env=options.env,
-                retry_on=options.retry_on,
-            )
+            with self._watch:
+                host.start(
+                    self._entrypoint,
+                    self._code,
+                    inputs=inputs,
+                    value=self._kind,
+                    marks=self._marks_path,
+                    secrets={name: _secret(name) for name in options.secrets or ()},
+                    env=options.env,
+                    retry_on=options.retry_on,
+                )
         except HostDied as died:
-            error = refusal("crashed", f"the process {_how_it_ended(died.code)}")
-            raise StartFailed(error) from None
+            raise StartFailed(self._why(died)) from None
 
     def _step(self, host: Host) -> None:
         """Computes the next rows: a batch, or what is before a row that ends the process."""
@@ -183,8 +185,9 @@ class _Run:
         batch = self._batch.slice(self._done, min(size or end, end - self._done))
         self._call_start, self._call_rows = self._done, batch.num_rows
         self._marks[ROW] = 0
-        self._patience = _Patience(self._declaration.options.row_timeout_s, self._marks, host)
-        with self._patience:
+        options = self._declaration.options
+        self._watch = Watch(host, self._marks, options.memory_mib, options.row_timeout_s)
+        with self._watch:
             for answer, values in host.call(batch):
                 self._take(answer, values)
 
@@ -200,10 +203,7 @@ class _Run:
 
     def _blame(self, died: HostDied) -> None:
         """Notes the row at which the process ended; those before it are computed again."""
-        if self._patience.exhausted:
-            error = refusal("timeout", f"longer than {self._declaration.options.row_timeout_s:g} s")
-        else:
-            error = refusal("crashed", f"the process {_how_it_ended(died.code)}")
+        error = self._why(died)
         if not self._scalar:
             self._killers[self._done] = (self._call_rows, error)
         elif self._marks[ROW]:
@@ -211,41 +211,13 @@ class _Run:
         else:  # Between two rows; without blame for one of them this would have no end.
             self._killers[self._done] = (1, error)
 
+    def _why(self, died: HostDied) -> Header:
+        return self._watch.verdict or refusal("crashed", f"the process {_how_it_ended(died.code)}")
+
     def _fail(self, rows: int, error: Header) -> None:
         self._failures.append(_failure(self._done, rows, error))
         self._values.append(pa.nulls(rows, self._kind))
         self._done += rows
-
-
-class _Patience:
-    """Kills a host whose row (of a batched function: call) takes longer than it may."""
-
-    def __init__(self, seconds: float | None, marks: memoryview[int], host: Host) -> None:
-        self.exhausted = False
-        self._seconds = seconds
-        self._marks = marks
-        self._host = host
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def _watch(self) -> None:
-        assert self._seconds is not None  # noqa: S101 - For the type checker.
-        at, since = self._marks[ROW], time.monotonic()
-        while not self._over.wait(self._seconds / 10):
-            now = self._marks[ROW]
-            if now != at:
-                at, since = now, time.monotonic()
-            elif time.monotonic() - since > self._seconds:
-                self.exhausted = True
-                self._host.kill()
-                return
-
-    def __enter__(self) -> None:
-        if self._seconds is not None:
-            self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
 
 
 def _failure(row: int, rows: int, error: Header) -> Failure:

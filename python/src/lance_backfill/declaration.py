@@ -151,11 +151,13 @@ class Declaration:
         if self.kind != "scalar":
             raise TypeError(
                 f"{self.name}: the hint of a batched function does not say what its values are: "
-                "give data_type="
+                "write @udf(data_type=...) above it"
             )
         hints = self.hints()
         if "return" not in hints:
-            raise TypeError(f"{self.name} has no return hint: give one, or data_type=")
+            raise TypeError(
+                f"{self.name} has no return hint: give one, or write @udf(data_type=...) above it"
+            )
         return types.infer(hints["return"], self.name)
 
     def check_signature(self) -> None:

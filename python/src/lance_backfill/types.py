@@ -81,7 +81,7 @@ def infer(hint: Any, name: str) -> pa.DataType:
     try:
         return _infer(hint, ())
     except _Unknown as unknown:
-        raise TypeError(f"{name}: {unknown}; or give data_type=") from None
+        raise TypeError(f"{name}: {unknown}; or write @udf(data_type=...) above it") from None
 
 
 class _Unknown(Exception):
@@ -190,6 +190,11 @@ def _advice(hint: Any, origin: Any) -> str:
         return "a Decimal has no scale: write Annotated[Decimal, (precision, scale)]"
     if origin in (dict, abc.Mapping, abc.MutableMapping):
         return "a dict has no fields: use a dataclass or TypedDict for a struct"
+    if origin is tuple and typing.get_args(hint):
+        return (
+            f"{_show(hint)}: tuples of different types have no column type: return a dataclass for "
+            "a struct, or write list[float] or the like if all are of one type"
+        )
     if origin in (list, tuple, *_SEQUENCES):
         return f"{_show(hint)} does not say of what: write list[float] or the like"
     return f"the hint {_show(hint)} has no Arrow type"

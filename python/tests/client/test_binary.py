@@ -1,5 +1,7 @@
 """How the binary is found, and what is passed to it."""
 
+import json
+import logging
 import sys
 import sysconfig
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import lance_backfill
-from lance_backfill import BackfillError
+from lance_backfill import BackfillError, BadInput
 from lance_backfill.client.binary import find_binary, options, options_of_process
 
 
@@ -57,17 +59,62 @@ def test_a_named_one_that_is_missing_is_told(monkeypatch, tmp_path):
 
 def test_interpreter(monkeypatch):
     monkeypatch.delenv("LANCE_BACKFILL_PYTHON", raising=False)
-    assert options_of_process(None, None, None, None, None) == (f"--interpreter={sys.executable}",)
-    assert options_of_process({"a": "b"}, "c", 2, Path("d"), "e") == (
-        "--storage-option=a=b",
+    assert options_of_process(None, None, None, None) == (f"--interpreter={sys.executable}",)
+    assert options_of_process("c", 2, Path("d"), "e") == (
         "--branch=c",
         "--workers=2",
         "--interpreter=d",
         "--cache=e",
     )
     monkeypatch.setenv("LANCE_BACKFILL_PYTHON", "python3.13")
-    assert options_of_process(None, None, None, None, None) == ()
+    assert options_of_process(None, None, None, None) == ()
 
 
 def test_options():
     assert options(a=None, b=False, c_d=True, e=0, f="") == ["--c-d", "--e=0", "--f="]
+
+
+@pytest.fixture
+def echo(tmp_path):
+    """A program that answers with its arguments and its storage options."""
+    path = tmp_path / "echo"
+    path.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, sys\n"
+        "storage = os.environ.get('LANCE_BACKFILL_STORAGE_OPTIONS')\n"
+        "print(json.dumps({'arguments': sys.argv, 'storage': storage}))\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_storage_options_are_in_the_environment_alone(monkeypatch, echo):
+    monkeypatch.setenv(
+        "LANCE_BACKFILL_STORAGE_OPTIONS", '{"aws_region": "old", "aws_endpoint": "e"}'
+    )
+    given = {"aws_region": "new", "aws_secret_access_key": "hidden=1"}
+    table = lance_backfill.table("t", binary=echo, storage_options=given)
+    answer = table.status()
+    assert json.loads(answer["storage"]) == {**given, "aws_endpoint": "e"}
+    assert "hidden" not in str(answer["arguments"])
+    assert "hidden" not in repr(vars(table))
+    plain = lance_backfill.table("t", binary=echo).status()
+    assert json.loads(plain["storage"]) == {"aws_region": "old", "aws_endpoint": "e"}
+
+
+def test_storage_options_around_that_are_none(monkeypatch, echo):
+    monkeypatch.setenv("LANCE_BACKFILL_STORAGE_OPTIONS", "hidden")
+    table = lance_backfill.table("t", binary=echo, storage_options={"a": "b"})
+    with pytest.raises(BadInput, match="STORAGE_OPTIONS is not a JSON object of str") as error:
+        table.status()
+    assert "hidden" not in str(error.value)
+
+
+def test_warnings_are_logged_as_such(caplog, tmp_path):
+    path = tmp_path / "noting"
+    path.write_text("#!/bin/sh\necho 'warning: a' >&2\necho 'b' >&2\necho '{}'\n")
+    path.chmod(0o755)
+    with caplog.at_level(logging.INFO, "lance_backfill"):
+        lance_backfill.table("t", binary=path).status()
+    logged = [(record.levelno, record.message) for record in caplog.records]
+    assert logged == [(logging.WARNING, "a"), (logging.INFO, "b")]

@@ -153,7 +153,11 @@ def test_operating(texts):
         ({"n": "at"}, {"env": "current"}, "env, requirements, target and python are for"),
         ({"n": "at"}, {"inputs": ["at"]}, "there is none"),
         ({"n": functions.words}, {"inputs": "text"}, "a list of column names"),
-        ({"n": functions.words}, {"env": "mars"}, "--env 'mars' is neither"),
+        ({"n": functions.words}, {"env": "mars"}, "env='mars' is neither"),
+        ({"n": functions.words}, {"inputs": ["a,b"]}, "the column name 'a,b' has a comma"),
+        ({("a,b", "c"): functions.size}, {}, "the column name 'a,b' has a comma"),
+        ({"n": functions.words}, {"data_type": "int64"}, "@udf(data_type=...) above it"),
+        ({"n": "at"}, {"code": "."}, "code, env, requirements, target and python are for"),
         ({"n": functions.words}, {"inputs": ["nope"], "env": "current"}, "nope"),
         ({"n": "at"}, {"where": "at >"}, "does not parse"),
         ({"n": "at"}, {"on_error": "ignore"}, "ignore"),
@@ -206,3 +210,33 @@ def test_appended_rows_get_their_values(texts):
     )
     assert texts.refresh("n")["columns"][0]["rows_assigned"] == 2
     assert values(texts, "n") == [*WORDS, 1, 2]
+
+
+def test_code_alone_or_a_named_folder(open_table, tmp_path, monkeypatch, caplog):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "words.txt").write_text("b")
+    (root / "ours_with_data.py").write_text(
+        "from pathlib import Path\n"
+        "def known(text: str) -> bool:\n"
+        "    return text in Path(__file__).with_name('words.txt').read_text()\n"
+    )
+    monkeypatch.syspath_prepend(root)
+    import ours_with_data
+
+    table = open_table({"text": ["a", "b"]})
+    declared = table.add_columns({"n": ours_with_data.known}, env="current", max_failed_rows=2)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "the code names words.txt, and only code is packed" in caplog.text
+    table.refresh()
+    assert len(table.failures("n")) == 2
+    table.add_columns({"m": ours_with_data.known}, code=root, env="current", backfill=True)
+    assert values(table, "m") == [False, True]
+    (altered,) = table.alter_columns({"n": ours_with_data.known}, code=root, env="current")
+    assert altered["definition"]["function"] != declared[0]["definition"]["function"]
+    sys.modules.pop("ours_with_data")
+
+
+def test_code_of_a_function_without_a_module(texts):
+    with pytest.raises(BadInput, match="is packed as source, without any folder"):
+        texts.add_columns({"n": lambda text: 1}, code=".")

@@ -132,7 +132,10 @@ def test_ctrl_c(table, binary, cache, gate, call):
 def script(table, binary, cache, text):
     """Another Python that has opened the table."""
     opened = f"""
+        import signal
         import sys
+        # A shell's background job ignores it, and so would all that is started from there.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.path.insert(0, {str(Path(functions.__file__).parent)!r})
         import lance_backfill
         table = lance_backfill.table({table.uri!r}, binary={str(binary)!r}, cache={str(cache)!r})

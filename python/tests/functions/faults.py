@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import sys
 import time
 
@@ -62,6 +63,8 @@ def _raise(what):
         ctypes.string_at(0)
     if what == "hang":
         time.sleep(60)
+    if what == "regex":
+        re.match("(a+)+$", 64 * "a" + "b")
     if what == "unprintable":
         raise Unprintable
     return len(what)
@@ -90,6 +93,51 @@ def printing(x: int) -> int:
     print("to stderr", file=sys.stderr)
     print("no newline", end="")
     return x
+
+
+@udf
+def progress(x: int) -> int:
+    sys.stderr.write(f"\r{x} %")
+    time.sleep(60)
+    return x
+
+
+def _fork(how):
+    """The status of a child; what else it does is what a host must not let it do."""
+    print("forks")
+    child = os.fork()
+    if child == 0:
+        if how == "raise":
+            raise ValueError(how)
+        if how == "exit":
+            sys.exit(0)
+        return 77
+    for _ in range(500):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, 9)
+    return -1
+
+
+@udf
+def forking(how: str) -> int:
+    return 0 if how == "not" else _fork(how)
+
+
+@udf(data_type="int64")
+def forking_batched(how: pa.Array):
+    return [_fork(how[0].as_py())]
+
+
+@udf
+class Forking:
+    def __init__(self):
+        self.status = _fork("return")
+
+    def __call__(self, how: str) -> int:
+        return self.status
 
 
 @udf

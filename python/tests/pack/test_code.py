@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lance_backfill.pack import code
+from lance_backfill.pack import folders
 from lance_backfill.pack.code import pack_code
 from lance_backfill.pack.errors import PackError
 from lance_backfill.pack.target import parse_target
@@ -96,7 +96,39 @@ def test_environments_and_build_outputs_are_left_out_and_said(tmp_path, project)
     assert "dist/__init__.py" in names
     assert "text/build/x.py" in names
     assert not any(name.startswith(("venv", "build")) for name in names)
-    assert notes == ["not packed: build/, venv/"]
+    assert notes == ["files packed: 7, 29 B; not packed: build/, venv/"]
+
+
+def test_tables_and_their_state_are_left_out(tmp_path, project):
+    before, _ = packed(tmp_path, "text.clean:normalize", project)
+    write_files(
+        project,
+        {
+            "photos.lance/_versions/1.manifest": "x",
+            "photos.lance/_backfill/wheels/x.whl": "x",
+            "empty.lance/data/1.lance": "x",
+            "renamed/_versions/1.manifest": "x",
+            "text/words/_versions/1.manifest": "x",
+            "_backfill/wheels/x.whl": "x",
+            "conda/conda-meta/history": "x",
+        },
+    )
+    after, notes = packed(tmp_path, "text.clean:normalize", project)
+    assert after == before
+    left_out = "_backfill/, conda/, empty.lance/, photos.lance/, renamed/, text/words/"
+    assert notes == [f"files packed: 5, 29 B; not packed: {left_out}"]
+
+
+def test_a_package_may_be_named_like_state(tmp_path, project):
+    files = {"_backfill/__init__.py": "", "a/__init__.py": "", "a/_versions/__init__.py": ""}
+    artifact, _ = packed(tmp_path, "text.clean:normalize", write_files(project, files))
+    assert set(files) <= set(names_in(artifact.path))
+
+
+def test_much_code_is_told(tmp_path, project):
+    write_files(project, {"words.bin": bytes(2 << 20)})
+    _, notes = packed(tmp_path, "text.clean:normalize", project)
+    assert notes == ["files packed: 6, 2 MiB"]
 
 
 def test_a_module_in_src_makes_src_the_root(tmp_path):
@@ -136,15 +168,26 @@ def test_links(tmp_path, project):
     (project / "text/up").symlink_to(project)
     assert "links to a folder that holds it" in refusal(tmp_path, "inside:f", project)
     (project / "text/up").unlink()
-    (project / "out.txt").symlink_to(tmp_path)
+    (project / "text/out.txt").symlink_to(tmp_path)
     assert "outside of" in refusal(tmp_path, "inside:f", project)
-    (project / "out.txt").unlink()
-    (project / "gone.txt").symlink_to(project / "nothing")
-    assert "leads nowhere" in refusal(tmp_path, "inside:f", project)
+    (project / "text/out.txt").unlink()
+    (project / "out.py").symlink_to(__file__)
+    assert "outside of" in refusal(tmp_path, "inside:f", project)
+
+
+def test_links_that_are_no_code_are_skipped_and_said(tmp_path, project):
+    before, _ = packed(tmp_path, "single:f", project)
+    (project / "out.txt").symlink_to(tmp_path)
+    (project / "gone.py").symlink_to(project / "nothing")
+    (project / "text/gone.txt").symlink_to(project / "nothing")
+    after, notes = packed(tmp_path, "single:f", project)
+    assert after == before
+    warning = "warning: not packed, as these links lead nowhere or out of the folder: "
+    assert notes == ["files packed: 5, 29 B", warning + "gone.py, out.txt, text/gone.txt"]
 
 
 def test_too_large(tmp_path, project, monkeypatch):
-    monkeypatch.setattr(code, "MAX_CODE_BYTES", 3000)
+    monkeypatch.setattr(folders, "MAX_CODE_BYTES", 3000)
     write_files(project, {"big.bin": bytes(2048), "small.bin": bytes(1024)})
     error = refusal(tmp_path, "single:f", project)
     assert "holds 3 KiB to pack, at most 3 KiB are allowed" in error

@@ -304,7 +304,8 @@ g = closing(1)
         ("def h(): return 1\nold = h\ndef h(): return old()", "old(), h()", "is an earlier h"),
         ("def h(): return 1\nold = h\ndef h(): return 2", "h(), old()", "is an earlier h"),
         ("from collections import namedtuple\nP = namedtuple('P', 'a')", "P(1)", "class P is not"),
-        ("s = 'x' * 3_000_000", "s", "f names s, a str, which cannot be packed"),
+        ("s = 'x' * 3_000_000", "s", "f names s, a str of 3 MiB as text, and a"),
+        ("s = {i: 'x' * 99 for i in range(20_000)}", "s", "s, a dict of 2 MiB as text, and a cons"),
     ],
 )
 def test_what_cannot_be_had_is_refused_by_name(notebook, monkeypatch, setup, body, message):
@@ -351,3 +352,49 @@ def test_a_local_module_is_refused(notebook, tmp_path, monkeypatch):
     notebook.cell("def f(x): return clean(x)\n")
     assert "clean comes from beside_us, which is not installed" in notebook.refusal("f")
     sys.modules.pop("beside_us")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "os.environ['OPENAI_API_KEY']",
+        "'Bearer ' + os.environ['OPENAI_API_KEY']",
+        "[{'headers': (1, os.environ['OPENAI_API_KEY'].encode())}]",
+        "{os.environ['OPENAI_API_KEY']: 1}",
+        "bytearray(os.environ['OPENAI_API_KEY'].encode())",
+        "re.compile(os.environ['OPENAI_API_KEY'])",
+    ],
+)
+@pytest.mark.parametrize("function", ["(x): return K", "(x, k=K): return k"])
+def test_the_value_of_a_secret_is_refused(notebook, monkeypatch, value, function):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    notebook.cell(f"import os, re\nK = {value}\n")
+    notebook.cell(f"def f{function}\n")
+    message = notebook.refusal("f")
+    assert message == (
+        "f names K, which holds the value of the environment variable OPENAI_API_KEY, and would be "
+        "stored with the code; read os.environ['OPENAI_API_KEY'] inside of f, and declare it with "
+        "@udf(secrets=['OPENAI_API_KEY'])"
+    )
+
+
+def test_a_secret_is_what_is_declared_or_named_so(notebook, monkeypatch):
+    monkeypatch.setenv("PLAIN", "0123456789")
+    monkeypatch.setenv("db_passwd", "short")
+    notebook.cell(
+        """
+import os
+from lance_backfill import udf
+PLAIN = os.environ["PLAIN"]
+SHORT = os.environ["db_passwd"]
+def plain(x: int) -> str:
+    return PLAIN + SHORT
+@udf(secrets=["PLAIN"])
+def declared(x: int) -> str:
+    return plain(x)
+"""
+    )
+    assert "PLAIN = '0123456789'" in notebook.packed("plain").text
+    assert "variable PLAIN, and would be stored" in notebook.refusal("declared")
+    monkeypatch.setenv("Db_Passwd", "0123456789")
+    assert "variable Db_Passwd, and would be stored" in notebook.refusal("plain")

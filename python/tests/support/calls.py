@@ -1,5 +1,6 @@
 """Runs functions of tests/functions in real hosts."""
 
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,13 @@ def call(entrypoint, columns, value, **start):
     with Host() as host:
         host.start(entrypoint, FUNCTIONS, inputs=batch.schema, value=value, **start)
         return answer_of(host, batch)
+
+
+def wait_for(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _python(column):

@@ -51,7 +51,7 @@ struct Row {
 }
 
 /// A value as text, NULL, or an error.
-#[derive(Serialize, PartialEq, Eq)]
+#[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Cell {
     Value(Option<String>),
@@ -97,19 +97,22 @@ fn rows(canary: &Canary) -> Result<Vec<Row>> {
         inputs.push((field.name().clone(), texts(values)?));
     }
     let (present, changed) = (cells(&canary.present)?, cells(&canary.changed)?);
-    let both = canary.sample.iter().zip(present.into_iter().zip(changed));
+    let both = present.into_iter().zip(changed);
+    let both = canary.sample.iter().zip(&canary.differs).zip(both);
     Ok(both
         .enumerate()
-        .map(|(place, ((fragment, offset), (present, changed)))| Row {
-            fragment: *fragment,
-            offset: *offset,
-            differs: present != changed,
-            inputs: (inputs.iter())
-                .map(|(name, texts)| (name.clone(), texts.get(place).cloned().flatten()))
-                .collect(),
-            present,
-            changed,
-        })
+        .map(
+            |(place, (((fragment, offset), differs), (present, changed)))| Row {
+                fragment: *fragment,
+                offset: *offset,
+                differs: *differs,
+                inputs: (inputs.iter())
+                    .map(|(name, texts)| (name.clone(), texts.get(place).cloned().flatten()))
+                    .collect(),
+                present,
+                changed,
+            },
+        )
         .collect())
 }
 

@@ -21,6 +21,11 @@ pub(super) async fn request(
         inputs,
         packing,
     } = arguments;
+    if udf.is_none() && packing.is_given() {
+        return Err(Error::invalid(
+            "--from, --env, --requirements, --target and --python pack a Python function: give --udf",
+        ));
+    }
     let registered = match (sql, udf, function) {
         (Some(sql), ..) if inputs.is_none() => return Ok(Some(FunctionRequest::Sql(sql.clone()))),
         (None, Some(udf), _) => {
@@ -96,7 +101,8 @@ fn pack_request(udf: &str, arguments: &PackingArguments) -> Result<PackRequest> 
     })
 }
 
-fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
+/// A path that means the same from another folder.
+pub(super) fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
     std::path::absolute(path).map_err(|error| {
         Error::invalid(format!("'{}' is not a path", path.display())).with_source(error)
     })

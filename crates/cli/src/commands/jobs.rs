@@ -124,7 +124,13 @@ fn shown(column: &str, job: &KnownJob) -> Job {
             rows_selected: end.rows,
             rows_assigned: end.rows_assigned,
             rows_failed: end.rows_failed,
-            rows_remaining: 0,
+            // Those of a job that was called off are nobody's any more, and not done.
+            rows_remaining: match end.outcome {
+                JobOutcome::Done => 0,
+                JobOutcome::Cancelled | JobOutcome::OverBudget => {
+                    end.rows.saturating_sub(end.rows_assigned + end.rows_failed)
+                }
+            },
         },
     }
 }

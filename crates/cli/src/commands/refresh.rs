@@ -273,10 +273,15 @@ fn exit(report: &Refreshed) -> Exit {
             output::note(&format!("column '{}': {stopped}", column.column));
             exit = Exit::Failed;
         } else if column.numbers.rows_failed > 0 {
+            let failed = column.numbers.rows_failed;
+            let rows = if failed == 1 { "row" } else { "rows" };
+            let which = match column.numbers.rows_current {
+                0 => format!("all {} {rows} failed, too few to exceed", number(failed)),
+                _ => format!("{} {rows} failed, within", number(failed)),
+            };
             output::note(&format!(
-                "column '{}': {} rows failed, within the error budget; see 'failures'",
-                column.column,
-                number(column.numbers.rows_failed)
+                "column '{}': {which} the error budget; see 'failures'",
+                column.column
             ));
         }
         if column.stopped.is_none() && column.numbers.rows_remaining > 0 {

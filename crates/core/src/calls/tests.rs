@@ -40,7 +40,7 @@ struct Played {
     calls: usize,
     restarts: usize,
     waited_ms: u64,
-    outage: Option<RowError>,
+    outage: Option<Outage>,
 }
 
 fn play(rows: &[Row], kind: Kind, most: usize) -> Played {
@@ -245,7 +245,184 @@ fn a_rate_limit_is_waited_for_and_counts_as_no_attempt() {
 }
 
 #[test]
+fn a_rate_limit_that_lets_rows_through_is_no_outage_however_long_it_takes() {
+    // Each call has time for three rows of what the other side allows.
+    let mut calls = Calls::new(2_000, 3);
+    let mut waited_ms = 0;
+    while let Some(piece) = calls.take(WHOLE) {
+        waited_ms += piece.wait_ms;
+        let after_ms = Some(300);
+        let limited = error("limited", Again::RateLimited { after_ms });
+        let end = match piece.rows.len() {
+            ..=3 => End::Complete,
+            _ => End::Raised(limited),
+        };
+        let finished = piece.rows.len().min(3);
+        let failed = vec![];
+        calls.answer(
+            &piece,
+            Answered {
+                finished,
+                failed,
+                end,
+            },
+        );
+    }
+    assert_eq!(calls.finish(false), Ok(vec![]));
+    assert_eq!(
+        waited_ms,
+        2_000 / 3 * 300,
+        "as long as was asked for, each time"
+    );
+}
+
+#[test]
+fn what_other_batches_get_done_is_progress_too() {
+    let limited = || Answered {
+        finished: 0,
+        failed: vec![],
+        end: End::Raised(error("limited", Again::RateLimited { after_ms: None })),
+    };
+    for others in [false, true] {
+        let mut calls = Calls::new(8, 3);
+        let mut rounds = 0;
+        while let Some(piece) = calls.take(WHOLE).filter(|_| rounds < 1_000) {
+            calls.answer(&piece, limited());
+            if others {
+                calls.progressed();
+            }
+            rounds += 1;
+        }
+        assert_eq!(calls.finish(false).is_ok(), others, "after {rounds} rounds");
+    }
+}
+
+#[test]
+fn a_host_that_dies_after_its_last_row_costs_no_other_row() {
+    let mut calls = Calls::new(10, 3);
+    let first = calls.take(4).expect("a piece");
+    let killed = error("killed", Again::Later { after_ms: None });
+    let end = End::Killed {
+        row: None,
+        error: killed,
+    };
+    let answered = Answered {
+        finished: 4,
+        failed: vec![],
+        end,
+    };
+    calls.answer(&first, answered);
+    assert_eq!(calls.waiting_rows(), 6);
+    assert_eq!(calls.take(WHOLE).expect("the rest").rows, 4..10);
+}
+
+#[test]
+fn rows_that_were_tried_are_not_left_to_another_batch() {
+    let mut calls = Calls::new(10, 3);
+    let first = calls.take(4).expect("a piece");
+    assert_eq!(calls.take_begun(WHOLE), None, "nothing was tried yet");
+    let failed = vec![(1, error("later", Again::Later { after_ms: None }))];
+    let answered = Answered {
+        finished: 4,
+        failed,
+        end: End::Complete,
+    };
+    calls.answer(&first, answered);
+    let begun = calls.take_begun(WHOLE).expect("the row that failed");
+    assert_eq!(begun.rows, 1..2);
+    assert_eq!(calls.take_begun(WHOLE), None);
+    assert_eq!(calls.waiting_rows(), 6);
+}
+
+#[test]
+fn a_function_that_gives_one_value_for_all_rows_is_no_function_of_rows() {
+    let mut calls = Calls::new(100, 3);
+    let mut rows_done = 0;
+    while let Some(piece) = calls.take(WHOLE) {
+        let alone = piece.rows.len() == 1;
+        let answered = Answered {
+            finished: usize::from(alone),
+            failed: vec![],
+            end: match alone {
+                true => End::Complete,
+                false => End::Raised(error(WRONG_LENGTH, Again::Never)),
+            },
+        };
+        let settled = calls.answer(&piece, answered);
+        rows_done += settled.done.into_iter().flatten().count();
+    }
+    assert!(rows_done <= 3, "{rows_done} rows were called alone");
+    assert!(matches!(calls.finish(true), Err(Outage::NotByRow(_))));
+}
+
+#[test]
+fn a_row_for_which_there_are_too_many_values_fails_alone() {
+    let mut calls = Calls::new(64, 3);
+    let mut failed = vec![];
+    while let Some(piece) = calls.take(WHOLE) {
+        let answered = match piece.rows.contains(&17) {
+            true => Answered {
+                finished: 0,
+                failed: vec![],
+                end: End::Raised(error(WRONG_LENGTH, Again::Never)),
+            },
+            false => Answered {
+                finished: piece.rows.len(),
+                failed: vec![],
+                end: End::Complete,
+            },
+        };
+        let settled = calls.answer(&piece, answered);
+        failed.extend(settled.failed.into_iter().map(|row| row.place));
+    }
+    assert_eq!(failed, [17]);
+    assert_eq!(calls.finish(false), Ok(vec![]));
+}
+
+#[test]
+fn one_row_that_never_works_is_no_outage_for_a_batch_that_must_end() {
+    for bad in [1, 99] {
+        let mut calls = Calls::new(10, 2);
+        let mut asked = 0;
+        let first = calls.take(1).expect("a piece");
+        let mut next = Some(first);
+        while let Some(piece) = next {
+            asked += 1;
+            let later = error("later", Again::Later { after_ms: None });
+            let failed = match piece.rows.start < bad {
+                true => vec![(0, later)],
+                false => vec![],
+            };
+            let finished = piece.rows.len();
+            let end = End::Complete;
+            calls.answer(
+                &piece,
+                Answered {
+                    finished,
+                    failed,
+                    end,
+                },
+            );
+            next = calls.take_begun(1);
+        }
+        match bad {
+            1 => {
+                assert_eq!(asked, 3, "twice the bad one, once the next");
+                assert_eq!(calls.finish(false).expect("one failed").len(), 1);
+            }
+            _ => {
+                assert_eq!(asked, 2 * ROWS_THAT_TELL_AN_OUTAGE);
+                assert!(calls.finish(false).is_err());
+            }
+        }
+    }
+}
+
+#[test]
 fn the_other_side_says_how_long_to_wait() {
+    assert_eq!(limit_wait_ms(0, Some(300)), 300);
+    assert_eq!(limit_wait_ms(0, None), 500);
+    assert_eq!(limit_wait_ms(40, Some(0)), LONGEST_BACKOFF_MS / 10);
     assert_eq!(backoff_ms(0, Some(7_000)), 7_000);
     assert_eq!(backoff_ms(0, Some(10)), 500);
     assert_eq!(backoff_ms(40, None), LONGEST_BACKOFF_MS);

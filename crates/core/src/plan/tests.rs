@@ -42,6 +42,7 @@ pub(super) fn limits(rows_per_s: f64) -> Limits {
         most_slices: 16,
         deadline_s: 60,
         most_rows: u64::MAX,
+        fold_now: false,
     }
 }
 
@@ -96,6 +97,11 @@ fn a_fold_waits_for_the_last_part() {
             .folds
             .is_empty()
     );
+    let left = Limits {
+        fold_now: true,
+        ..limits(1e6)
+    };
+    assert_eq!(cut(std::slice::from_ref(&waiting), &left).folds.len(), 1);
     waiting.open = RowSet::new();
     assert_eq!(
         cut(std::slice::from_ref(&waiting), &limits(1e6))

@@ -15,6 +15,7 @@ use lance_backfill_core::plan::Limits;
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_stages::column::Column;
+use lance_backfill_stages::execute::Evaluated;
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::survey::{OpenWork, Survey};
 
@@ -74,6 +75,8 @@ pub(super) struct Run<'a> {
     pub(super) prepared: bool,
     /// Why a batch stopped before its end.
     pub(super) stopping: Option<Stopped>,
+    /// Rows evaluated, those of batches at work included.
+    pub(super) evaluated: Arc<Evaluated>,
     pub(super) total: u64,
     pub(super) failed: u64,
     pub(super) computed: u64,
@@ -91,6 +94,7 @@ impl<'a> Run<'a> {
             estimated_ms: 0,
             prepared: false,
             stopping: None,
+            evaluated: Arc::default(),
             total: 0,
             failed: 0,
             computed: 0,
@@ -195,9 +199,12 @@ impl<'a> Run<'a> {
             if let Some(step) = step.await? {
                 return Ok(step);
             }
-        } else if let Some(step) = self.fold(column, survey, progress).await? {
+        } else {
             // What the job finished before somebody called it off.
-            return Ok(step);
+            let limits = self.limits_of_folds(column, survey);
+            if let Some(step) = self.fold(column, survey, &limits, progress).await? {
+                return Ok(step);
+            }
         }
         if others == 0 {
             return Ok(paused.map_or(Step::Done, Step::Stop));
@@ -350,8 +357,19 @@ impl<'a> Run<'a> {
         if !mine.is_empty() {
             return self.work(column, mine, progress).await;
         }
-        let step = self.fold(column, survey, progress).await?;
+        let limits = Limits {
+            fold_now: true,
+            ..self.limits_of_folds(column, survey)
+        };
+        let step = self.fold(column, survey, &limits, progress).await?;
         Ok(step.unwrap_or(Step::Stop(held)))
+    }
+
+    fn limits_of_folds(&self, column: &Column, survey: &Survey) -> Limits {
+        Limits {
+            most_rows: 0,
+            ..self.engine.limits(column, survey)
+        }
     }
 
     /// Hands out the folds that are due, and no rows.
@@ -359,15 +377,11 @@ impl<'a> Run<'a> {
         &mut self,
         column: &Column,
         survey: &Survey,
+        limits: &Limits,
         progress: &dyn Progress,
     ) -> Result<Option<Step>> {
-        let limits = Limits {
-            most_rows: 0,
-            ..self.engine.limits(column, survey)
-        };
         let order = self.order(None, approved_left(&survey.entries()));
-        self.hand_out(column, survey, order, &limits, progress)
-            .await
+        self.hand_out(column, survey, order, limits, progress).await
     }
 
     /// Leaves a column whose rows fail too often: its job is over, and nobody begins again unattended.

@@ -9,7 +9,7 @@ use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind};
 use lance_backfill_core::ids::JobId;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
-use lance_backfill_stages::execute::execute;
+use lance_backfill_stages::execute::{OpenBatch, execute};
 
 use super::run::{Claim, Run, Step, wait};
 use super::{Progress, Stopped};
@@ -44,13 +44,17 @@ impl Run<'_> {
         for claim in &work {
             self.own.entry(claim.batch.seq).or_default();
         }
+        let evaluated = self.evaluated.clone();
         let batches = work.iter().map(|Claim { batch, job, work }| {
             execute(
                 engine.table.as_ref(),
                 column,
-                batch,
-                job.as_ref(),
-                work,
+                OpenBatch {
+                    batch,
+                    job: job.as_ref(),
+                    work,
+                },
+                &evaluated,
                 &engine.workers,
                 engine.world.as_ref(),
             )

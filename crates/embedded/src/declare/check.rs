@@ -136,7 +136,8 @@ pub(super) fn filter_inputs(
     table: &TableView,
     schema: &SchemaRef,
 ) -> Result<Vec<Input>> {
-    let filter = SqlFilter::compile(filter, schema).map_err(refused)?;
+    let filter = SqlFilter::compile(filter, schema)
+        .map_err(|error| Error::invalid(format!("the filter: {error}")))?;
     inputs(filter.inputs(), table, schema)
 }
 

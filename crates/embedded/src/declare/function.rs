@@ -285,7 +285,8 @@ impl PythonRequest {
         };
         definition.secrets = secrets.unwrap_or_default();
         definition.call = Call {
-            batch_size,
+            // What neither the author nor an option says stays as it is.
+            batch_size: batch_size.or(definition.call.batch_size),
             init_timeout_s,
             retry_on: retry_on.unwrap_or_default(),
             env: env.unwrap_or_default(),

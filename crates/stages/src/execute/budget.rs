@@ -1,5 +1,6 @@
-//! What one batch may cost, in failed rows and in time: beyond that it stops and keeps what is finished.
+//! What a batch may cost, in failed rows of its job and in time: beyond that it stops and keeps what is finished.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,22 +9,32 @@ use lance_backfill_core::definition::{ErrorPolicy, OnError};
 /// Below this many rows a share of failed rows says little.
 const FEWEST_ROWS: u64 = 100;
 
+/// Rows that a job evaluated so far, in all of its batches that this process does.
+#[derive(Debug, Default)]
+pub struct Evaluated {
+    computed: AtomicU64,
+    failed: AtomicU64,
+}
+
 /// Counts rows against the policy; shared by the slices of a batch.
 pub(super) struct Budget {
     most_rows: Option<u64>,
     most_fraction: Option<f64>,
+    most_time: Option<Duration>,
+    job: Arc<Evaluated>,
     computed: AtomicU64,
-    failed: AtomicU64,
     /// Microseconds spent in the function, where it tells.
     spent_us: AtomicU64,
 }
 
-/// Time in the function after which a batch stops: its speed may have been guessed, and what has no
-/// checkpoint manifest is lost with the process.
+/// Time in each host of the function after which a batch stops: its speed may have been guessed, and
+/// what has no checkpoint manifest is lost with the process.
 const MOST_TIME: Duration = Duration::from_secs(60);
 
 impl Budget {
-    pub(super) fn new(policy: &ErrorPolicy) -> Self {
+    /// Of a batch whose function takes so many calls at once.
+    pub(super) fn new(policy: &ErrorPolicy, lanes: usize, job: Arc<Evaluated>) -> Self {
+        let lanes = u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
         let (most_rows, most_fraction) = match policy.on_error {
             OnError::Fail => (Some(0), None),
             OnError::Skip => (policy.max_failed_rows, policy.max_failed_fraction),
@@ -31,15 +42,29 @@ impl Budget {
         Self {
             most_rows,
             most_fraction,
+            most_time: Some(MOST_TIME.saturating_mul(lanes)),
+            job,
             computed: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            spent_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Of rows that are tried out, all of them.
+    pub(super) fn unlimited() -> Self {
+        Self {
+            most_rows: None,
+            most_fraction: None,
+            most_time: None,
+            job: Arc::default(),
+            computed: AtomicU64::new(0),
             spent_us: AtomicU64::new(0),
         }
     }
 
     pub(super) fn add(&self, computed: u64, failed: u64) {
         self.computed.fetch_add(computed, Ordering::Relaxed);
-        self.failed.fetch_add(failed, Ordering::Relaxed);
+        self.job.computed.fetch_add(computed, Ordering::Relaxed);
+        self.job.failed.fetch_add(failed, Ordering::Relaxed);
     }
 
     /// Counts time that was spent in the function.
@@ -50,10 +75,16 @@ impl Budget {
 
     /// Whether the batch took as long as one should.
     pub(super) fn time_is_up(&self) -> bool {
-        u128::from(self.spent_us.load(Ordering::Relaxed)) >= MOST_TIME.as_micros()
+        let spent = Duration::from_micros(self.spent_us.load(Ordering::Relaxed));
+        self.most_time.is_some_and(|most| spent >= most)
     }
 
-    /// Whether any row has a result.
+    /// Rows with a result in all batches of the job.
+    pub(super) fn computed_by_job(&self) -> u64 {
+        self.job.computed.load(Ordering::Relaxed)
+    }
+
+    /// Whether any row of the batch has a result.
     pub(super) fn any_computed(&self) -> bool {
         self.computed.load(Ordering::Relaxed) > 0
     }
@@ -68,8 +99,8 @@ impl Budget {
     /// A share is judged over whole chunks: failing rows that stand together must not outweigh the
     /// good ones that come after them.
     pub(super) fn exceeded_even_with(&self, pending: u64) -> Option<String> {
-        let failed = self.failed.load(Ordering::Relaxed);
-        let all = failed + self.computed.load(Ordering::Relaxed) + pending;
+        let failed = self.job.failed.load(Ordering::Relaxed);
+        let all = failed + self.computed_by_job() + pending;
         if let Some(most) = self.most_rows.filter(|most| failed > *most) {
             return Some(format!("{failed} rows failed, {most} are tolerated"));
         }

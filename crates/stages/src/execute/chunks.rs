@@ -214,6 +214,10 @@ impl Chunks {
                 let last = self.rows.within(chunk.clone()).nth(batch.num_rows() - 1);
                 chunk.end = chunk.start + last.map_or(0, |last| last + 1);
             }
+            let computed = match batch {
+                Some(batch) => Some(self.compute(&mut chunk, batch).await?),
+                None => None,
+            };
             self.next = chunk.end;
             let length = chunk.len();
             if let (Under::Values(values), Layout::Physical { old: Some(old) }) =
@@ -222,8 +226,8 @@ impl Chunks {
                 old.put_back(values.slice(length, values.num_rows() - length));
                 *values = values.slice(0, length);
             }
-            match (batch, under) {
-                (Some(batch), under) => return self.compute(chunk, batch, under).await.map(Some),
+            match (computed, under) {
+                (Some(computed), under) => return self.lay(chunk, computed, under).map(Some),
                 (None, Under::Values(old)) => return single_column(old).map(Some),
                 (None, Under::Nulls) => return Ok(Some(self.nulls(length))),
                 (None, Under::Nothing) => {}
@@ -232,25 +236,45 @@ impl Chunks {
         Ok(None)
     }
 
+    /// Calls the function on the rows of a chunk; the chunk ends where results are as large as they may be.
     async fn compute(
         &mut self,
-        chunk: Range<u32>,
+        chunk: &mut Range<u32>,
         batch: RecordBatch,
-        under: Under,
-    ) -> Result<ArrayRef> {
-        let wanted = batch.num_rows();
-        let picked: Option<Vec<u32>> =
-            (wanted < chunk.len()).then(|| self.rows.within(chunk.clone()).collect());
-        let function = self.function.as_ref();
+    ) -> Result<isolate::Computed> {
         let Self {
             outputs,
             budget,
             batch: name,
             ..
         } = &*self;
+        let function = self.function.as_ref();
         let output = outputs.value_type();
         let mut computed = isolate::call(function, &batch, output, budget, name).await?;
         computed.values = outputs.settled(computed.values)?;
+        let reached = computed.values.len();
+        let first_rows = computed.places == RowSet::range(0..small(reached));
+        if computed.full && first_rows && reached < batch.num_rows() {
+            let last = self
+                .rows
+                .within(chunk.clone())
+                .nth(reached.saturating_sub(1));
+            chunk.end = chunk.start + last.map_or(0, |last| last + 1);
+            self.inputs
+                .put_back(batch.slice(reached, batch.num_rows() - reached));
+        }
+        Ok(computed)
+    }
+
+    fn lay(
+        &self,
+        chunk: Range<u32>,
+        computed: isolate::Computed,
+        under: Under,
+    ) -> Result<ArrayRef> {
+        let wanted = usize::try_from(self.rows.count_within(chunk.clone())).unwrap_or(usize::MAX);
+        let picked: Option<Vec<u32>> =
+            (wanted < chunk.len()).then(|| self.rows.within(chunk.clone()).collect());
         let length = chunk.len();
         let reached_all = computed.values.len() == wanted;
         let picked = match reached_all {

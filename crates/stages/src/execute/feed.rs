@@ -54,11 +54,6 @@ impl RowFeed {
         }
     }
 
-    /// The next `rows` rows, exactly.
-    pub(super) async fn take(&mut self, rows: usize) -> Result<RecordBatch> {
-        self.take_within(rows, usize::MAX).await
-    }
-
     /// The next rows, `rows` at most, at least one, and no further batch that would exceed `bytes`.
     pub(super) async fn take_within(&mut self, rows: usize, bytes: usize) -> Result<RecordBatch> {
         let Source::Stream {
@@ -161,7 +156,13 @@ mod tests {
     #[tokio::test]
     async fn a_batch_in_pieces_counts_only_the_piece() {
         let mut feed = blobs(2);
-        assert_eq!(feed.take(1).await.expect("a row").num_rows(), 1);
+        assert_eq!(
+            feed.take_within(1, usize::MAX)
+                .await
+                .expect("a row")
+                .num_rows(),
+            1
+        );
         let rest = feed.take_within(3, 3_500).await.expect("rows are left");
         assert_eq!(rest.num_rows(), 3);
     }

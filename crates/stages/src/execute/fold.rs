@@ -1,6 +1,8 @@
 //! Fold: finished parts of a fragment, laid over the old column, become one column file.
 
-use arrow_array::{ArrayRef, new_null_array};
+use std::ops::Range;
+
+use arrow_array::{ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::DataType;
 use arrow_select::interleave::interleave;
 use futures::{StreamExt, stream};
@@ -10,6 +12,7 @@ use lance_backfill_core::journey::Journey;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::state::Inputs;
 use lance_backfill_ports::table::TableVersion;
+use lance_backfill_ports::width::bytes_of;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
 use super::chunks::{CHUNK_BYTES, CHUNK_ROWS, chunk_rows, single_column, small};
@@ -160,6 +163,13 @@ async fn read_part(
     }
 }
 
+/// Leaves so many of the rows that were taken.
+fn give_back(feed: &mut RowFeed, taken: &mut RecordBatch, wanted: usize) {
+    let wanted = wanted.min(taken.num_rows());
+    feed.put_back(taken.slice(wanted, taken.num_rows() - wanted));
+    *taken = taken.slice(0, wanted);
+}
+
 struct Folding {
     old: Option<RowFeed>,
     parts: Vec<Part>,
@@ -177,22 +187,19 @@ impl Folding {
             ..self
                 .physical_rows
                 .min(self.next.saturating_add(chunk_rows(&self.output)));
-        let old = match &mut self.old {
-            Some(old) => single_column(old.take_within(chunk.len(), CHUNK_BYTES).await?)?,
-            None => new_null_array(&self.output, chunk.len()),
-        };
-        let chunk = chunk.start..chunk.start + small(old.len());
+        let (chunk, old, taken) = self.take(chunk).await?;
         self.next = chunk.end;
-        let mut sources = vec![old];
+        let mut sources = vec![match old {
+            Some(old) => single_column(old)?,
+            None => new_null_array(&self.output, chunk.len()),
+        }];
         let mut picks: Vec<(usize, usize)> = (0..chunk.len()).map(|place| (0, place)).collect();
-        for part in &mut self.parts {
-            let stored: Vec<u32> = part.stored.within(chunk.clone()).collect();
-            if stored.is_empty() {
-                continue;
-            }
+        for (part, rows) in self.parts.iter().zip(taken) {
+            let Some(rows) = rows else { continue };
             let source = sources.len();
-            sources.push(single_column(part.feed.take(stored.len()).await?)?);
-            for (place, offset) in stored.into_iter().enumerate() {
+            sources.push(single_column(rows)?);
+            let stored = part.stored.within(chunk.clone());
+            for (place, offset) in stored.enumerate() {
                 let counts = part.results.contains(chunk.start + offset);
                 if let (true, Some(pick)) = (counts, picks.get_mut(offset as usize)) {
                     *pick = (source, place);
@@ -203,5 +210,58 @@ impl Folding {
         interleave(&sources, &picks)
             .map(Some)
             .map_err(|error| Error::internal("cannot fold parts").with_source(error))
+    }
+
+    /// Old values and those of the parts, of as many rows of the chunk as their bytes allow.
+    async fn take(
+        &mut self,
+        mut chunk: Range<u32>,
+    ) -> Result<(Range<u32>, Option<RecordBatch>, Vec<Option<RecordBatch>>)> {
+        let mut bytes = 0;
+        let mut old = None;
+        if let Some(feed) = &mut self.old {
+            let rows = feed.take_within(chunk.len(), CHUNK_BYTES).await?;
+            chunk.end = chunk.start + small(rows.num_rows());
+            bytes += bytes_of(&rows);
+            old = Some(rows);
+        }
+        let mut taken = vec![];
+        for part in &mut self.parts {
+            let stored: Vec<u32> = part.stored.within(chunk.clone()).collect();
+            let first = stored.first().copied().unwrap_or_default();
+            if stored.is_empty() || (bytes >= CHUNK_BYTES && first > 0) {
+                // Beyond what was taken already it is for the next chunk.
+                chunk.end = chunk.end.min(match stored.is_empty() {
+                    true => chunk.end,
+                    false => chunk.start + first,
+                });
+                taken.push(None);
+                continue;
+            }
+            let left = CHUNK_BYTES.saturating_sub(bytes).max(1);
+            let rows = part.feed.take_within(stored.len(), left).await?;
+            bytes += bytes_of(&rows);
+            if let Some(next) = stored.get(rows.num_rows()) {
+                chunk.end = chunk.start + next;
+            }
+            taken.push(Some(rows));
+        }
+        // Later parts may have ended the chunk earlier.
+        if let (Some(feed), Some(rows)) = (&mut self.old, &mut old) {
+            give_back(feed, rows, chunk.len());
+        }
+        for (part, rows) in self.parts.iter_mut().zip(&mut taken) {
+            let Some(found) = rows else { continue };
+            let within = part.stored.count_within(chunk.clone());
+            give_back(
+                &mut part.feed,
+                found,
+                usize::try_from(within).unwrap_or(usize::MAX),
+            );
+            if found.num_rows() == 0 {
+                *rows = None;
+            }
+        }
+        Ok((chunk, old, taken))
     }
 }

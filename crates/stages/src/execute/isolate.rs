@@ -8,19 +8,29 @@ use arrow_schema::DataType;
 use arrow_select::concat::concat;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use lance_backfill_core::calls::{Answered, Calls, End, FailedRow, RowError};
+use lance_backfill_core::calls::{Answered, Calls, End, FailedRow, Outage};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_ports::compute::{Answer, Call, Compute};
+use lance_backfill_ports::width::bytes_of_values;
 use lance_backfill_ports::{Error, Result};
 
 use super::budget::Budget;
 use super::chunks::small;
 
+/// Bytes of results after which no further rows are called: what is joined stays far below the 2 GiB
+/// that an array of texts can hold, and memory is bounded however large results are.
+const RESULT_BYTES: usize = 128 << 20;
+/// Bytes of results that are joined; calls that were at work together may return more, and what is
+/// too much is called again.
+const MOST_JOINED_BYTES: usize = 1 << 30;
+
 /// What came out of a batch of rows.
 pub(super) struct Computed {
     /// Places in the batch that are finished; the rest was not reached.
     pub(super) places: RowSet,
+    /// Whether the rest was not reached because the results are as large as they may be.
+    pub(super) full: bool,
     /// One value per finished place, in order; NULL where the row failed.
     pub(super) values: ArrayRef,
     /// Failed rows, by place in `values`.
@@ -46,7 +56,7 @@ pub(super) async fn call(
 ) -> Result<Computed> {
     let mut calls = Calls::new(batch.num_rows(), function.max_attempts());
     let mut found = run(function, batch, &mut calls, output, budget, name).await;
-    if found.fault.is_none() && !found.stopped {
+    if found.fault.is_none() && !found.over_budget {
         found.end(calls, output, budget);
     }
     found.computed(output)
@@ -63,13 +73,9 @@ async fn run(
     let mut found = Found::default();
     let mut running = FuturesUnordered::new();
     let mut running_rows = 0;
+    let mut known_computed = budget.computed_by_job();
     loop {
         while running.len() < function.lanes().max(1) && calls.waiting_rows() > 0 {
-            if budget.time_is_up() {
-                // What is at work is finished; the rest is for another batch.
-                found.stopped = true;
-                break;
-            }
             let most = match function.rows_per_call(calls.waiting_rows()).await {
                 Ok(most) => most,
                 Err(fault) => {
@@ -77,7 +83,12 @@ async fn run(
                     return found;
                 }
             };
-            let Some(piece) = calls.take(most) else { break };
+            let piece = match budget.time_is_up() || found.is_full() {
+                false => calls.take(most),
+                // What was begun is finished; the rest is for another batch.
+                true => calls.take_begun(most),
+            };
+            let Some(piece) = piece else { break };
             found.calls += 1;
             running_rows += piece.rows.len();
             let call = Call {
@@ -117,6 +128,11 @@ async fn run(
             failed,
             end,
         };
+        let computed = budget.computed_by_job();
+        if computed != known_computed {
+            known_computed = computed;
+            calls.progressed();
+        }
         let settled = calls.answer(&piece, answered);
         for done in settled.done {
             budget.add(done.len() as u64, 0);
@@ -127,7 +143,7 @@ async fn run(
         }
         let pending = calls.waiting_rows() + running_rows;
         if budget.exceeded_even_with(pending as u64).is_some() {
-            found.stopped = true;
+            found.over_budget = true;
             return found;
         }
     }
@@ -141,11 +157,16 @@ struct Found {
     calls: u64,
     busy: Option<Duration>,
     fault: Option<Fault>,
-    /// Whether it was stopped before its end, by the budget or because its time was up.
-    stopped: bool,
+    /// Whether too many rows failed.
+    over_budget: bool,
+    bytes: usize,
 }
 
 impl Found {
+    const fn is_full(&self) -> bool {
+        self.bytes >= RESULT_BYTES
+    }
+
     /// Takes the results of some places out of the values of a piece that begins at `start`.
     fn take(&mut self, start: usize, values: &[ArrayRef], done: Range<usize>) {
         let mut first = start;
@@ -157,6 +178,7 @@ impl Found {
                     true => array.clone(),
                     false => array.slice(from - first, to - from),
                 };
+                self.bytes += bytes_of_values(part.as_ref());
                 self.parts.push((from, part));
             }
             first += array.len();
@@ -177,12 +199,38 @@ impl Found {
                     self.fail(failed, output, budget);
                 }
             }
-            Err(outage) => self.fault = Some(outage_fault(outage)),
+            Err(outage) => {
+                if matches!(outage, Outage::NotByRow(_)) {
+                    // What it gave for single rows is no value of theirs.
+                    self.parts.clear();
+                    self.failed.clear();
+                }
+                self.fault = Some(outage_fault(outage));
+            }
+        }
+    }
+
+    /// Keeps the first parts that fit together, at least one.
+    fn leave_what_is_too_much(&mut self) {
+        let mut bytes = 0_usize;
+        let fits = |(_, part): &&(usize, ArrayRef)| {
+            bytes = bytes.saturating_add(bytes_of_values(part.as_ref()));
+            bytes <= MOST_JOINED_BYTES
+        };
+        let fitting = self.parts.iter().take_while(fits).count().max(1);
+        if let Some((end, _)) = self.parts.get(fitting) {
+            let end = *end;
+            self.failed.retain(|failed| failed.place < end);
+            self.parts.truncate(fitting);
         }
     }
 
     fn computed(mut self, output: &DataType) -> Result<Computed> {
         self.parts.sort_unstable_by_key(|(start, _)| *start);
+        let full = self.is_full();
+        if full {
+            self.leave_what_is_too_much();
+        }
         let mut places = RowSet::new();
         for (start, values) in &self.parts {
             places.insert_range(small(*start)..small(start + values.len()));
@@ -205,6 +253,7 @@ impl Found {
                 .map(|failed| (index(&failed), failed))
                 .collect(),
             places,
+            full,
             values,
             calls: self.calls,
             busy: self.busy,
@@ -213,17 +262,26 @@ impl Found {
     }
 }
 
-fn outage_fault(error: RowError) -> Fault {
-    let RowError {
-        kind,
-        message,
-        traceback,
-        ..
-    } = error;
+fn outage_fault(outage: Outage) -> Fault {
+    let (what, error) = match outage {
+        Outage::EveryRowFailed(error) => {
+            let what = "every row failed, and trying again did not help".to_owned();
+            (what, error)
+        }
+        Outage::NotByRow(error) => {
+            let what = "a batched function gives one value for each row, and this one does not";
+            (what.to_owned(), error)
+        }
+        Outage::Limited { error, waited_ms } => {
+            let minutes = waited_ms / 60_000;
+            let what = format!("a rate limit let no row through for {minutes} minutes");
+            (what, error)
+        }
+    };
     Fault {
         kind: FaultKind::Function,
-        message: format!("every row failed, and trying again did not help: {kind}: {message}"),
-        traceback,
+        message: format!("{what}: {}: {}", error.kind, error.message),
+        traceback: error.traceback,
     }
 }
 

@@ -8,11 +8,15 @@ use futures::{StreamExt, stream};
 use lance_backfill_core::checkpoint::{SliceOutput, SliceResult, ValuesFile};
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_ports::Result;
+use lance_backfill_ports::width::bytes_of_values;
 
 use super::chunks::{CHUNK_ROWS, Chunks, Layout, Tally, chunk_rows, input_schema};
 use super::feed::RowFeed;
 use super::{SliceDone, SliceTask, values};
 use crate::outputs::{ArrayStream, Outputs};
+
+/// Bytes of values of one file, which is held in memory until it is written and when it is read.
+const MOST_VALUES_BYTES: usize = 512 << 20;
 
 /// Computes a slice straight into a column file, laid over what stands in the column.
 pub(super) async fn column_file(task: &SliceTask, rows: RowSet) -> Result<SliceDone> {
@@ -91,8 +95,14 @@ pub(super) async fn values_file(task: &SliceTask, rows: RowSet) -> Result<SliceD
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut chunks = chunks(task, rows, physical_rows, Layout::RowsOnly, &tally).await?;
     let mut writer = values::Writer::new(chunks.outputs.value_type())?;
+    let mut bytes = 0;
     while let Some(computed) = chunks.next().await? {
+        bytes += bytes_of_values(computed.as_ref());
         writer.write(computed)?;
+        if bytes >= MOST_VALUES_BYTES {
+            // The rest is for another batch.
+            break;
+        }
     }
     let mut done = SliceDone::obsolete(slice.fragment, slice.in_id);
     settle(&mut done, &tally);

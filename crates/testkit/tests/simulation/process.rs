@@ -13,7 +13,7 @@ use lance_backfill_ports::table::Table;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::commit::commit;
-use lance_backfill_stages::execute::{Workers, execute};
+use lance_backfill_stages::execute::{OpenBatch, Workers, execute};
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::reconcile::{Grace, collect};
 use lance_backfill_stages::survey::{OpenRequest, Survey, survey};
@@ -165,12 +165,16 @@ impl Process {
             if let Some(open) = found.open_work.get(nth) {
                 let workers = Workers::new(2);
                 let job = open.entry.entry.job();
+                let evaluated = Arc::default();
                 let batch = execute(
                     &self.table,
                     &column,
-                    &open.batch,
-                    job.as_ref(),
-                    &open.work,
+                    OpenBatch {
+                        batch: &open.batch,
+                        job: job.as_ref(),
+                        work: &open.work,
+                    },
+                    &evaluated,
                     &workers,
                     &self.world,
                 );
@@ -187,6 +191,7 @@ impl Process {
             most_slices: 3,
             deadline_s: 10,
             most_rows: u64::MAX,
+            fold_now: self.random.below(8) == 0,
         };
         for request in found.finished_requests() {
             let end = request.end(&column.bound.binding, JobOutcome::Done);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::process::Child;
 
+use super::process::Process;
 use super::watch::wait;
 
 /// How often a host whose pipes stay open is looked for.
@@ -29,14 +30,16 @@ pub(super) struct Death {
     pub(super) from_outside: bool,
 }
 
-pub(super) async fn reap(child: &mut Child) -> Death {
+/// Waits until a host is gone, which it should be by itself, and ends what it leaves behind.
+pub(super) async fn reap(process: &mut Process) -> Death {
     use std::os::unix::process::ExitStatusExt;
-    let status = match tokio::time::timeout(REAP, child.wait()).await {
+    let ended = tokio::time::timeout(REAP, process.child.wait()).await;
+    process.kill();
+    let status = match ended {
         Ok(Ok(status)) => status,
-        // It closed its pipes and lives on: it is of no use any more.
+        // It closed its pipes and lived on: it is of no use any more.
         _ => {
-            let _ = child.start_kill();
-            let _ = tokio::time::timeout(REAP, child.wait()).await;
+            let _ = tokio::time::timeout(REAP, process.child.wait()).await;
             return Death {
                 kind: "crashed",
                 text: "closed its pipes".to_owned(),

@@ -64,9 +64,8 @@ pub(super) enum Reply {
         function: Box<Described>,
     },
     Failed {
-        kind: String,
-        message: String,
-        traceback: Option<String>,
+        #[serde(flatten)]
+        error: HostError,
     },
     Part {
         id: u64,

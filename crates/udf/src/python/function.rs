@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use lance_backfill_core::calls::{Again, End};
+use lance_backfill_core::calls::{Again, End, backoff_ms};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_ports::compute::{Answer, Call, Compute};
 use tokio::sync::OnceCell;
@@ -17,9 +17,10 @@ use super::artifacts::Artifacts;
 use super::cores::Cores;
 use super::described::Kind;
 use super::frame::{Mode, nullable};
-use super::host::{self, Host, Started, scratch};
+use super::host::{self, Host, StartFault, Started, scratch};
 use super::interpreter::Python;
 use super::limits::Limits;
+use super::resting::{Own, Resting};
 use super::start::{Launch, base_environment, environment_fault};
 use super::watch::{now, wait};
 
@@ -30,8 +31,6 @@ const ROWS_PER_CALL: usize = 16_384;
 const FEWEST_ROWS_PER_CALL: usize = 64;
 /// Below this, one host is soon done, and a second one would load its model for nothing.
 const ROWS_WORTH_ALL_HOSTS: u64 = 10_000;
-/// Hosts that die at their start before that is a fault.
-const MOST_STARTS: usize = 3;
 
 /// What a function is, apart from where its files are.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +63,7 @@ pub struct PythonFunction {
     cores: Cores,
     launch: OnceCell<Launch>,
     kind: OnceCell<Kind>,
-    idle: Mutex<Vec<Host>>,
+    resting: Own,
     /// Rows per second of one host at its last call, 0 before the first.
     speed: AtomicU64,
     /// Until when the other side of the function wants no calls.
@@ -72,8 +71,14 @@ pub struct PythonFunction {
 }
 
 impl PythonFunction {
-    /// A function whose hosts share these cores with others; none is started yet.
-    pub fn new(spec: Spec, artifacts: Artifacts, python: Python, cores: Cores) -> Self {
+    /// A function whose hosts share these cores, and room to rest, with others; none is started yet.
+    pub fn new(
+        spec: Spec,
+        artifacts: Artifacts,
+        python: Python,
+        cores: Cores,
+        resting: &Resting,
+    ) -> Self {
         Self {
             spec,
             artifacts,
@@ -81,20 +86,16 @@ impl PythonFunction {
             cores,
             launch: OnceCell::new(),
             kind: OnceCell::new(),
-            idle: Mutex::default(),
+            resting: resting.of_function(),
             speed: AtomicU64::new(0),
             limited_until: Mutex::default(),
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Host>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A warm host, or a new one.
     async fn host(&self) -> Result<Host, Fault> {
         loop {
-            let Some(mut host) = self.idle().pop() else {
+            let Some(mut host) = self.resting.take() else {
                 return self.start().await;
             };
             if host.lives() {
@@ -110,7 +111,7 @@ impl PythonFunction {
             .collect();
         fields.push(Field::new("value", self.spec.output.clone(), true));
         let schema = Schema::new(fields);
-        let mut starts = 0;
+        let mut starts = 0_u32;
         loop {
             starts += 1;
             match Host::start(launch, Mode::Run, Some(&schema), &self.spec.limits).await {
@@ -121,9 +122,18 @@ impl PythonFunction {
                         .await;
                     return Ok(host);
                 }
-                // Killed from outside: the next one may live.
-                Err(fault) if fault.message.contains("signal 9") && starts < MOST_STARTS => {}
-                Err(fault) => return Err(fault),
+                // Killed from outside, or whoever gives the model is busy: the next one may live.
+                Err(StartFault { fault, again }) => {
+                    let backoff_ms = match again {
+                        Again::Later { after_ms } | Again::RateLimited { after_ms }
+                            if starts < self.spec.limits.max_attempts.max(1) =>
+                        {
+                            backoff_ms(starts - 1, after_ms)
+                        }
+                        _ => return Err(fault),
+                    };
+                    wait(Duration::from_millis(backoff_ms)).await;
+                }
             }
         }
     }
@@ -232,7 +242,7 @@ fn check_version(launch: &Launch, found: &str) -> Result<(), Fault> {
 #[async_trait]
 impl Compute for PythonFunction {
     async fn prepare(&self, rows: u64) -> Result<(), Fault> {
-        let warm = self.idle().len();
+        let warm = self.resting.count();
         let hosts = match rows >= ROWS_WORTH_ALL_HOSTS {
             true => self.lanes().saturating_sub(warm),
             false => 0,
@@ -240,7 +250,9 @@ impl Compute for PythonFunction {
         // At least one that answers, warm or new; more of them start side by side.
         let all = (0..hosts.max(1)).map(|_| self.host());
         let ready = try_join_all(all).await?;
-        self.idle().extend(ready);
+        for host in ready {
+            self.resting.put(host);
+        }
         Ok(())
     }
 
@@ -258,7 +270,7 @@ impl Compute for PythonFunction {
             None => {
                 let host = self.host().await?;
                 let kind = host.described.kind;
-                self.idle().push(host);
+                self.resting.put(host);
                 kind
             }
         };
@@ -296,7 +308,7 @@ impl Compute for PythonFunction {
         self.note_limit(&answer.end);
         self.note_speed(&answer);
         if host.may_rest() {
-            self.idle().push(host);
+            self.resting.put(host);
         }
         if let Some(values) = answer
             .values

@@ -8,7 +8,7 @@ use arrow_schema::{DataType, Schema};
 use lance_backfill_core::calls::{Again, End, RowError};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_ports::compute::Answer;
-use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::process::{ChildStdin, ChildStdout};
 
 use super::death::{REAP, gone, reap};
 use super::described::{Described, Kind};
@@ -16,6 +16,7 @@ use super::exchange::{Ended, Found, exchange};
 use super::frame::{self, Mode, PROTOCOL, Reply, Request, StartHeader};
 use super::limits::Limits;
 use super::log::Log;
+use super::process::Process;
 use super::redact::Redactor;
 use super::start::{Launch, environment_fault};
 use super::watch::{Marks, Verdict, now, resident_bytes, wait, watch};
@@ -31,8 +32,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A running host.
 pub(super) struct Host {
-    child: Child,
-    pid: u32,
+    process: Process,
     to: ChildStdin,
     from: ChildStdout,
     log: Log,
@@ -54,6 +54,22 @@ pub(super) struct Started {
     pub(super) output: Option<DataType>,
 }
 
+/// Why a host did not start.
+pub(super) struct StartFault {
+    pub(super) fault: Fault,
+    /// Whether another start may work.
+    pub(super) again: Again,
+}
+
+impl From<Fault> for StartFault {
+    fn from(fault: Fault) -> Self {
+        Self {
+            fault,
+            again: Again::Never,
+        }
+    }
+}
+
 impl Host {
     /// Starts a host and waits until it can be called; `schema` has its inputs and the result.
     pub(super) async fn start(
@@ -61,7 +77,7 @@ impl Host {
         mode: Mode,
         schema: Option<&Schema>,
         limits: &Limits,
-    ) -> Result<Started, Fault> {
+    ) -> Result<Started, StartFault> {
         let redactor = Redactor::new(&launch.secrets);
         let marks = Marks::create(&launch.scratch).map_err(|error| {
             environment_fault(format!(
@@ -69,12 +85,13 @@ impl Host {
                 launch.scratch.display()
             ))
         })?;
-        let mut child = launch.spawn()?;
+        let mut process = launch.spawn().await?;
+        let child = &mut process.child;
         let (to, from, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(mut to), Some(mut from), Some(errors)) = (to, from, errors) else {
-            return Err(environment_fault("a host has no pipes"));
+            return Err(environment_fault("a host has no pipes").into());
         };
-        let pid = child.id().unwrap_or_default();
+        let pid = process.id();
         let log = Log::default();
         let following = log.follow(errors, launch.entrypoint.clone(), redactor.clone());
         let header = Request::Start(StartHeader {
@@ -90,7 +107,9 @@ impl Host {
         });
         let body = match schema.map(frame::encode_schema).transpose() {
             Ok(body) => body.unwrap_or_default(),
-            Err(error) => return Err(schema_fault(format!("inputs cannot be sent: {error}"))),
+            Err(error) => {
+                return Err(schema_fault(format!("inputs cannot be sent: {error}")).into());
+            }
         };
         let exchange = async {
             frame::write(&mut to, &header, &body).await?;
@@ -103,10 +122,11 @@ impl Host {
         let reply = tokio::select! {
             reply = exchange => reply,
             verdict = watch(pid, None, 0, &only_memory) => {
-                return Err(killed_at_start(verdict, &launch.entrypoint));
+                return Err(killed_at_start(verdict, &launch.entrypoint).into());
             }
             () = wait(limits.init_timeout) => {
-                return Err(killed_at_start(Verdict::Hung(limits.init_timeout), &launch.entrypoint));
+                let verdict = Verdict::Hung(limits.init_timeout);
+                return Err(killed_at_start(verdict, &launch.entrypoint).into());
             }
         };
         match reply {
@@ -121,7 +141,8 @@ impl Host {
                 if protocol != PROTOCOL {
                     return Err(environment_fault(format!(
                         "the host speaks protocol {protocol}, this worker {PROTOCOL}"
-                    )));
+                    ))
+                    .into());
                 }
                 let output = (!body.is_empty()).then(|| frame::decode_type(&body));
                 let output = output.transpose().map_err(|error| {
@@ -129,8 +150,7 @@ impl Host {
                 })?;
                 let host = Self {
                     marks: (function.kind == Kind::Scalar).then_some(marks),
-                    child,
-                    pid,
+                    process,
                     to,
                     from,
                     log,
@@ -144,33 +164,41 @@ impl Host {
                 };
                 Ok(Started { host, output })
             }
-            Ok(Some((
-                Reply::Failed {
+            Ok(Some((Reply::Failed { error }, _))) => {
+                let RowError {
                     kind,
                     message,
                     traceback,
-                },
-                _,
-            ))) => Err(Fault {
-                kind: match kind.as_str() {
-                    "ImportError" | "ModuleNotFoundError" => FaultKind::Environment,
-                    _ => FaultKind::Function,
-                },
-                message: redactor.mask(&format!("{}: {kind}: {message}", launch.entrypoint)),
-                traceback: traceback.map(|text| redactor.mask(&text)),
-            }),
-            Ok(Some(_)) => Err(environment_fault("the host did not say that it is ready")),
+                    again,
+                } = error.into_row_error();
+                let fault = Fault {
+                    kind: match kind.as_str() {
+                        "ImportError" | "ModuleNotFoundError" => FaultKind::Environment,
+                        _ => FaultKind::Function,
+                    },
+                    message: redactor.mask(&format!("{}: {kind}: {message}", launch.entrypoint)),
+                    traceback: traceback.map(|text| redactor.mask(&text)),
+                };
+                Err(StartFault { fault, again })
+            }
+            Ok(Some(_)) => Err(environment_fault("the host did not say that it is ready").into()),
             Ok(None) | Err(_) => {
-                let death = reap(&mut child).await;
+                let death = reap(&mut process).await;
                 // What it said last is still in the pipe.
                 let _ = tokio::time::timeout(REAP, following).await;
-                Err(Fault {
-                    kind: FaultKind::Environment,
-                    message: format!(
-                        "{}: the host {} before it was ready",
-                        launch.entrypoint, death.text
-                    ),
-                    traceback: log.tail(),
+                Err(StartFault {
+                    fault: Fault {
+                        kind: FaultKind::Environment,
+                        message: format!(
+                            "{}: the host {} before it was ready",
+                            launch.entrypoint, death.text
+                        ),
+                        traceback: log.tail(),
+                    },
+                    again: match death.from_outside {
+                        true => Again::Later { after_ms: None },
+                        false => Again::Never,
+                    },
                 })
             }
         }
@@ -197,24 +225,24 @@ impl Host {
         self.idle = false;
         let ended = {
             let Self {
-                child,
+                process,
                 to,
                 from,
-                pid,
                 marks,
                 ..
             } = &mut *self;
+            let pid = process.id();
             let answer = exchange(to, from, &header, body, id, output, &mut found);
             tokio::pin!(answer);
             tokio::select! {
                 biased;
                 ended = &mut answer => ended,
                 // What it started may live on and hold its pipes open: their end alone tells nothing.
-                () = gone(child) => match tokio::time::timeout(LAST_WORDS, &mut answer).await {
+                () = gone(&mut process.child) => match tokio::time::timeout(LAST_WORDS, &mut answer).await {
                     Ok(ended) => ended,
                     Err(_) => Ended::Broken(None),
                 },
-                verdict = watch(*pid, marks.as_ref(), id, limits) => Ended::Exceeded(verdict),
+                verdict = watch(pid, marks.as_ref(), id, limits) => Ended::Exceeded(verdict),
             }
         };
         let end = match ended {
@@ -232,7 +260,7 @@ impl Host {
                 }
             }
             Ended::Broken(what) => {
-                let death = reap(&mut self.child).await;
+                let death = reap(&mut self.process).await;
                 let row = self.marks.as_ref().and_then(|marks| marks.row(id));
                 End::Killed {
                     row,
@@ -269,7 +297,7 @@ impl Host {
 
     /// Whether it still waits for a call.
     pub(super) fn lives(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        matches!(self.process.child.try_wait(), Ok(None))
     }
 
     /// Whether it keeps so much more than a warm host that it had better be started anew.
@@ -278,7 +306,7 @@ impl Host {
             return false;
         }
         self.looked = now();
-        let Some(resident) = resident_bytes(self.pid) else {
+        let Some(resident) = resident_bytes(self.process.id()) else {
             return false;
         };
         let warm = *self.warm_bytes.get_or_insert(resident);
@@ -295,9 +323,8 @@ impl Host {
     }
 
     async fn kill(&mut self) {
-        // It may have died by itself meanwhile, which is as good.
-        let _ = self.child.start_kill();
-        let _ = reap(&mut self.child).await;
+        self.process.kill();
+        let _ = reap(&mut self.process).await;
     }
 
     fn over_limit(&self, verdict: Verdict, limits: &Limits) -> RowError {

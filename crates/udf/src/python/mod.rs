@@ -17,7 +17,9 @@ mod lock;
 mod log;
 mod package;
 mod packer;
+mod process;
 mod redact;
+mod resting;
 mod start;
 mod watch;
 
@@ -29,3 +31,4 @@ pub use interpreter::Python;
 pub use limits::Limits;
 pub use lock::{Distribution, EnvironmentKind, EnvironmentLock};
 pub use packer::{EnvironmentChoice, PackRequest, Packed, Target, describe, pack};
+pub use resting::Resting;

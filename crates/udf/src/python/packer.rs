@@ -14,11 +14,11 @@ use tokio::process::Command;
 use super::artifacts::{Artifacts, code_path, digest_of, lock_path, wheel_path};
 use super::described::Described;
 use super::frame::Mode;
-use super::host::{Host, scratch};
+use super::host::{Host, Started, scratch};
 use super::interpreter::Python;
 use super::limits::Limits;
 use super::lock::{Distribution, EnvironmentKind, EnvironmentLock, this_platform};
-use super::start::Launch;
+use super::start::{Launch, base_environment};
 
 /// What is to be packed.
 #[derive(Debug, Clone, Serialize)]
@@ -248,13 +248,53 @@ pub async fn describe(packed: &Packed, python: &Python) -> Result<(Described, Da
         batch_size: None,
         max_attempts: 1,
     };
-    let started = Host::start(&launch, Mode::Describe, None, &limits)
-        .await
-        .map_err(refused)?;
+    let started = start_to_describe(&launch, python, &limits).await?;
     let output = started
         .output
         .ok_or_else(|| Error::internal("a function has no type"))?;
     Ok((started.host.described.clone(), output))
+}
+
+/// Starts a host as a worker would. Module-level code may need a secret, and which ones it declares
+/// is known only after its import: then it is imported once with all that there is, to learn them.
+async fn start_to_describe(launch: &Launch, python: &Python, limits: &Limits) -> Result<Started> {
+    let worker = &python.environment;
+    let launch = Launch {
+        base: base_environment(worker, limits),
+        ..launch.clone()
+    };
+    let start = async |launch: &Launch| {
+        let started = Host::start(launch, Mode::Describe, None, limits).await;
+        started.map_err(|failed| failed.fault)
+    };
+    let first = match start(&launch).await {
+        Ok(started) => return Ok(started),
+        Err(fault) => fault,
+    };
+    // As secrets, so that nothing of it gets into the log.
+    let with_all = Launch {
+        secrets: worker.clone(),
+        ..launch.clone()
+    };
+    let Ok(described) = start(&with_all).await else {
+        return Err(refused(first));
+    };
+    let options = described.host.described.options.clone();
+    let secrets = options.secrets.unwrap_or_default().into_iter();
+    let declared = Launch {
+        secrets: secrets
+            .filter_map(|name| worker.get_key_value(&name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        env: options.env.unwrap_or_default(),
+        ..launch
+    };
+    start(&declared).await.map_err(|mut fault| {
+        fault.message.push_str(
+            ": it can be imported with all of your environment, of which a host gets only PATH, HOME and the like; name what it needs with secrets=[…] or env={…}",
+        );
+        refused(fault)
+    })
 }
 
 async fn launch_to_describe(
@@ -300,8 +340,7 @@ async fn launch_to_describe(
         retry_on: vec![],
         secrets: BTreeMap::new(),
         env: BTreeMap::new(),
-        // Whoever declares it runs it: module-level code finds what it would find in their shell.
-        base: python.environment.clone(),
+        base: BTreeMap::new(),
         scratch,
     })
 }

@@ -5,44 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::limits::Limits;
+use super::process::Process;
 
-/// Variables of the worker that a host gets: what interpreters, GPUs, locales and proxies need.
-const PASSED_ON: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "LANG",
-    "TZ",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
-];
-const PASSED_ON_PREFIXES: &[&str] = &["LC_", "XDG_", "CUDA_", "NVIDIA_", "ROCR_", "HIP_"];
-/// Libraries that would each take all cores, although hosts run side by side.
-const THREADS: &[&str] = &[
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "RAYON_NUM_THREADS",
-];
+/// The variables that a host starts with; `check` of the Python package reads the same list.
+const VARIABLES: &str = include_str!("../../../../python/src/lance_backfill/host/environment.txt");
 
 /// Everything that a host is started with.
 #[derive(Clone)]
@@ -70,26 +39,24 @@ pub(super) fn base_environment(
     worker: &BTreeMap<String, String>,
     limits: &Limits,
 ) -> BTreeMap<String, String> {
-    let passed_on = |name: &str| {
-        PASSED_ON.contains(&name)
-            || PASSED_ON_PREFIXES
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-    };
-    let mut base: BTreeMap<String, String> = (worker.iter())
-        .filter(|(name, _)| passed_on(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    let threads = format!("{:.0}", limits.cpus.floor().max(1.0));
-    for name in THREADS {
-        base.insert((*name).to_owned(), threads.clone());
+    let cores = format!("{:.0}", limits.cpus.floor().max(1.0));
+    let mut base = BTreeMap::new();
+    for line in VARIABLES.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(name) = line.strip_suffix("=cores") {
+            base.insert(name.to_owned(), cores.clone());
+        } else if let Some(prefix) = line.strip_suffix('*') {
+            let found = worker.iter().filter(|(name, _)| name.starts_with(prefix));
+            base.extend(found.map(|(name, value)| (name.clone(), value.clone())));
+        } else if let Some(value) = worker.get(line) {
+            base.insert(line.to_owned(), value.clone());
+        }
     }
     base
 }
 
 impl Launch {
     /// Starts the process; it waits for its first frame.
-    pub(super) fn spawn(&self) -> Result<Child, Fault> {
+    pub(super) async fn spawn(&self) -> Result<Process, Fault> {
         let mut command = Command::new(&self.python);
         if self.isolated {
             command.args(["-I", "-S"]);
@@ -101,14 +68,12 @@ impl Launch {
             .env_clear()
             .envs(&self.base)
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("LANCE_BACKFILL_DIE_WITH_PARENT", "1")
             .current_dir(&self.scratch)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            // Ctrl-C is the worker's to handle.
-            .process_group(0);
-        command.spawn().map_err(|error| {
+            .stderr(Stdio::piped());
+        Process::spawn(command).await.map_err(|error| {
             environment_fault(format!(
                 "cannot start the interpreter '{}': {error}",
                 self.python.display()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .child import Child
-from .errors import BackfillError
+from .errors import BackfillError, BadInput
+from .spelling import parameters_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,14 +21,20 @@ if TYPE_CHECKING:
 NAME = "lance-backfill"
 BINARY_VARIABLE = "LANCE_BACKFILL_BINARY"
 INTERPRETER_VARIABLE = "LANCE_BACKFILL_PYTHON"
+STORAGE_VARIABLE = "LANCE_BACKFILL_STORAGE_OPTIONS"
 
 
 @dataclass(frozen=True)
 class Binary:
-    """The binary, and the options of every call."""
+    """The binary, and the options of every call.
+
+    Those of the object store may hold credentials: they are handed over by the environment, as
+    everybody can see a command line, and are shown nowhere.
+    """
 
     path: str
     options: tuple[str, ...] = ()
+    storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def start(
         self,
@@ -40,7 +48,15 @@ class Binary:
         return Child(
             [self.path, *command, "--json", *self.options, *options, "--", *targets],
             own_session=own_session,
+            variables=self._variables(),
+            parameters=parameters_of(command),
         )
+
+    def _variables(self) -> dict[str, str]:
+        if not self.storage_options:
+            return {}
+        given = {name: str(value) for name, value in self.storage_options.items()}
+        return {STORAGE_VARIABLE: json.dumps({**_storage_options_around(), **given})}
 
     def call(
         self, command: Sequence[str], targets: Sequence[str], options: Sequence[str] = ()
@@ -77,8 +93,19 @@ def find_binary(named: str | os.PathLike[str] | None = None) -> str:
     return on_path
 
 
+def _storage_options_around() -> dict[str, str]:
+    text = os.environ.get(STORAGE_VARIABLE)
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        # The text may hold credentials: it is not repeated.
+        raise BadInput(f"{STORAGE_VARIABLE} is not a JSON object of strings")
+    return found
+
+
 def options_of_process(
-    storage_options: Mapping[str, str] | None,
     branch: str | None,
     workers: int | None,
     interpreter: str | os.PathLike[str] | None,
@@ -90,10 +117,7 @@ def options_of_process(
     """
     if interpreter is None and not os.environ.get(INTERPRETER_VARIABLE):
         interpreter = sys.executable or None
-    return (
-        *(f"--storage-option={key}={value}" for key, value in (storage_options or {}).items()),
-        *options(branch=branch, workers=workers, interpreter=interpreter, cache=cache),
-    )
+    return tuple(options(branch=branch, workers=workers, interpreter=interpreter, cache=cache))
 
 
 def options(**given: object) -> list[str]:

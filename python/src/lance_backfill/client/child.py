@@ -13,10 +13,13 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from lance_backfill.pack.folders import WARNING
+
 from .errors import BackfillError, BadInput, Cancelled
+from .spelling import in_python
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _BAD_INPUT = 2
 _STOPPED = {128 + signal.SIGINT: "SIGINT", 128 + signal.SIGTERM: "SIGTERM"}
@@ -37,7 +40,15 @@ class Child:
     a session of its own goes on when this process ends.
     """
 
-    def __init__(self, arguments: Sequence[str], *, own_session: bool) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        own_session: bool,
+        variables: Mapping[str, str] | None = None,
+        parameters: Collection[str] = (),
+    ) -> None:
+        self._parameters = parameters
         self._out, self._err = _nameless_file(self), _nameless_file(self)
         try:
             self._process = subprocess.Popen(
@@ -45,7 +56,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=self._out,
                 stderr=self._err,
-                env={**os.environ, _PROGRESS_VARIABLE: "json"},
+                env={**os.environ, **(variables or {}), _PROGRESS_VARIABLE: "json"},
                 start_new_session=own_session,
             )
         except OSError as error:
@@ -118,9 +129,15 @@ class Child:
             document = None
         if code == 0 and document is not None:
             for note in self.notes():
-                _log.info(note)
+                log_note(note)
             return document
-        raise _error(code, document, self.notes())
+        raise _error(code, document, self.notes(), self._parameters)
+
+
+def log_note(note: str) -> None:
+    """Logs what the binary or packing has told, as a warning if it is one."""
+    plain = note.removeprefix(WARNING)
+    _log.log(logging.INFO if plain == note else logging.WARNING, plain)
 
 
 def _nameless_file(owner: object) -> int:
@@ -138,7 +155,9 @@ def _read(descriptor: int, last: int | None = None) -> str:
     return os.pread(descriptor, size - start, start).decode("utf-8", "replace")
 
 
-def _error(code: int, document: Any, notes: list[str]) -> BackfillError:
+def _error(
+    code: int, document: Any, notes: list[str], parameters: Collection[str]
+) -> BackfillError:
     fields = document if isinstance(document, dict) else {}
     detail = ""
     if "error" in fields:
@@ -159,6 +178,7 @@ def _error(code: int, document: Any, notes: list[str]) -> BackfillError:
         kind = BadInput
     elif fields.get("job_state") == "cancelled":
         kind = Cancelled
+    message = in_python(message, parameters)
     return kind(message, exit_code=code, result=document, detail=detail)
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lance_backfill.pack import for_function
+from lance_backfill.pack.functions import entrypoint_of
 
 from .binary import options
+from .child import log_note
 from .errors import BadInput
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 class Packing:
     """What a function takes along, and for which machine."""
 
+    code: str | os.PathLike[str] | None = None
     env: str | None = None
     requirements: str | os.PathLike[str] | None = None
     target: str | None = None
@@ -44,7 +47,10 @@ class Packing:
 
 
 def check_functions(
-    functions: Iterable[Function], inputs: Sequence[str] | None, packing: Packing
+    functions: Iterable[Function],
+    inputs: Sequence[str] | None,
+    packing: Packing,
+    data_type: str | None = None,
 ) -> None:
     """Refuses what is no function, and options that are for other kinds of functions.
 
@@ -58,10 +64,33 @@ def check_functions(
             raise BadInput(f"a column is computed by a function or a SQL text, not by a {kind}")
     if isinstance(inputs, str):
         raise BadInput("inputs is a list of column names, not one text")
-    if inputs and all(isinstance(function, str) for function in given):
+    for name in inputs or ():
+        check_name(name)
+    in_python = [function for function in given if not isinstance(function, str)]
+    if inputs and not in_python:
         raise BadInput("inputs names columns for a Python function, and there is none")
     if packing != Packing() and not any(callable(function) for function in given):
-        raise BadInput("env, requirements, target and python are for a function that is packed now")
+        raise BadInput(
+            "code, env, requirements, target and python are for a function that is packed now"
+        )
+    if data_type is not None and in_python:
+        raise BadInput(
+            "data_type is for SQL: give the function a return hint, or write "
+            "@udf(data_type=...) above it"
+        )
+
+
+def check_name(name: str) -> None:
+    """Refuses a column's name that the binary would take for two.
+
+    Raises:
+        BadInput: it has a comma.
+    """
+    if "," in name:
+        raise BadInput(
+            f"the column name {name!r} has a comma, at which the program tells names apart; "
+            "rename the column"
+        )
 
 
 @contextlib.contextmanager
@@ -83,14 +112,22 @@ def options_of_function(
         yield [*options(function=function["function"]), *columns]
     else:
         with tempfile.TemporaryDirectory(prefix="lance-backfill-") as work:
-            entry, path = _place(function, Path(work))
+            entry, path = _place(function, packing.code, Path(work))
             yield [*options(udf=entry, **{"from": path}), *columns, *packing.options()]
 
 
-def _place(function: Callable[..., Any], work: Path) -> tuple[str, Path]:
+def _place(
+    function: Callable[..., Any], code: str | os.PathLike[str] | None, work: Path
+) -> tuple[str, str | os.PathLike[str]]:
     from lance_backfill.pack.errors import PackError
 
+    notes: list[str] = []
     try:
-        return for_function(function, work)
-    except PackError as error:
+        if code is not None:
+            return entrypoint_of(function), code
+        place = for_function(function, work, notes)
+    except (PackError, OSError) as error:
         raise BadInput(str(error)) from None
+    for note in notes:
+        log_note(note)
+    return place

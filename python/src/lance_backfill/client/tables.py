@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .binary import Binary, find_binary, options, options_of_process
 from .errors import BackfillError, BadInput
 from .failures import failures_table
-from .functions import Packing, check_functions, options_of_function
+from .functions import Packing, check_functions, check_name, options_of_function
 from .job import Job, ordered
 from .showing import bar_of, follow
 
@@ -51,8 +51,8 @@ def table(
 
     Args:
         uri: Path or URI of the table.
-        storage_options: Options of the table's object store, such as `{"aws_region": ...}`.  Other
-            users of the machine can see them; leave credentials to the environment.
+        storage_options: Options of the table's object store, such as `{"aws_region": ...}`; beside
+            those of the variable `LANCE_BACKFILL_STORAGE_OPTIONS`, and stronger.
         branch: A branch of the table; its main line without.
         binary: The program `lance-backfill`.  Without it that is what `LANCE_BACKFILL_BINARY`
             names, or what the wheel installed beside this interpreter, or what is on `PATH`.
@@ -66,8 +66,9 @@ def table(
     Raises:
         BackfillError: there is no program `lance-backfill`.
     """
-    of_process = options_of_process(storage_options, branch, workers, interpreter, cache)
-    return Table(os.fspath(uri), Binary(find_binary(binary), of_process), progress=progress)
+    of_process = options_of_process(branch, workers, interpreter, cache)
+    program = Binary(find_binary(binary), of_process, dict(storage_options or {}))
+    return Table(os.fspath(uri), program, progress=progress)
 
 
 class Table:
@@ -95,6 +96,7 @@ class Table:
         *,
         where: str | None = None,
         backfill: bool = False,
+        code: str | os.PathLike[str] | None = None,
         env: str | None = None,
         requirements: str | os.PathLike[str] | None = None,
         target: str | None = None,
@@ -120,6 +122,9 @@ class Table:
             inputs: Columns that the functions read, if not named like their parameters.
             where: SQL filter: only rows that it selects are computed.
             backfill: Also computes the rows that are there, one column after the other.
+            code: The folder to import from, `.py` file or wheel that is packed for a function.
+                Without it that is the code in the folder of its module: `*.py`, and packages with
+                all that they hold, but no data beside them.
             env: What functions run in.  `"capture"`, which is the default, takes along what this
                 interpreter has installed, so that they run on any machine.  `"current"` takes
                 nothing along and is enough, and faster to declare, as long as only this machine
@@ -147,7 +152,7 @@ class Table:
             BackfillError: one of the columns could not be declared or filled; `.result` has the
                 definitions of those before it.
         """
-        packing = Packing(env, requirements, target, python)
+        packing = Packing(code, env, requirements, target, python)
         policy = options(
             where=where,
             type=data_type,
@@ -161,7 +166,7 @@ class Table:
             approve_above_rows=approve_above_rows,
             on_unknown=on_unknown,
         )
-        check_functions(columns.values(), inputs, packing)
+        check_functions(columns.values(), inputs, packing, data_type)
         declared: list[Declared] = []
         try:
             for names, function in columns.items():
@@ -187,6 +192,7 @@ class Table:
         *,
         where: str | None = _UNCHANGED,
         on_change: str | None = None,
+        code: str | os.PathLike[str] | None = None,
         env: str | None = None,
         requirements: str | os.PathLike[str] | None = None,
         target: str | None = None,
@@ -210,7 +216,8 @@ class Table:
             on_change: What becomes of the values that there are.  `"only_new"`, the default, keeps
                 them; `"recompute_all"` makes them stale, and the next refresh computes them.  For a
                 part keep them, then call `backfill` with `where` and `recompute`.
-            env: As for `add_columns`, and so are all others.
+            code: As for `add_columns`, and so are all others.
+            env: See there.
             requirements: See there.
             target: See there.
             python: See there.
@@ -227,7 +234,7 @@ class Table:
         Returns:
             The definitions, with the rows that each choice of `on_change` makes stale.
         """
-        packing = Packing(env, requirements, target, python)
+        packing = Packing(code, env, requirements, target, python)
         policy = options(
             where=None if where is _UNCHANGED else where,
             no_filter=where is None,
@@ -243,16 +250,17 @@ class Table:
             on_unknown=on_unknown,
         )
         functions = _functions(columns)
-        check_functions((of for of in functions.values() if of is not None), inputs, packing)
+        given = (of for of in functions.values() if of is not None)
+        check_functions(given, inputs, packing, data_type)
         altered: list[Altered] = []
         try:
             for names, function in functions.items():
                 if function is None:
                     document = self._call(["column", "alter"], _joined(names), policy)
                 else:
-                    with options_of_function(function, inputs, packing) as given:
+                    with options_of_function(function, inputs, packing) as of_function:
                         document = self._call(
-                            ["column", "alter"], _joined(names), [*given, *policy]
+                            ["column", "alter"], _joined(names), [*of_function, *policy]
                         )
                 altered.append(document)
         except BackfillError as error:
@@ -278,6 +286,7 @@ class Table:
         self,
         function: Callable[..., Any],
         *,
+        code: str | os.PathLike[str] | None = None,
         env: str | None = None,
         requirements: str | os.PathLike[str] | None = None,
         target: str | None = None,
@@ -287,7 +296,7 @@ class Table:
 
         What it returns stands for the function in `add_columns` and `alter_columns`.
         """
-        packing = Packing(env, requirements, target, python)
+        packing = Packing(code, env, requirements, target, python)
         if not callable(function):
             raise BadInput("only a function or a class can be packed")
         with options_of_function(function, None, packing) as given:
@@ -424,6 +433,7 @@ class Table:
         inputs: Sequence[str] | None = None,
         *,
         rows: int | None = None,
+        code: str | os.PathLike[str] | None = None,
         env: str | None = None,
         requirements: str | os.PathLike[str] | None = None,
         cost_per_hour: float | None = None,
@@ -435,6 +445,7 @@ class Table:
             function: What would compute it, as for `add_columns`.
             inputs: As for `add_columns`.
             rows: How many rows are sampled.
+            code: As for `add_columns`.
             env: As for `add_columns`.
             requirements: As for `add_columns`.
             cost_per_hour: Price of an hour, to estimate what all rows would cost.
@@ -442,7 +453,7 @@ class Table:
         Returns:
             The differences, and the measured speed.
         """
-        packing = Packing(env, requirements)
+        packing = Packing(code, env, requirements)
         check_functions([function], inputs, packing)
         extra = options(rows=rows, cost_per_hour=cost_per_hour)
         with options_of_function(function, inputs, packing) as given:
@@ -560,7 +571,11 @@ def _selection(
 
 
 def _joined(names: str | tuple[str, ...]) -> str:
-    return names if isinstance(names, str) else ",".join(names)
+    if isinstance(names, str):
+        return names
+    for name in names:
+        check_name(name)
+    return ",".join(names)
 
 
 def _first(document: Declared) -> str:

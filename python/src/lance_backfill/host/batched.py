@@ -12,10 +12,10 @@ from lance_backfill.host.marks import CALL
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from lance_backfill.host.answers import Answers
     from lance_backfill.host.columns import Column
     from lance_backfill.host.encoding import ResultEncoder
     from lance_backfill.host.errors import Errors
-    from lance_backfill.host.frames import FrameWriter
 
 
 class BatchedCalls:
@@ -29,7 +29,7 @@ class BatchedCalls:
         encoder: ResultEncoder,
         errors: Errors,
         marks: memoryview[int],
-        writer: FrameWriter,
+        writer: Answers,
     ) -> None:
         """Takes the names of the RecordBatch's columns, or None for a function of arrays."""
         self._function = function
@@ -50,6 +50,7 @@ class BatchedCalls:
             busy_ns = time.perf_counter_ns() - began
             values = self._column.array(returned, rows)
         except BaseException as error:  # noqa: BLE001, RUF100 - SystemExit is the function's, too.
+            self._writer.end_child(error)
             self._writer.write({"type": "raised", "id": call_id, **self._errors.describe(error)})
             return
         self._writer.write(

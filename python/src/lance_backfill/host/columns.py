@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from lance_backfill.host.errors import Refused
-from lance_backfill.host.fitting import is_extension, is_list
+from lance_backfill.host.fitting import is_binary, is_extension, is_list, is_text
 from lance_backfill.host.results import Results, count_infinities, has_small_floats
 
 
@@ -159,7 +159,7 @@ def _family(kind: pa.DataType) -> str | None:
     for name, tests in (
         ("number", (types.is_integer, types.is_floating)),
         ("decimal", (types.is_decimal,)),
-        ("bytes", (_is_text, _is_binary)),
+        ("bytes", (is_text, is_binary)),
         ("date", (types.is_date,)),
         ("time", (types.is_time,)),
         ("duration", (types.is_duration,)),
@@ -168,13 +168,3 @@ def _family(kind: pa.DataType) -> str | None:
         if any(test(kind) for test in tests):
             return name
     return None
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return str(kind) in ("string", "large_string", "string_view")
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return str(kind) in ("binary", "large_binary", "binary_view") or pa.types.is_fixed_size_binary(
-        kind
-    )

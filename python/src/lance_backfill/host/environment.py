@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -10,22 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lance_backfill.host.frames import Header
-
-
-def prepare_streams() -> None:
-    """What is printed leaves line by line, and never fails because of a character."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(  # type: ignore[union-attr]
-            encoding="utf-8", errors="backslashreplace", line_buffering=True
-        )
-
-
-def flush_streams() -> None:
-    """Half a line of a call is not left for the next one."""
-    for stream in (sys.stdout, sys.stderr):
-        # The function may have closed or replaced it.
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
 
 
 def prepare_environment(start: Header) -> None:

@@ -186,6 +186,18 @@ def is_extension(kind: pa.DataType) -> bool:
     return isinstance(kind, pa.BaseExtensionType)
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether it is a text of any sort."""
+    return str(kind) in ("string", "large_string", "string_view")
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether it is bytes of any sort."""
+    return str(kind) in ("binary", "large_binary", "binary_view") or pa.types.is_fixed_size_binary(
+        kind
+    )
+
+
 def _is_numpy_time(found: type) -> bool:
     return found.__module__ == "numpy" and found.__name__ in ("datetime64", "timedelta64")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lance_backfill.host.errors import refusal
+from lance_backfill.host.fitting import is_binary, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +35,24 @@ def reader_for(column: pa.DataType, hint: Any) -> Reader:
     if pa.types.is_duration(column) and column.unit == "ns":
         return _read_nanoseconds
     return _read_python
+
+
+def misfit(column: pa.Field, parameter: str, hint: Any) -> str | None:
+    """Says so if no value of the column can be what the parameter's hint says.
+
+    Only the plainest hints are judged: an optional parameter may find nothing but NULL, and a hint
+    of the user's own type says nothing here.
+    """
+    if typing.get_origin(hint) is typing.Annotated:
+        hint = typing.get_args(hint)[0]
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    bytewise, number = hint is str or hint is bytes, hint is int or hint is float
+    if (bytewise and _is_number(kind)) or (number and (is_text(kind) or is_binary(kind))):
+        return (
+            f"the parameter {parameter!r} is of type {hint.__name__}, "
+            f"and the column {column.name!r} of {column.type}"
+        )
+    return None
 
 
 def _read_python(column: pa.Array) -> Values:
@@ -148,6 +167,12 @@ def _is_list(column: pa.DataType) -> bool:
 
 def _is_plain(item: pa.DataType) -> bool:
     return bool(pa.types.is_primitive(item) or pa.types.is_boolean(item))
+
+
+def _is_number(column: pa.DataType) -> bool:
+    types = pa.types
+    tests = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+    return any(test(column) for test in tests)
 
 
 def _wants_numpy(hint: Any) -> bool:

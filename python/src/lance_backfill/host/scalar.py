@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from lance_backfill.host.marks import CALL, ROW
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from lance_backfill.host.answers import Answers
     from lance_backfill.host.encoding import ResultEncoder
     from lance_backfill.host.errors import Errors
-    from lance_backfill.host.frames import FrameWriter, Header
+    from lance_backfill.host.frames import Header
     from lance_backfill.host.inputs import Reader
     from lance_backfill.host.results import Results
 
@@ -55,7 +57,7 @@ class ScalarCalls:
         encoder: ResultEncoder,
         errors: Errors,
         marks: memoryview[int],
-        writer: FrameWriter,
+        writer: Answers,
     ) -> None:
         self._function = function
         self._readers = readers
@@ -67,6 +69,9 @@ class ScalarCalls:
         self._loop = _LOOPS.get(len(readers), _rows_of_many)
         # Of unknown speed: a row may take minutes.
         self._chunk_rows = 1
+        # A child that the function forked, and that comes back out of it, stops where it would mark
+        # the next row: no row has to ask which process it is in, and the marks stay the host's.
+        os.register_at_fork(after_in_child=marks.release)
 
     def call(self, call_id: int, batch: pa.RecordBatch | None, rows: int) -> None:
         """Computes the rows and sends parts, then `done`, or `raised` at a rate limit."""
@@ -136,8 +141,10 @@ class ScalarCalls:
             while True:
                 try:
                     self._loop(self._function, self._marks, rows, returned.append)
+                    self._writer.end_child()
                     return
                 except BaseException as error:  # noqa: BLE001, RUF100 - SystemExit is the row's, too.
+                    self._writer.end_child(error)
                     described = self._errors.describe(error)
                 if described["rate_limited"]:
                     raise RateLimit(described)

@@ -11,9 +11,11 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lance_backfill.host import watch
-from lance_backfill.host.environment import flush_streams, prepare_environment, prepare_streams
+from lance_backfill.host.answers import Answers
+from lance_backfill.host.environment import prepare_environment
 from lance_backfill.host.errors import Errors, Refused
-from lance_backfill.host.frames import FrameReader, FrameWriter, ProtocolError
+from lance_backfill.host.frames import FrameReader, ProtocolError
+from lance_backfill.host.streams import prepare_streams
 
 if TYPE_CHECKING:
     from lance_backfill.declaration import Declaration
@@ -38,7 +40,7 @@ def serve(from_worker: int, to_worker: int) -> NoReturn:
     watch.exit_with(os.getppid())
     code = 0
     try:
-        code = _converse(FrameReader(from_worker), FrameWriter(to_worker))
+        code = _converse(FrameReader(from_worker), Answers(to_worker))
     except ProtocolError as error:
         sys.stderr.write(f"lance-backfill host: {error}\n")
         code = _MISUNDERSTOOD
@@ -48,7 +50,7 @@ def serve(from_worker: int, to_worker: int) -> NoReturn:
     sys.exit(code)
 
 
-def _converse(reader: FrameReader, writer: FrameWriter) -> int:
+def _converse(reader: FrameReader, writer: Answers) -> int:
     frame = reader.read()
     if frame is None:
         return 0
@@ -59,11 +61,8 @@ def _converse(reader: FrameReader, writer: FrameWriter) -> int:
     try:
         calls = _begin(start, body, errors, writer)
     except BaseException as error:  # noqa: BLE001, RUF100 - A module may exit while it is imported.
-        described = errors.describe(error)
-        flush_streams()
-        writer.write(
-            {"type": "failed", **{key: described[key] for key in ("kind", "message", "traceback")}}
-        )
+        writer.end_child(error)
+        writer.write({"type": "failed", **errors.describe(error)})
         return _FAILED
     if calls is None:
         return 0
@@ -85,12 +84,11 @@ def _answer_calls(calls: ScalarCalls | BatchedCalls, reader: FrameReader) -> int
         calls.call(call["id"], batch, call["rows"])
         # Arrays that the function did not keep are free before the next ones arrive.
         del frame, body, batch
-        flush_streams()
     return 0
 
 
 def _begin(
-    start: Header, body: Any, errors: Errors, writer: FrameWriter
+    start: Header, body: Any, errors: Errors, writer: Answers
 ) -> ScalarCalls | BatchedCalls | None:
     """Imports the function and says so; what answers calls, or None if none will come."""
     if start.get("protocol") != PROTOCOL:
@@ -115,13 +113,11 @@ def _begin(
         from lance_backfill.host.encoding import encode_schema
 
         schema = encode_schema(pa.schema([pa.field("value", declaration.output_type())]))
-        flush_streams()
         writer.write(ready, *schema)
         return None
     from lance_backfill.host.binding import bind
 
     calls = bind(declaration, start, body, errors, writer)
-    flush_streams()
     # What is imported stays; to walk through it in each collection would slow the calls down.
     gc.freeze()
     writer.write(ready)

@@ -1,31 +1,24 @@
 """Packs what can be imported into one archive: the code artifact.
 
-A directory is taken for an import root: everything under it is packed, but hidden files and
-folders, `__pycache__`, `*.pyc`, `*.egg-info`, virtual environments, and at its top `build` and
-`dist` where these are no packages.  Files such as `.gitignore` are not looked at.
+What of a folder is packed, `folders` says.
 """
 
 from __future__ import annotations
 
 import re
-import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import PackError
-from .files import human_size, listed, write_zip
+from .files import listed, write_zip
+from .folders import check_size, find_files
 from .native import NativeFiles
 from .wheels import wheel_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from .files import StoredFile
     from .target import Target
-
-# What a worker fetches and unpacks before its first row.  Data of a table has no place in code, and
-# models belong into the environment or are fetched when the class is made.
-MAX_CODE_BYTES = 256 << 20
 
 
 def pack_code(
@@ -33,8 +26,9 @@ def pack_code(
 ) -> StoredFile:
     """Writes `code.zip` into the work folder.
 
-    Refuses an entry point that is not `module:name`, a path or module that does not exist, links
-    out of the folder, native code for another platform, and more than `MAX_CODE_BYTES`.
+    Refuses an entry point that is not `module:name`, a path or module that does not exist, code
+    that is a link out of the folder, native code for another platform, and more than
+    `MAX_CODE_BYTES`.
     """
     module, name = parse_entrypoint(entrypoint)
     source = source.absolute()
@@ -51,7 +45,7 @@ def pack_code(
         entries = _single_file(source, module, name)
     else:
         raise PackError(f"{source} is neither a folder nor a .py file nor a wheel")
-    _check_size(source, entries)
+    check_size(source, entries)
     return write_zip(work / "code.zip", entries)
 
 
@@ -79,67 +73,16 @@ def _single_file(source: Path, module: str, name: str) -> dict[str, Path | bytes
 def _folder(
     source: Path, module: str, name: str, target: Target, notes: list[str]
 ) -> dict[str, Path]:
-    root = source
-    files = _files(root, source, notes)
-    if not _has_module(files, module):
-        inner = {
-            entry.removeprefix("src/"): path
-            for entry, path in files.items()
-            if entry.startswith("src/")
-        }
-        if not _has_module(inner, module):
-            raise _missing_module(module, name, source, inner or files)
-        files, root = inner, source / "src"
+    root, found = source, find_files(source)
+    if not _has_module(found.files, module):
+        inner = found.below("src/")
+        if not _has_module(inner.files, module):
+            raise _missing_module(module, name, source, inner.files or found.files)
+        root, found = source / "src", inner
         notes.append(f"{module} was found in {root}, which is packed in place of {source}")
-    NativeFiles(target).check(root, files)
-    return files
-
-
-def _files(root: Path, limit: Path, notes: list[str]) -> dict[str, Path]:
-    """Name in the archive and path, for every file that is packed."""
-    left_out: list[str] = []
-    found = dict(_walk(root, "", limit.resolve(), (root.resolve(),), left_out))
-    if left_out:
-        notes.append(f"not packed: {listed(sorted(left_out))}")
-    return found
-
-
-def _walk(
-    folder: Path, prefix: str, limit: Path, above: tuple[Path, ...], left_out: list[str]
-) -> Iterator[tuple[str, Path]]:
-    for path in sorted(folder.iterdir()):
-        relative = prefix + path.name
-        if path.name.startswith(".") or path.name == "__pycache__":
-            continue
-        if path.suffix in (".pyc", ".pyo") or path.name.endswith(".egg-info"):
-            continue
-        if path.is_symlink():
-            _check_link(path, limit)
-        if path.is_dir():
-            if (path / "pyvenv.cfg").exists() or _is_build_output(path, prefix):
-                left_out.append(relative + "/")
-                continue
-            real = path.resolve()
-            if real in above:
-                raise PackError(f"{path} links to a folder that holds it; remove the link")
-            yield from _walk(path, relative + "/", limit, (*above, real), left_out)
-        elif stat.S_ISREG(path.stat().st_mode):
-            yield relative, path
-        else:
-            left_out.append(relative)
-
-
-def _check_link(path: Path, limit: Path) -> None:
-    try:
-        real = path.resolve(strict=True)
-    except (OSError, RuntimeError):
-        raise PackError(f"{path} is a link that leads nowhere; remove it") from None
-    if not real.is_relative_to(limit):
-        raise PackError(f"{path} links to {real}, outside of {limit}; copy it there or remove it")
-
-
-def _is_build_output(path: Path, prefix: str) -> bool:
-    return not prefix and path.name in ("build", "dist") and not (path / "__init__.py").exists()
+    notes.extend(found.notes())
+    NativeFiles(target).check(root, found.files)
+    return found.files
 
 
 def _module_file(module: str) -> tuple[str, str]:
@@ -184,19 +127,3 @@ def modules_of(entries: dict[str, Path] | dict[str, Path | bytes]) -> list[str]:
         if parts and all(part.isidentifier() for part in parts):
             modules.add(".".join(parts))
     return sorted(modules)
-
-
-def _check_size(source: Path, entries: dict[str, Path | bytes]) -> None:
-    sizes = {
-        name: content.stat().st_size if isinstance(content, Path) else len(content)
-        for name, content in entries.items()
-    }
-    total = sum(sizes.values())
-    if total <= MAX_CODE_BYTES:
-        return
-    largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
-    named = ", ".join(f"{name} ({human_size(sizes[name])})" for name in largest)
-    raise PackError(
-        f"{source} holds {human_size(total)} to pack, at most {human_size(MAX_CODE_BYTES)} are "
-        f"allowed; give a smaller folder, or move the largest files elsewhere: {named}"
-    )

@@ -10,22 +10,60 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import PackError
+from .folders import check_size, find_files
 from .imports import in_site
 from .source import pack_function
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import types
+    from collections.abc import Callable, Mapping
 
 _MAIN = ("__main__", "__mp_main__")
 
 
-def for_function(function: Callable[..., Any], work: Path | None = None) -> tuple[str, Path]:
+def for_function(
+    function: Callable[..., Any], work: Path | None = None, notes: list[str] | None = None
+) -> tuple[str, Path]:
     """The entry point `module:name` and the path for a request.
 
-    A function of a module has the folder that its top-level package lies in.  If the module is
-    installed, that package alone is copied into the work folder.  A function of a notebook, a REPL
-    or a script is packed as source there.  Without a work folder a temporary one is made, which
-    the caller removes.
+    The code of a function of a module is copied into the work folder: of an installed module its
+    top-level package, of another one the code in the folder which that package lies in.  A function
+    of a notebook, a REPL or a script is packed as source there.  Without a work folder a temporary
+    one is made, which the caller removes.  `notes` gets what was left out.
+    """
+    module = _module_of(function)
+    if module is None:
+        return _as_source(function, _folder(work))
+    path = Path(module.__file__ or "").absolute()
+    if not path.is_file() or path.suffix != ".py":
+        raise PackError(f"{module.__name__} has no source at {path}; give a function of a .py file")
+    top, root = _top(module.__name__, path)
+    if in_site(path):
+        copy = _copy_package(top, _folder(work))
+    else:
+        found = find_files(root, code_only=True)
+        copy = _copy_files(root, found.files, _folder(work))
+        if notes is not None:
+            notes.extend(found.notes_on_code())
+    return entrypoint_of(function), copy
+
+
+def entrypoint_of(function: Callable[..., Any]) -> str:
+    """The entry point of a function of a module, whose code is in a folder that somebody named."""
+    target = inspect.unwrap(function)
+    module = _module_of(function)
+    if module is None:
+        raise PackError(
+            f"{target.__qualname__} is packed as source, without any folder; define it in a module "
+            "of the folder, and import it from there"
+        )
+    return f"{module.__name__}:{target.__qualname__}"
+
+
+def _module_of(function: Callable[..., Any]) -> types.ModuleType | None:
+    """The module that has a function as a global; None if it is packed as source.
+
+    Refuses what has no name in its module.
     """
     target = inspect.unwrap(function)
     module = sys.modules.get(getattr(target, "__module__", None) or "")
@@ -34,18 +72,12 @@ def for_function(function: Callable[..., Any], work: Path | None = None) -> tupl
         raise PackError(f"{function!r} is no function or class of a module; give one that is")
     file = getattr(module, "__file__", None)
     if module.__name__ in _MAIN or file is None or "<locals>" in name:
-        return _as_source(function, _folder(work))
+        return None
     if "." in name or inspect.unwrap(getattr(module, name, _nothing)) is not target:
         raise PackError(
             f"{name} is not a global name of {module.__name__}; define it at the module's top"
         )
-    path = Path(file).absolute()
-    if not path.is_file() or path.suffix != ".py":
-        raise PackError(f"{module.__name__} has no source at {path}; give a function of a .py file")
-    top, root = _top(module.__name__, path)
-    if in_site(path):
-        root = _copy(top, _folder(work))
-    return f"{module.__name__}:{name}", root
+    return module
 
 
 def _nothing() -> None:
@@ -71,11 +103,21 @@ def _top(module: str, path: Path) -> tuple[Path, Path]:
     return top, top.parent
 
 
-def _copy(top: Path, folder: Path) -> Path:
+def _copy_package(top: Path, folder: Path) -> Path:
     root = folder / "package"
     root.mkdir()
     if top.is_dir():
         shutil.copytree(top, root / top.name, ignore=shutil.ignore_patterns("__pycache__"))
     else:
         shutil.copyfile(top, root / top.name)
+    return root
+
+
+def _copy_files(source: Path, files: Mapping[str, Path], folder: Path) -> Path:
+    check_size(source, files)
+    root = folder / "package"
+    for name, path in files.items():
+        copy = root / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
     return root

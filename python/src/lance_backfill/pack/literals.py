@@ -15,8 +15,10 @@ import uuid
 import zoneinfo
 from typing import Any
 
+from .secrets import Secrets
+
 # What belongs into code; more is data, and is read from a file or a table.
-_MAX_TEXT = 1 << 20
+MAX_TEXT = 1 << 20
 _MAX_DEPTH = 50
 _PLAIN = (bool, bytes, complex, str, type(None), type(Ellipsis), range)
 
@@ -25,17 +27,32 @@ class NotLiteral(Exception):
     """The value is not of a type that is written as an expression."""
 
 
+class TooLarge(Exception):
+    """The value could be written, with so many characters."""
+
+    def __init__(self, characters: int) -> None:
+        super().__init__(characters)
+        self.characters = characters
+
+
 class Literals:
     """Makes expressions, and collects the imports that they need."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Secrets | None = None) -> None:
         self.imports: set[str] = set()
+        self._secrets = secrets or Secrets()
 
     def write(self, value: Any) -> str:
-        """An expression that makes an equal value, the same in every run; or `NotLiteral`."""
+        """An expression that makes an equal value, the same in every run.
+
+        Raises:
+            NotLiteral: the type of the value, or of one in it, is not among those that are written.
+            HoldsSecret: the value of a secret is in it.
+            TooLarge: the expression is longer than `MAX_TEXT`.
+        """
         text = self._write(value, 0)
-        if len(text) > _MAX_TEXT:
-            raise NotLiteral
+        if len(text) > MAX_TEXT:
+            raise TooLarge(len(text))
         return text
 
     def _module(self, name: str) -> str:
@@ -46,6 +63,8 @@ class Literals:
         kind = type(value)
         if depth > _MAX_DEPTH:
             raise NotLiteral
+        if kind in (str, bytes, bytearray):
+            self._secrets.check(value)
         if kind in _PLAIN:
             return repr(value)
         if kind is int:
@@ -56,7 +75,9 @@ class Literals:
             return self._collection(value, kind, depth)
         if kind is type:
             return self._class(value)
-        return self._library_value(value, kind, depth)
+        text = self._library_value(value, kind, depth)
+        self._secrets.check(text)
+        return text
 
     def _collection(self, value: Any, kind: type, depth: int) -> str:
         if kind is bytearray:

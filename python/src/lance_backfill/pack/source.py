@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .definitions import Definition, find_class, find_function
 from .errors import PackError
+from .files import human_size
 from .imports import import_module, import_value, submodule_imports
-from .literals import Literals, NotLiteral
+from .literals import MAX_TEXT, Literals, NotLiteral, TooLarge
 from .names import Names, attribute_chains, names_of
+from .secrets import HoldsSecret, Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,7 @@ def pack_function(function: Callable[..., Any]) -> PackedSource:
     """Makes a module of a function or class, and of what it needs.
 
     Refuses, by name: source that is not to be had or has changed, variables of enclosing functions,
-    and globals such as open files, models or tables.
+    globals such as open files, models or tables, and constants with the value of a secret.
     """
     target = inspect.unwrap(function)
     if isinstance(target, type):
@@ -54,7 +56,7 @@ def pack_function(function: Callable[..., Any]) -> PackedSource:
             f"{getattr(function, '__name__', repr(function))} is a {type(target).__name__}; "
             "give a function or a class that is written in Python"
         )
-    packer = _Packer(namespace)
+    packer = _Packer(namespace, Secrets(_declared_secrets(function)))
     definition = packer.define(target)
     _check_decorated(function, definition)
     return PackedSource(f"packed_{definition.name}", definition.name, packer.text(definition))
@@ -65,6 +67,14 @@ def _module_of(cls: type) -> types.ModuleType:
     if module is None:
         raise PackError(f"the module {cls.__module__} of {cls.__name__} is gone; import it again")
     return module
+
+
+def _declared_secrets(function: Any) -> tuple[str, ...]:
+    from lance_backfill.declaration import ATTRIBUTE, Declaration
+
+    declared = getattr(function, ATTRIBUTE, None)
+    secrets = declared.options.secrets if isinstance(declared, Declaration) else None
+    return secrets or ()
 
 
 def _check_decorated(function: Any, definition: Definition) -> None:
@@ -94,11 +104,11 @@ class _Item:
 class _Packer:
     """Collects what a definition needs from one namespace."""
 
-    def __init__(self, namespace: dict[str, Any]) -> None:
+    def __init__(self, namespace: dict[str, Any], secrets: Secrets) -> None:
         self.namespace = namespace
         self.items: dict[str, _Item] = {}
         self.imports: set[str] = set()
-        self.literals = Literals()
+        self.literals = Literals(secrets)
         self.future = False
         self._pending: list[Definition] = []
 
@@ -193,6 +203,20 @@ class _Packer:
             raise PackError(
                 f"{by.name} names {name}, {_described(value)}, which cannot be packed; make it "
                 f"inside of {by.name}, or once in the __init__ of a class"
+            ) from None
+        except TooLarge as large:
+            raise PackError(
+                f"{by.name} names {name}, {_described(value)} of {human_size(large.characters)} as "
+                f"text, and a constant has at most {human_size(MAX_TEXT)}; load it in the __init__ "
+                f"of a class, or put {by.name} into a module, {name} into a file beside it, and "
+                "give their folder as code="
+            ) from None
+        except HoldsSecret as secret:
+            raise PackError(
+                f"{by.name} names {name}, which holds the value of the environment variable "
+                f"{secret.name}, and would be stored with the code; read "
+                f"os.environ[{secret.name!r}] inside of {by.name}, and declare it with "
+                f"@udf(secrets=[{secret.name!r}])"
             ) from None
         self.items[name] = _Item(
             f"{name} = {text}", Names(*[frozenset[str]()] * 3), is_constant=True
