@@ -1,5 +1,6 @@
 //! Python functions: real interpreters, real hosts.
 
+mod budget;
 mod canary;
 mod declare;
 mod environments;
@@ -7,5 +8,6 @@ mod errors;
 mod fill;
 mod killed_hosts;
 mod killers;
+mod processes;
 mod secrets;
 mod types;

@@ -237,7 +237,7 @@ pub(crate) struct FunctionArguments {
 }
 
 /// Where a Python function's code is, and what it runs in.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct PackingArguments {
     /// The code: a folder to import from, a .py file or a wheel. It is packed; later changes of it do nothing.
     #[arg(long, value_name = "PATH", requires = "udf")]
@@ -264,19 +264,8 @@ pub(crate) struct PackingArguments {
 
 impl PackingArguments {
     /// Whether any of them was given; clap does not ask where --sql excludes --udf.
-    pub(crate) const fn is_given(&self) -> bool {
-        let Self {
-            from,
-            env,
-            requirements,
-            target,
-            python,
-        } = self;
-        from.is_some()
-            || env.is_some()
-            || requirements.is_some()
-            || target.is_some()
-            || python.is_some()
+    pub(crate) fn is_given(&self) -> bool {
+        *self != Self::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lance_backfill_core::checkpoint::CheckpointManifest;
 use serde_json::Value;
 
 use crate::fill::product;
@@ -386,17 +387,19 @@ async fn results_of_the_old_expression_that_are_not_published_yet_count() {
     for shape in Shape::both() {
         let table = Table::of(shape.fragments_of(300), rows(0..600)).await;
         let scenario = Scenario::on(table);
-        // The budget stops the refresh half-way, with finished parts and open batches behind it.
+        // The budget stops the refresh half-way, and nothing that it found is published.
         let sql = "CASE WHEN id = 250 THEN 1 / (b - b) ELSE a * b END";
         let declared = scenario.add("p", sql, &["--on-error", "fail"]);
         let options = ["--batch-rows", "40", "--workers", "1"];
+        scenario.run(&["pause"], &[]).expect_code(0);
         scenario.run(&["refresh"], &options).expect_code(1);
+        scenario.run(&["resume"], &[]).expect_code(0);
         let mut manifests = Objects::new();
         read_new(&scenario.state_folder(), "checkpoints", &mut manifests);
+        // A fold calls nothing: it says again what its parts say.
         let done: u64 = (manifests.values())
-            .flat_map(
-                |manifest: &lance_backfill_core::checkpoint::CheckpointManifest| &manifest.slices,
-            )
+            .filter(|manifest: &&CheckpointManifest| manifest.calls > 0)
+            .flat_map(|manifest| &manifest.slices)
             .map(|slice| slice.values.len() + slice.nulls.len())
             .sum();
         assert!((1..600).contains(&done), "{done} rows are done");

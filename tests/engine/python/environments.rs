@@ -1,6 +1,7 @@
 //! Environments: what a function runs in, packed along or named.
 
-use crate::support::{Functions, Row, Scenario, Shape};
+use crate::support::program::{command, finish};
+use crate::support::{Functions, Report, Row, Scenario, Shape};
 
 const CODE: &str = r#"
 @udf
@@ -87,5 +88,62 @@ async fn an_image_is_checked_at_start() {
     let mut inside = functions.command(&scenario, &["refresh"], &[]);
     inside.env("LANCE_BACKFILL_IMAGE", &image);
     crate::support::program::finish(inside).expect_code(0);
+    scenario.check_int("p", |row| Some(row.id() + 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_is_imported_with_what_its_function_declares_and_no_more() {
+    let code = |secrets: &str| {
+        format!(
+            "KEY = os.environ['LB_AT_IMPORT']\n\n@udf({secrets})\ndef f(id: int) -> int:\n    return id + len(KEY)\n"
+        )
+    };
+    let Some(functions) = Functions::new(&code("")) else {
+        return;
+    };
+    let scenario = Scenario::standard(Shape::default(), 10).await;
+    let with_key = |words: &[&str], options: &[&str]| {
+        let mut command = functions.command(&scenario, words, options);
+        command
+            .env("LB_AT_IMPORT", "0123456789")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        finish(command)
+    };
+    let from = functions.path();
+    let add = ["p", "--udf", "udfs:f", "--from", &from];
+    let before = scenario.version().await;
+    let refused = with_key(&["column", "add"], &add).expect_code(2);
+    for words in ["LB_AT_IMPORT", "secrets=[…]"] {
+        assert!(refused.stderr.contains(words), "{refused:#?}");
+    }
+    assert_eq!(scenario.version().await, before);
+    functions.write(&code("secrets=['LB_AT_IMPORT']"));
+    with_key(&["column", "add"], &add).expect_code(0);
+    let outcome = with_key(&["refresh"], &[]).expect_code(0);
+    assert_eq!(Report::read(outcome.json()).assigned("p"), 10);
+    scenario.check_int("p", |row| Some(row.id() + 10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_may_be_named_from_where_one_stands() {
+    let Some(functions) = Functions::new("@udf\ndef f(id: int) -> int:\n    return id + 1\n")
+    else {
+        return;
+    };
+    let scenario = Scenario::standard(Shape::default(), 10).await;
+    let stand = tempfile::tempdir().expect("a folder");
+    let from = functions.path();
+    let add = ["p", "--udf", "udfs:f", "--from", &from];
+    for (words, options) in [(&["column", "add"][..], &add[..]), (&["refresh"], &[])] {
+        let mut command = command(&[words, &[&scenario.table.uri], options].concat());
+        command
+            .current_dir(stand.path())
+            .args(["--cache", "here/cache", "--interpreter"])
+            .arg(functions.interpreter())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        finish(command).expect_code(0);
+    }
     scenario.check_int("p", |row| Some(row.id() + 1)).await;
 }

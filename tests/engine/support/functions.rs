@@ -98,6 +98,10 @@ impl Functions {
         log.lines().map(str::to_owned).collect()
     }
 
+    pub(crate) fn interpreter(&self) -> &Path {
+        &self.interpreter
+    }
+
     /// Runs a command on a scenario's table with this interpreter.
     pub(crate) fn run(&self, scenario: &Scenario, words: &[&str], options: &[&str]) -> Outcome {
         finish(self.command(scenario, words, options))
