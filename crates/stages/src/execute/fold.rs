@@ -228,15 +228,18 @@ impl Folding {
         let mut taken = vec![];
         for part in &mut self.parts {
             let stored: Vec<u32> = part.stored.within(chunk.clone()).collect();
-            let first = stored.first().copied().unwrap_or_default();
-            if stored.is_empty() || (bytes >= CHUNK_BYTES && first > 0) {
-                // Beyond what was taken already it is for the next chunk.
-                chunk.end = chunk.end.min(match stored.is_empty() {
-                    true => chunk.end,
-                    false => chunk.start + first,
-                });
-                taken.push(None);
-                continue;
+            match stored.first() {
+                Some(first) if *first > 0 && bytes >= CHUNK_BYTES => {
+                    // Beyond what was taken already it is for the next chunk.
+                    chunk.end = chunk.start + first;
+                    taken.push(None);
+                    continue;
+                }
+                Some(_) => {}
+                None => {
+                    taken.push(None);
+                    continue;
+                }
             }
             let left = CHUNK_BYTES.saturating_sub(bytes).max(1);
             let rows = part.feed.take_within(stored.len(), left).await?;
