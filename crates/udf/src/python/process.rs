@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 /// A process that leads a group of its own; dropping it kills the group.
 pub(super) struct Process {
     pub(super) child: Child,
+    id: u32,
+    /// Until it is killed: afterwards the system may give the number to somebody else.
     group: Option<Pid>,
 }
 
@@ -24,22 +26,22 @@ impl Process {
             // Ctrl-C is the worker's to handle.
             .process_group(0);
         let child = from_lasting_thread(command).await?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok());
+        let id = child.id().unwrap_or_default();
+        let group = i32::try_from(id).ok().filter(|id| *id > 0);
         Ok(Self {
             child,
+            id,
             group: group.map(Pid::from_raw),
         })
     }
 
-    pub(super) fn id(&self) -> u32 {
-        self.group
-            .and_then(|group| u32::try_from(group.as_raw()).ok())
-            .unwrap_or_default()
+    pub(super) const fn id(&self) -> u32 {
+        self.id
     }
 
     /// Kills it with all that it started, as far as that did not make a group of its own.
-    pub(super) fn kill(&self) {
-        if let Some(group) = self.group {
+    pub(super) fn kill(&mut self) {
+        if let Some(group) = self.group.take() {
             // Nobody may be left, which is as good.
             let _ = killpg(group, Signal::SIGKILL);
         }
