@@ -30,6 +30,7 @@ fn main() {
         }
     };
     start_log(&arguments);
+    lance_backfill_embedded::quiet_caught_panics();
     progress::choose(arguments.process.progress);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -24,3 +24,4 @@ pub use engine::{Engine, EngineOptions};
 pub use lance_backfill_udf::python::{
     Described, EnvironmentChoice, EnvironmentLock, PackRequest, Python, Target,
 };
+pub use lance_backfill_udf::quiet_caught_panics;

@@ -14,4 +14,4 @@ pub mod python;
 pub mod sql;
 pub mod types;
 
-pub use sql::{EvaluateError, SqlError, SqlFilter, SqlFunction};
+pub use sql::{EvaluateError, SqlError, SqlFilter, SqlFunction, quiet_caught_panics};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
+use futures::future::select_all;
 use lance_backfill_core::calls::{Answered, Calls, End, FailedRow, Outage};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_core::rows::RowSet;
@@ -71,7 +71,7 @@ async fn run(
     name: &str,
 ) -> Found {
     let mut found = Found::default();
-    let mut running = FuturesUnordered::new();
+    let mut running = vec![];
     let mut running_rows = 0;
     let mut known_computed = budget.computed_by_job();
     loop {
@@ -98,9 +98,12 @@ async fn run(
             };
             running.push(function.call(call).map(|answer| (piece, answer)).boxed());
         }
-        let Some((piece, answer)) = running.next().await else {
+        if running.is_empty() {
             return found;
-        };
+        }
+        // Not `FuturesUnordered`, which wakes its task, and so another thread, once more in each wait.
+        let ((piece, answer), _, rest) = select_all(running).await;
+        running = rest;
         running_rows -= piece.rows.len();
         let answer = match answer {
             Ok(answer) => answer,

@@ -1,13 +1,26 @@
 //! One call on the pipes of a host: the request, and the parts of its answer.
 
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
 use arrow_array::ArrayRef;
 use arrow_buffer::Buffer;
 use arrow_schema::DataType;
 use lance_backfill_core::calls::{End, RowError};
-use tokio::io::{AsyncRead, AsyncWrite};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::io::BufReader;
+use tokio::process::{ChildStdin, ChildStdout};
 
 use super::frame::{self, Reply, Request};
-use super::watch::Verdict;
+use super::watch::{Verdict, now};
+
+/// Bytes that are read at once.
+const BUFFER_BYTES: usize = 16 << 10;
+/// A call that takes less is over before a sleeping core is awake.
+const QUICK: Duration = Duration::from_micros(500);
+/// How long the answer of such a call is awaited without sleeping.
+const LINGER: Duration = Duration::from_micros(100);
 
 /// How an exchange ended.
 pub(super) enum Ended {
@@ -49,44 +62,98 @@ impl Found {
     }
 }
 
-pub(super) async fn exchange(
-    to: &mut (impl AsyncWrite + Unpin),
-    from: &mut (impl AsyncRead + Unpin),
-    header: &Request<'_>,
-    body: &[u8],
-    call: u64,
-    output: &DataType,
-    found: &mut Found,
-) -> Ended {
-    if frame::write(to, header, body).await.is_err() {
-        return Ended::Broken(None);
-    }
-    loop {
-        let (reply, body) = match frame::read(from).await {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return Ended::Broken(None),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Ended::Broken(None);
-            }
-            Err(error) => return Ended::Broken(Some(error.to_string())),
-        };
-        match reply {
-            Reply::Part {
-                id,
-                rows,
-                failed,
-                busy_us,
-            } if id == call => {
-                found.busy_us += busy_us;
-                if let Err(what) = found.part(rows, failed, body, output) {
-                    return Ended::Broken(Some(what));
-                }
-            }
-            Reply::Done { id } if id == call => return Ended::Answered(End::Complete),
-            Reply::Raised { id, error } if id == call => {
-                return Ended::Answered(End::Raised(error.into_row_error()));
-            }
-            _ => return Ended::Broken(Some("it answered what was not asked".to_owned())),
+/// The worker's ends of a host's pipes.
+pub(super) struct Pipes {
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    /// Whether the last call was over so soon that the next one may be, too.
+    quick: bool,
+}
+
+impl Pipes {
+    pub(super) fn new(to: ChildStdin, from: ChildStdout) -> Self {
+        Self {
+            to,
+            // The answer to a small call is one read; the rest of a large body is read past the buffer.
+            from: BufReader::with_capacity(BUFFER_BYTES, from),
+            quick: false,
         }
+    }
+
+    /// Starts the conversation.
+    pub(super) async fn greet(
+        &mut self,
+        header: &Request<'_>,
+        body: &[u8],
+    ) -> io::Result<Option<(Reply, Buffer)>> {
+        frame::write(&mut self.to, header, body).await?;
+        frame::read(&mut self.from).await
+    }
+
+    /// Makes a call.
+    pub(super) async fn exchange(
+        &mut self,
+        header: &Request<'_>,
+        body: &[u8],
+        call: u64,
+        output: &DataType,
+        found: &mut Found,
+    ) -> Ended {
+        let began = now();
+        if frame::write(&mut self.to, header, body).await.is_err() {
+            return Ended::Broken(None);
+        }
+        if self.quick {
+            linger(&self.from);
+        }
+        loop {
+            let (reply, body) = match frame::read(&mut self.from).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ended::Broken(None),
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    return Ended::Broken(None);
+                }
+                Err(error) => return Ended::Broken(Some(error.to_string())),
+            };
+            match reply {
+                Reply::Part {
+                    id,
+                    rows,
+                    failed,
+                    busy_us,
+                } if id == call => {
+                    found.busy_us += busy_us;
+                    if let Err(what) = found.part(rows, failed, body, output) {
+                        return Ended::Broken(Some(what));
+                    }
+                }
+                Reply::Done { id } if id == call => {
+                    self.quick = began.elapsed() < QUICK;
+                    return Ended::Answered(End::Complete);
+                }
+                Reply::Raised { id, error } if id == call => {
+                    return Ended::Answered(End::Raised(error.into_row_error()));
+                }
+                _ => return Ended::Broken(Some("it answered what was not asked".to_owned())),
+            }
+        }
+    }
+}
+
+/// Looks for an answer for a moment without going to sleep: to wake a core that sleeps takes longer
+/// than a short call, in virtual machines above all.
+fn linger(from: &BufReader<ChildStdout>) {
+    let until = now() + LINGER;
+    let pipe = from.get_ref().as_fd();
+    while matches!(
+        poll(
+            &mut [PollFd::new(pipe, PollFlags::POLLIN)],
+            PollTimeout::ZERO
+        ),
+        Ok(0)
+    ) && now() < until
+    {
+        // The host may need this core.
+        std::thread::yield_now();
     }
 }

@@ -278,8 +278,8 @@ impl Compute for PythonFunction {
             // What a batched function is called with is its author's to say.
             (Some(rows), Kind::Array | Kind::RecordBatch) => return Ok(rows),
             (Some(rows), Kind::Scalar) => rows,
-            // Each host gets two calls, so that one that is done first finds more to do.
-            (None, Kind::Scalar) => waiting.div_ceil(self.lanes() * 2).max(FEWEST_ROWS_PER_CALL),
+            // Larger calls cost less; a host that is done first takes calls of other slices.
+            (None, Kind::Scalar) => waiting.div_ceil(self.lanes()).max(FEWEST_ROWS_PER_CALL),
             (None, Kind::Array | Kind::RecordBatch) => ROWS_PER_CALL,
         };
         let fitting = match self.speed.load(Ordering::Relaxed) {

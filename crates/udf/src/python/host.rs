@@ -8,11 +8,10 @@ use arrow_schema::{DataType, Schema};
 use lance_backfill_core::calls::{Again, End, RowError};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_ports::compute::Answer;
-use tokio::process::{ChildStdin, ChildStdout};
 
 use super::death::{REAP, gone, reap};
 use super::described::{Described, Kind};
-use super::exchange::{Ended, Found, exchange};
+use super::exchange::{Ended, Found, Pipes};
 use super::frame::{self, Mode, PROTOCOL, Reply, Request, StartHeader};
 use super::limits::Limits;
 use super::log::Log;
@@ -33,8 +32,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A running host.
 pub(super) struct Host {
     process: Process,
-    to: ChildStdin,
-    from: ChildStdout,
+    pipes: Pipes,
     log: Log,
     redactor: Redactor,
     marks: Option<Marks>,
@@ -88,9 +86,10 @@ impl Host {
         let mut process = launch.spawn().await?;
         let child = &mut process.child;
         let (to, from, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(mut to), Some(mut from), Some(errors)) = (to, from, errors) else {
+        let (Some(to), Some(from), Some(errors)) = (to, from, errors) else {
             return Err(environment_fault("a host has no pipes").into());
         };
+        let mut pipes = Pipes::new(to, from);
         let pid = process.id();
         let log = Log::default();
         let following = log.follow(errors, launch.entrypoint.clone(), redactor.clone());
@@ -111,16 +110,12 @@ impl Host {
                 return Err(schema_fault(format!("inputs cannot be sent: {error}")).into());
             }
         };
-        let exchange = async {
-            frame::write(&mut to, &header, &body).await?;
-            frame::read(&mut from).await
-        };
         let only_memory = Limits {
             row_timeout: None,
             ..*limits
         };
         let reply = tokio::select! {
-            reply = exchange => reply,
+            reply = pipes.greet(&header, &body) => reply,
             verdict = watch(pid, None, 0, &only_memory) => {
                 return Err(killed_at_start(verdict, &launch.entrypoint).into());
             }
@@ -151,8 +146,7 @@ impl Host {
                 let host = Self {
                     marks: (function.kind == Kind::Scalar).then_some(marks),
                     process,
-                    to,
-                    from,
+                    pipes,
                     log,
                     redactor,
                     described: *function,
@@ -226,13 +220,12 @@ impl Host {
         let ended = {
             let Self {
                 process,
-                to,
-                from,
+                pipes,
                 marks,
                 ..
             } = &mut *self;
             let pid = process.id();
-            let answer = exchange(to, from, &header, body, id, output, &mut found);
+            let answer = pipes.exchange(&header, body, id, output, &mut found);
             tokio::pin!(answer);
             tokio::select! {
                 biased;

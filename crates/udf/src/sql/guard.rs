@@ -8,6 +8,7 @@
 //! state between evaluations, and what was half computed is dropped.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
@@ -20,7 +21,7 @@ pub(super) fn evaluate_guarded(
     expression: &dyn PhysicalExpr,
     batch: &RecordBatch,
 ) -> Result<ColumnarValue, DataFusionError> {
-    match catch_unwind(AssertUnwindSafe(|| expression.evaluate(batch))) {
+    match caught(|| expression.evaluate(batch)) {
         Ok(result) => result,
         Err(payload) => {
             let reason = panic_message(payload.as_ref());
@@ -29,6 +30,30 @@ pub(super) fn evaluate_guarded(
             ))
         }
     }
+}
+
+/// What `work` returns, or what its panic says.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+    let before = CATCHING.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    CATCHING.set(before);
+    result
+}
+
+thread_local! {
+    /// Whether a panic of this thread is caught, and becomes an error.
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on this process reports no panic of an evaluation on stderr: it becomes an error of its
+/// rows, or is not worth a word where fewer rows at once do. Other panics are reported as before.
+pub fn quiet_caught_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !CATCHING.get() {
+            report(panic);
+        }
+    }));
 }
 
 /// What a panic said.

@@ -1,6 +1,7 @@
 //! Work on a stack that is large enough whatever the caller's is.
 
 use super::error::SqlError;
+use super::guard::{caught, panic_message};
 
 /// The bytes of the stack; only what is used of it takes memory.
 const STACK: usize = 64 * 1024 * 1024;
@@ -20,11 +21,11 @@ pub(super) fn on_large_stack<T: Send>(
         let thread = std::thread::Builder::new()
             .name("sql-compile".to_owned())
             .stack_size(STACK)
-            .spawn_scoped(scope, work)
+            .spawn_scoped(scope, || caught(work))
             .map_err(|error| failed(&format!("no thread could be started ({error})")))?;
         match thread.join() {
-            Ok(result) => result,
-            Err(payload) => Err(failed(super::guard::panic_message(payload.as_ref()))),
+            Ok(Ok(result)) => result,
+            Ok(Err(payload)) | Err(payload) => Err(failed(panic_message(payload.as_ref()))),
         }
     })
 }

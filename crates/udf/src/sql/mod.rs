@@ -38,3 +38,4 @@ pub use error::SqlError;
 pub use evaluate_error::EvaluateError;
 pub use filter::SqlFilter;
 pub use function::SqlFunction;
+pub use guard::quiet_caught_panics;

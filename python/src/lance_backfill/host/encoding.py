@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pyarrow as pa
+
+# What a message begins with: a mark, and its length.
+_MESSAGE = struct.Struct("<II")
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
@@ -16,6 +20,30 @@ def decode_batch(body: Any) -> pa.RecordBatch | None:
             return stream.read_next_batch()
         except StopIteration:
             return None
+
+
+class BatchDecoder:
+    """Decodes stream after stream; reading the schema they share each time would cost the most."""
+
+    def __init__(self) -> None:
+        """Knows no schema yet."""
+        self._head = b""
+        self._schema: pa.Schema | None = None
+
+    def decode(self, body: Any) -> pa.RecordBatch | None:
+        """The same as `decode_batch`."""
+        view = memoryview(body).cast("B")
+        head = self._head
+        # The end of a stream has no place for a batch.
+        if head and view[: len(head)] == head and len(view) > len(head) + len(_END_OF_STREAM):
+            return pa.ipc.read_record_batch(pa.py_buffer(view[len(head) :]), self._schema)
+        batch = decode_batch(body)
+        # Dictionaries are messages between the schema and the batch.
+        if batch is not None and not any(_has_dictionaries(kind) for kind in batch.schema.types):
+            _, length = _MESSAGE.unpack_from(view)
+            self._head = bytes(view[: _MESSAGE.size + length])
+            self._schema = batch.schema
+        return batch
 
 
 def decode_schema(body: Any) -> pa.Schema:

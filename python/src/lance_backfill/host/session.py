@@ -72,15 +72,16 @@ def _converse(reader: FrameReader, writer: Answers) -> int:
 def _answer_calls(calls: ScalarCalls | BatchedCalls, reader: FrameReader) -> int:
     import pyarrow as pa
 
-    from lance_backfill.host.encoding import decode_batch
+    from lance_backfill.host.encoding import BatchDecoder
 
+    decoder = BatchDecoder()
     # Aligned, and not filled with zeros first.
     reader.allocate = pa.allocate_buffer
     while (frame := reader.read()) is not None:
         call, body = frame
         if call.get("type") != "call":
             raise ProtocolError(f"a frame is {call.get('type')!r}, not 'call'")
-        batch = None if body is None else decode_batch(body)
+        batch = None if body is None else decoder.decode(body)
         calls.call(call["id"], batch, call["rows"])
         # Arrays that the function did not keep are free before the next ones arrive.
         del frame, body, batch
