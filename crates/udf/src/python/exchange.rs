@@ -17,8 +17,10 @@ use super::watch::{Verdict, now};
 
 /// Bytes that are read at once.
 const BUFFER_BYTES: usize = 16 << 10;
-/// A call that takes less is over before a sleeping core is awake.
-const QUICK: Duration = Duration::from_micros(500);
+/// Bytes of a call of a few rows.
+const SMALL: usize = 4 << 10;
+/// A function that takes less of such a call's time is done before a sleeping core is awake.
+const QUICK_US: u64 = 100;
 /// How long the answer of such a call is awaited without sleeping.
 const LINGER: Duration = Duration::from_micros(100);
 
@@ -66,7 +68,7 @@ impl Found {
 pub(super) struct Pipes {
     to: ChildStdin,
     from: BufReader<ChildStdout>,
-    /// Whether the last call was over so soon that the next one may be, too.
+    /// Whether the function was so quick in the last call that it may be in the next one, too.
     quick: bool,
 }
 
@@ -99,11 +101,10 @@ impl Pipes {
         output: &DataType,
         found: &mut Found,
     ) -> Ended {
-        let began = now();
         if frame::write(&mut self.to, header, body).await.is_err() {
             return Ended::Broken(None);
         }
-        if self.quick {
+        if self.quick && body.len() <= SMALL {
             linger(&self.from);
         }
         loop {
@@ -128,7 +129,7 @@ impl Pipes {
                     }
                 }
                 Reply::Done { id } if id == call => {
-                    self.quick = began.elapsed() < QUICK;
+                    self.quick = found.busy_us < QUICK_US;
                     return Ended::Answered(End::Complete);
                 }
                 Reply::Raised { id, error } if id == call => {
