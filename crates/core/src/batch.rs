@@ -132,8 +132,8 @@ pub struct BatchMessage {
     pub job: Option<JobId>,
     /// Lane it was sent through.
     pub lane: Lane,
-    /// What to do.
-    pub work: Work,
+    /// What to do; without, what the ledger says of the batch.
+    pub work: Option<Work>,
 }
 
 impl Stored for BatchMessage {

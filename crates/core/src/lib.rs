@@ -18,6 +18,7 @@ pub mod invariant;
 pub mod job;
 pub mod journey;
 pub mod ledger;
+pub mod message;
 pub mod pause;
 pub mod plan;
 pub mod rate;

@@ -55,6 +55,8 @@ pub struct Limits {
     pub most_rows: u64,
     /// Whether finished parts are folded whatever is still open: the column is about to be left.
     pub fold_now: bool,
+    /// Only fragments after this one, if one is named: new rows overtake a backfill that is under way.
+    pub after: Option<FragmentId>,
 }
 
 /// Work that a planner wants to hand out.
@@ -89,7 +91,9 @@ const FEWEST_ROWS_WORTH_A_BATCH: u64 = 100_000;
 /// a column file; others are computed in parts and folded when the last part is there. Small
 /// fragments share a batch.
 pub fn cut(needs: &[FragmentNeed], limits: &Limits) -> PlannedPage {
-    let total: u64 = needs.iter().map(|need| need.ready.len()).sum();
+    let wanted = |need: &&FragmentNeed| limits.after.is_none_or(|after| need.fragment > after);
+    let needs = || needs.iter().filter(wanted);
+    let total: u64 = needs().map(|need| need.ready.len()).sum();
     let batch_rows = rows_per_batch(total, limits);
     let mut page = PlannedPage::default();
     let mut packed = BatchSpec {
@@ -98,7 +102,7 @@ pub fn cut(needs: &[FragmentNeed], limits: &Limits) -> PlannedPage {
     };
     let mut packed_rows = 0;
     let mut budget = limits.most_rows;
-    for need in needs {
+    for need in needs() {
         if let Some(fold) = due_fold(need, limits) {
             page.folds.push(fold);
         }

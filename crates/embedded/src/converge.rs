@@ -175,7 +175,7 @@ impl Engine {
                 Step::Again => fruitless += 1,
                 Step::Done => {
                     if survey.newly_settled.is_empty() {
-                        run.note_history(&column, &survey).await?;
+                        self.note_settled(&column, &survey).await?;
                     }
                     collect(&column, &survey, self.world.as_ref(), GRACE).await?;
                     return Ok(run.converged);
@@ -207,7 +207,7 @@ impl Engine {
     }
 
     /// What bounds the next page of a column.
-    pub(crate) fn limits(&self, column: &Column, survey: &Survey) -> Limits {
+    pub fn limits(&self, column: &Column, survey: &Survey) -> Limits {
         let Definition { function, .. } = &column.bound.definition;
         let measured = self.measured(column, survey);
         let lanes = self.lanes(&column.bound.definition);
@@ -237,6 +237,7 @@ impl Engine {
             deadline_s: BATCH_DEADLINE_S,
             most_rows: u64::MAX,
             fold_now: false,
+            after: None,
         }
     }
 }

@@ -180,7 +180,7 @@ impl Engine {
     }
 
     /// A column with all that the stages need.
-    pub(crate) fn column(
+    pub fn column(
         &self,
         bound: &BoundColumn,
         catalog: &Catalog,

@@ -196,7 +196,7 @@ impl Engine {
     }
 
     /// Refuses to work in a copy, and follows a table that was moved; returns a line about a move.
-    pub(crate) async fn settle(&self) -> Result<Option<String>> {
+    pub async fn settle(&self) -> Result<Option<String>> {
         if let Some(note) = self.copy_note() {
             return Err(Error::invalid(note));
         }

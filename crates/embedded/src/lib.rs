@@ -17,6 +17,7 @@ pub mod python;
 mod scratch;
 pub mod serve;
 mod session;
+mod stages;
 mod system;
 pub mod waiting;
 

@@ -8,12 +8,14 @@ use futures::TryStreamExt;
 use lance::Dataset;
 use lance_backfill_ports::Result;
 use lance_backfill_ports::state_store::{Created, Listed, StateStore};
-use lance_io::object_store::ObjectStore as LanceStore;
+use lance_io::object_store::{ObjectStore as LanceStore, ObjectStoreRegistry};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::error::{from_lance, from_object_store};
+use crate::table::OpenOptions;
+use crate::write::store_params;
 
 /// Objects under one prefix of an object store, created with put-if-absent.
 ///
@@ -44,6 +46,19 @@ impl ObjectStateStore {
             false => lance_store.inner.clone(),
         };
         Self { store, root }
+    }
+
+    /// The store under a URI that need not be near any table.
+    pub async fn open(uri: &str, options: &OpenOptions) -> Result<Self> {
+        let registry = Arc::new(ObjectStoreRegistry::default());
+        let params = store_params(options);
+        let (store, root) = LanceStore::from_uri_and_params(registry, uri, &params)
+            .await
+            .map_err(|error| from_lance(error, &format!("cannot reach '{uri}'")))?;
+        Ok(Self {
+            store: store.inner.clone(),
+            root,
+        })
     }
 
     /// Whether there is anything in it.

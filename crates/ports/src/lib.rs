@@ -4,6 +4,7 @@
 
 pub mod compute;
 pub mod error;
+pub mod queue;
 pub mod state_store;
 pub mod table;
 pub mod width;

@@ -25,7 +25,7 @@ mod snapshots;
 
 pub(crate) use jobs::job_of;
 pub use names::{SnapshotFile, checkpoint_path, snapshot_chain};
-pub(crate) use names::{checkpoint_batch, superseded_snapshots, values_batch};
+pub(crate) use names::{checkpoint_batch, sent_path, superseded_snapshots, values_batch};
 
 use crate::history::Trail;
 use names::ledger_seq;
@@ -201,6 +201,23 @@ impl ColumnStore {
                 })
             }
         }
+    }
+
+    /// One entry of the ledger, if it was not collected.
+    pub async fn entry(&self, seq: LedgerSeq) -> Result<Option<LedgerEntry>> {
+        self.read(&format!("ledger/{seq}.json")).await
+    }
+
+    /// Says that the work of an entry is in the queues.
+    pub async fn note_sent(&self, entry: &LedgerEntry) -> Result<()> {
+        match self.store.create(&sent_path(entry), Bytes::new()).await? {
+            Created::New | Created::AlreadyThere => Ok(()),
+        }
+    }
+
+    /// Whether somebody said that the work of an entry is in the queues.
+    pub async fn was_sent(&self, entry: &LedgerEntry) -> Result<bool> {
+        Ok(self.store.get(&sent_path(entry)).await?.is_some())
     }
 
     /// Whether the ledger has a higher number.

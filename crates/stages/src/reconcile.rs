@@ -10,7 +10,9 @@ use lance_backfill_ports::state_store::Listed;
 use lance_backfill_ports::world::World;
 
 use crate::column::Column;
-use crate::column_store::{checkpoint_batch, job_of, superseded_snapshots, values_batch};
+use crate::column_store::{
+    checkpoint_batch, job_of, sent_path, superseded_snapshots, values_batch,
+};
 use crate::plan::{PlanOutcome, write_down};
 use crate::survey::Survey;
 
@@ -91,8 +93,12 @@ pub async fn collect(
     let now_ms = world.now_ms();
     let needed = still_needed(&entries, &kept, |job| !open_jobs.contains(job));
     let is_needed = |entry: &&LedgerEntry| needed.contains(&entry.seq);
-    let spent: Vec<String> = (entries.iter())
-        .filter(|entry| !is_needed(entry))
+    let spent = || entries.iter().filter(|entry| !is_needed(entry));
+    // What a session handed out went through no queue.
+    let was_sent =
+        |entry: &&LedgerEntry| entry.session.is_none() && matches!(entry.body, EntryBody::Page(_));
+    let sent: Vec<String> = spent().filter(was_sent).map(sent_path).collect();
+    let spent: Vec<String> = spent()
         .map(|entry| format!("ledger/{}.json", entry.seq))
         .collect();
     let jobs: BTreeSet<JobId> = (entries.iter().filter(is_needed))
@@ -105,7 +111,7 @@ pub async fn collect(
     let older_than =
         |object: &Listed, grace_ms| object.created_ms.saturating_add(grace_ms) <= now_ms;
     let old = |object: &Listed| older_than(object, grace.objects_ms);
-    let mut doomed = vec![];
+    let mut doomed = sent;
     for (folder, kept) in [("checkpoints", &kept), ("values", &open)] {
         for object in column.store.list(folder).await? {
             let Some(batch) = batch_of(&object.path) else {

@@ -14,11 +14,13 @@ mod groups;
 mod history;
 mod identities;
 mod moves;
+mod queue;
 mod reading;
 mod staging;
 mod state_store;
 
 pub use fixture::{Foreign, Start, TableFixture, id_and};
+pub use queue::{QueueFixture, queue};
 pub use state_store::state_store;
 
 /// One claim about tables.

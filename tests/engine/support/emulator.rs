@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::program::skip;
+use super::program::{self, skip};
+use super::proxy::Proxy;
 use super::serving::now;
 
 /// Longest wait until it answers.
@@ -69,7 +70,7 @@ impl Emulator {
 
     /// What a client has to know.
     pub(crate) fn options(&self) -> HashMap<String, String> {
-        let endpoint = format!("http://127.0.0.1:{}", self.port);
+        let endpoint = self.endpoint();
         [
             ("aws_endpoint", endpoint.as_str()),
             ("allow_http", "true"),
@@ -79,6 +80,28 @@ impl Emulator {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
+    }
+
+    /// Deploys the service: tables in the bucket are kept up to date from now on.
+    ///
+    /// What its functions ask for goes through the proxy, and so is known.
+    pub(crate) fn deploy(&self) -> Proxy {
+        let proxy = Proxy::start(self.port);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/support/deploy.py");
+        let endpoint = self.endpoint();
+        let deployed = Command::new("python3")
+            .arg(script)
+            .args([&endpoint, BUCKET])
+            .arg(program::built("bootstrap"))
+            .arg(proxy.endpoint())
+            .output()
+            .expect("python3 starts");
+        assert!(deployed.status.success(), "{deployed:#?}");
+        proxy
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Keys of the objects below a prefix.

@@ -8,17 +8,20 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 /// The binary beside the test executable: `scripts/test` builds the workspace first.
-static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+static BINARY: LazyLock<PathBuf> = LazyLock::new(|| built("lance-backfill"));
+
+/// A program of the workspace.
+pub(crate) fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test has a path");
     let folder = test.parent().and_then(|deps| deps.parent());
-    let binary = folder.expect("a target folder").join("lance-backfill");
+    let program = folder.expect("a target folder").join(name);
     assert!(
-        binary.is_file(),
+        program.is_file(),
         "'{}' is missing: build it with 'cargo build --release --workspace'",
-        binary.display()
+        program.display()
     );
-    binary
-});
+    program
+}
 
 /// How a command ended, and what it printed.
 #[derive(Debug, Clone)]

@@ -13,9 +13,12 @@ use crate::ids::LedgerSeq;
 use crate::job::{JobEnd, JobOutcome, Selection, Take};
 use crate::journey::{Journey, Site};
 use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page, Request};
+use crate::message::{CommitMessage, PlanMessage, RegisteredTable, Wake};
 use crate::pause::{PauseBody, PauseEntry};
 use crate::rows::RowSet;
 use crate::testing::{batch, binding, generation, identity, job};
+
+const TABLE: &str = "s3://bucket/flights.lance";
 
 pub(super) mod coverage;
 
@@ -55,9 +58,22 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("job-end.json", job_end()),
         Form::json(
             "message-compute.json",
-            message(Some(1), Lane::Fresh, compute),
+            message(Some(1), Lane::Fresh, Some(compute)),
         ),
-        Form::json("message-fold.json", message(None, Lane::Bulk, fold)),
+        Form::json("message-fold.json", message(None, Lane::Bulk, Some(fold))),
+        Form::json("message-listed.json", message(None, Lane::Bulk, None)),
+        Form::json(
+            "message-plan.json",
+            PlanMessage::new(TABLE.to_owned(), Wake::Requested),
+        ),
+        Form::json("message-commit.json", commit_message()),
+        Form::json(
+            "table.json",
+            RegisteredTable {
+                version: RegisteredTable::VERSION,
+                table: TABLE.to_owned(),
+            },
+        ),
         Form::json("checkpoint.json", checkpoint()),
         Form::json("coverage-file.json", coverage::record_of_a_file()),
         Form::json("coverage-identity.json", coverage::record_by_identity()),
@@ -231,16 +247,25 @@ fn fold_spec() -> FoldSpec {
     }
 }
 
-fn message(job_number: Option<u8>, lane: Lane, work: Work) -> BatchMessage {
+fn message(job_number: Option<u8>, lane: Lane, work: Option<Work>) -> BatchMessage {
     BatchMessage {
         version: BatchMessage::VERSION,
         batch: batch(7, 2),
-        table: "s3://bucket/flights.lance".to_owned(),
+        table: TABLE.to_owned(),
         binding: binding(),
         generation: generation(1),
         job: job_number.map(job),
         lane,
         work,
+    }
+}
+
+fn commit_message() -> CommitMessage {
+    CommitMessage {
+        version: CommitMessage::VERSION,
+        table: TABLE.to_owned(),
+        binding: binding(),
+        batch: Some(batch(7, 2)),
     }
 }
 

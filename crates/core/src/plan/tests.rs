@@ -43,6 +43,7 @@ pub(super) fn limits(rows_per_s: f64) -> Limits {
         deadline_s: 60,
         most_rows: u64::MAX,
         fold_now: false,
+        after: None,
     }
 }
 
@@ -58,6 +59,21 @@ fn small_fragments_share_a_batch() {
             .iter()
             .all(|slice| slice.target == Target::ColumnFile)
     );
+}
+
+#[test]
+fn new_fragments_can_be_cut_alone() {
+    let needs: Vec<_> = (0..10).map(|id| need(id, RowSet::full(100))).collect();
+    let new = Limits {
+        after: Some(7),
+        ..limits(1e6)
+    };
+    let page = cut(&needs, &new);
+    let fragments: Vec<_> = (page.batches.iter())
+        .flat_map(|batch| batch.slices.iter().map(|slice| slice.fragment))
+        .collect();
+    assert_eq!((fragments, page.rows()), (vec![8, 9], 200));
+    assert_eq!(page.rows_left, 0, "of the fragments that were asked for");
 }
 
 #[test]

@@ -119,17 +119,6 @@ impl<'a> Run<'a> {
             })
     }
 
-    /// Writes down what is settled, and which version's changes are accounted for.
-    pub(super) async fn note_history(&self, column: &Column, survey: &Survey) -> Result<()> {
-        match survey.snapshot_extension(&column.bound.generation) {
-            Some(extension) => {
-                let store = &column.store;
-                store.extend_snapshot(&survey.snapshot, extension).await
-            }
-            None => Ok(()),
-        }
-    }
-
     pub(super) async fn step(
         &mut self,
         version: &Arc<dyn TableVersion>,
@@ -139,7 +128,7 @@ impl<'a> Run<'a> {
     ) -> Result<Step> {
         // Without settled fragments it can wait until nothing is left to do.
         if !survey.newly_settled.is_empty() {
-            self.note_history(column, survey).await?;
+            self.engine.note_settled(column, survey).await?;
         }
         let mut paused = None;
         if survey.has_finished() {

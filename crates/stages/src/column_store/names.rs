@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lance_backfill_core::ids::{BatchId, LedgerSeq};
+use lance_backfill_core::ledger::LedgerEntry;
 use lance_backfill_ports::state_store::Listed;
 
 /// One file of a snapshot: it replaces all files numbered `since..=seq`.
@@ -61,6 +62,11 @@ pub(super) fn ledger_seq(path: &str) -> Option<LedgerSeq> {
         .parse()
         .ok()
         .map(LedgerSeq)
+}
+
+/// Path of the mark that an entry's work is in the queues.
+pub(crate) fn sent_path(entry: &LedgerEntry) -> String {
+    format!("sent/{}-{}", entry.seq, entry.token)
 }
 
 /// Path of a batch's checkpoint manifest.

@@ -192,6 +192,7 @@ impl Process {
             deadline_s: 10,
             most_rows: u64::MAX,
             fold_now: self.random.below(8) == 0,
+            after: None,
         };
         for request in found.finished_requests() {
             let end = request.end(&column.bound.binding, JobOutcome::Done);

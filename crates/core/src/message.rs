@@ -1,0 +1,102 @@
+//! Messages between the stages of a deployed service, beside the batches themselves.
+//!
+//! A message only says where to look: what is to be done is in the table and its records. So each may
+//! be lost, repeated or late, and nothing but time is lost.
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::Stored;
+use crate::ids::{BatchId, BindingId};
+
+/// Plans of one table that may follow one another without an event between: Lambda ends a chain of
+/// about sixteen messages through one function, which then lies in the dead-letter queue.
+pub const MOST_HOPS: u32 = 8;
+
+/// Asks the planner to look at a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanMessage {
+    /// Format of this JSON.
+    pub version: u32,
+    /// URI of the table.
+    pub table: String,
+    /// Why it should.
+    pub why: Wake,
+    /// Messages of this kind that led to this one, each because of the one before.
+    pub hops: u32,
+}
+
+impl Stored for PlanMessage {
+    const WHAT: &'static str = "a plan message";
+    const VERSION: u32 = 1;
+}
+
+/// Why a table is to be looked at; what asks for the closest look comes last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wake {
+    /// It has a new version, or work of it is finished.
+    Committed,
+    /// A plan stopped in time, and is not at its end.
+    Continued,
+    /// A person asked for something, or ended a hold.
+    Requested,
+    /// It is time to reconcile.
+    Scheduled,
+}
+
+impl PlanMessage {
+    /// The first of a chain.
+    pub const fn new(table: String, why: Wake) -> Self {
+        Self {
+            version: Self::VERSION,
+            table,
+            why,
+            hops: 0,
+        }
+    }
+
+    /// The next of the chain; `None` where the schedule must begin another one.
+    pub fn next(&self, why: Wake) -> Option<Self> {
+        let hops = self.hops + 1;
+        (hops < MOST_HOPS).then(|| Self {
+            why,
+            hops,
+            ..self.clone()
+        })
+    }
+}
+
+/// Asks the committer to publish what is finished of a column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommitMessage {
+    /// Format of this JSON.
+    pub version: u32,
+    /// URI of the table.
+    pub table: String,
+    /// Column.
+    pub binding: BindingId,
+    /// Batch that was finished, if that is why.
+    pub batch: Option<BatchId>,
+}
+
+impl Stored for CommitMessage {
+    const WHAT: &'static str = "a commit message";
+    const VERSION: u32 = 1;
+}
+
+/// Says that a service keeps a table up to date.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisteredTable {
+    /// Format of this JSON.
+    pub version: u32,
+    /// URI of the table.
+    pub table: String,
+}
+
+impl Stored for RegisteredTable {
+    const WHAT: &'static str = "the registration of a table";
+    const VERSION: u32 = 1;
+}

@@ -1,0 +1,89 @@
+//! The stages one by one, for a service that runs each of them somewhere else.
+
+use std::sync::Arc;
+
+use lance_backfill_core::checkpoint::CheckpointManifest;
+use lance_backfill_core::ledger::EntryBody;
+use lance_backfill_core::plan::Limits;
+use lance_backfill_ports::Result;
+use lance_backfill_ports::table::TableVersion;
+use lance_backfill_stages::column::Column;
+use lance_backfill_stages::commit::{CommitReport, commit};
+use lance_backfill_stages::execute::{Evaluated, OpenBatch, execute};
+use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
+use lance_backfill_stages::reconcile::collect;
+use lance_backfill_stages::survey::Survey;
+
+use crate::converge::GRACE;
+use crate::engine::Engine;
+
+impl Engine {
+    /// Hands out one page of a column's work.
+    pub async fn hand_out(
+        &self,
+        column: &Column,
+        survey: &Survey,
+        limits: &Limits,
+        order: Order<'_>,
+    ) -> Result<PlanOutcome> {
+        dispatch(survey, column, limits, order, self.world.as_ref()).await
+    }
+
+    /// Writes down what is no work: a hold, or the end of one.
+    pub async fn note(
+        &self,
+        column: &Column,
+        survey: &Survey,
+        body: EntryBody,
+    ) -> Result<PlanOutcome> {
+        write_down(survey, column, body, None, self.world.as_ref()).await
+    }
+
+    /// Writes down what is settled, and which version's changes are accounted for.
+    pub async fn note_settled(&self, column: &Column, survey: &Survey) -> Result<()> {
+        match survey.snapshot_extension(&column.bound.generation) {
+            Some(extension) => {
+                let store = &column.store;
+                store.extend_snapshot(&survey.snapshot, extension).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Does one batch, unless it left a checkpoint manifest already.
+    pub async fn execute(
+        &self,
+        column: &Column,
+        open: OpenBatch<'_>,
+    ) -> Result<Arc<CheckpointManifest>> {
+        execute(
+            self.table.as_ref(),
+            column,
+            open,
+            &Arc::new(Evaluated::default()),
+            &self.workers,
+            self.world.as_ref(),
+        )
+        .await
+    }
+
+    /// Publishes what is finished of a column on this version, which must be freshly loaded.
+    pub async fn commit(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        column: &Column,
+        survey: &Survey,
+    ) -> Result<CommitReport> {
+        commit(version, column, survey).await
+    }
+
+    /// Deletes what nothing of a column needs any more.
+    pub async fn collect(&self, column: &Column, survey: &Survey) -> Result<usize> {
+        collect(column, survey, self.world.as_ref(), GRACE).await
+    }
+
+    /// Milliseconds since the epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.world.now_ms()
+    }
+}

@@ -1,0 +1,124 @@
+//! Committer: publishes what is finished of a column.
+
+use std::collections::BTreeSet;
+
+use lance_backfill_core::definition::BoundColumn;
+use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
+use lance_backfill_embedded::Engine;
+use lance_backfill_embedded::catalog::Catalog;
+use lance_backfill_ports::{Error, ErrorKind, Result};
+use lance_backfill_stages::survey::Unsettled;
+
+use crate::Service;
+use crate::pace::now;
+
+/// Commits in a row that met another writer.
+const MOST_CONFLICTS: usize = 20;
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// Readers see it.
+    Published {
+        /// Name of the column.
+        column: String,
+        /// Version that has it.
+        version: u64,
+        /// Rows with a new value or NULL.
+        rows: u64,
+    },
+    /// It is written down, and no reader sees a change: rows that failed, or parts that wait for others.
+    Noted {
+        /// Name of the column.
+        column: String,
+    },
+    /// It is published together with what is finished soon.
+    Later,
+    /// Nothing is to be published.
+    Nothing {
+        /// One line for a person.
+        reason: String,
+    },
+}
+
+impl Service {
+    /// Publishes what is finished of a column.
+    pub async fn commit(&self, message: &CommitMessage) -> Result<Committed> {
+        let engine = self.tables.engine(&message.table).await?;
+        let committed = Box::pin(self.commit_on(&engine, message)).await;
+        if committed.is_err() {
+            self.tables.close(&message.table).await;
+        }
+        committed
+    }
+
+    async fn commit_on(&self, engine: &Engine, message: &CommitMessage) -> Result<Committed> {
+        if let Some(batch) = &message.batch
+            && (self.pace).can_wait(&message.table, &message.binding, batch)
+        {
+            return Ok(Committed::Later);
+        }
+        let nothing = |reason: String| Ok(Committed::Nothing { reason });
+        if let Some(reason) = engine.copy_note() {
+            return nothing(reason);
+        }
+        if let Some(for_ms) = engine.paused_for_ms().await? {
+            return nothing(lance_backfill_embedded::pause::paused_line(for_ms));
+        }
+        for _ in 0..MOST_CONFLICTS {
+            let version = engine.latest().await?;
+            let catalog = Catalog::read(version.view())?;
+            let of_binding = |bound: &BoundColumn| bound.binding == message.binding;
+            let surveyed = engine.survey(&version, &catalog, &of_binding).await?;
+            let Some((column, survey)) = surveyed
+                .iter()
+                .find(|(column, _)| of_binding(&column.bound))
+            else {
+                return nothing(format!(
+                    "the table has no column that acts with the binding {}",
+                    message.binding
+                ));
+            };
+            let name = column.name().to_owned();
+            if !survey.has_finished() {
+                let has_parts = |unsettled: &Unsettled| !unsettled.parts.is_empty();
+                if survey.unsettled.values().any(has_parts) {
+                    // A planner decides when they are folded.
+                    self.wake_planner(message).await?;
+                }
+                return Ok(Committed::Noted { column: name });
+            }
+            let began = now();
+            let report = engine.commit(&version, column, survey).await?;
+            let open: BTreeSet<_> = (survey.open_work.iter())
+                .map(|open| open.batch.clone())
+                .collect();
+            self.pace
+                .note(&message.table, &message.binding, began, open);
+            if let Some(reason) = &report.conflict {
+                tracing::debug!(column = name, reason, "a commit met another writer");
+                continue;
+            }
+            let Some(version) = report.published_version else {
+                self.wake_planner(message).await?;
+                return Ok(Committed::Noted { column: name });
+            };
+            // The version that it made is an event, which wakes the planner.
+            let rows = report.assigned.values().sum();
+            return Ok(Committed::Published {
+                column: name,
+                version,
+                rows,
+            });
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "other writers keep changing the same rows",
+        ))
+    }
+
+    async fn wake_planner(&self, message: &CommitMessage) -> Result<()> {
+        let plan = PlanMessage::new(message.table.clone(), Wake::Committed);
+        self.queues.send_plan(&plan).await
+    }
+}

@@ -1,0 +1,89 @@
+//! The queues between the stages.
+
+use std::sync::Arc;
+
+use lance_backfill_core::batch::{BatchMessage, Lane};
+use lance_backfill_core::format::encode;
+use lance_backfill_core::message::{CommitMessage, PlanMessage};
+use lance_backfill_ports::queue::{Outgoing, Queue};
+use lance_backfill_ports::{Error, Result};
+use sha2::{Digest, Sha256};
+
+/// Largest batch message that carries its work; a larger one says where the ledger has it.
+///
+/// SQS charges for each 64 KiB.
+const LARGEST_MESSAGE: usize = 60 << 10;
+
+/// Where each kind of message goes.
+#[derive(Clone)]
+pub struct Queues {
+    /// Tables to look at.
+    pub plans: Arc<dyn Queue>,
+    /// Batches of new rows.
+    pub fresh: Arc<dyn Queue>,
+    /// Batches that people ordered.
+    pub bulk: Arc<dyn Queue>,
+    /// Columns to publish; ordered, a table is a group.
+    pub commits: Arc<dyn Queue>,
+}
+
+impl Queues {
+    /// Sends batches of one table, each lane's together.
+    pub(crate) async fn send_batches(&self, batches: Vec<BatchMessage>) -> Result<()> {
+        for (lane, queue) in [(Lane::Fresh, &self.fresh), (Lane::Bulk, &self.bulk)] {
+            let messages = (batches.iter())
+                .filter(|batch| batch.lane == lane)
+                .map(batch_message)
+                .collect::<Result<Vec<_>>>()?;
+            if !messages.is_empty() {
+                queue.send(&messages).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Wakes the committer; of several messages for the same reason the first counts for some minutes.
+    pub(crate) async fn send_commit(&self, message: &CommitMessage, reason: &str) -> Result<()> {
+        let outgoing = Outgoing::new(text(encode(message)?)?)
+            .in_group(group(&message.table))
+            .once(digest(&format!(
+                "{} {} {reason}",
+                message.table, message.binding
+            )));
+        self.commits.send(&[outgoing]).await
+    }
+
+    /// Wakes the planner.
+    pub(crate) async fn send_plan(&self, message: &PlanMessage) -> Result<()> {
+        let outgoing = Outgoing::new(text(encode(message)?)?);
+        self.plans.send(&[outgoing]).await
+    }
+}
+
+fn batch_message(batch: &BatchMessage) -> Result<Outgoing> {
+    let mut body = encode(batch)?;
+    if body.len() > LARGEST_MESSAGE {
+        body = encode(&BatchMessage {
+            work: None,
+            ..batch.clone()
+        })?;
+    }
+    // A table with a large backfill must not keep the workers from other tables.
+    Ok(Outgoing::new(text(body)?).in_group(group(&batch.table)))
+}
+
+fn text(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|error| Error::internal("JSON is no text").with_source(error))
+}
+
+/// A table's name as a group: its URI may be too long for one, and have characters that none may have.
+fn group(table: &str) -> String {
+    digest(table)
+}
+
+/// Sixteen bytes of the SHA-256 of a text, as hexadecimal digits.
+pub(crate) fn digest(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    let bytes = digest.iter().take(16);
+    bytes.fold(String::new(), |name, byte| name + &format!("{byte:02x}"))
+}

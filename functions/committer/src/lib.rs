@@ -1,0 +1,81 @@
+//! Committer: checkpoint manifests become versions of the table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use lance_backfill_core::format::decode;
+use lance_backfill_core::ids::BindingId;
+use lance_backfill_core::message::CommitMessage;
+use lance_backfill_functions::{Answer, Context, guarded};
+use lance_backfill_ports::ErrorKind;
+use lance_backfill_service::Committed;
+
+/// Publishes each column once, however many messages speak of it.
+pub async fn handle(context: &Context, event: SqsEvent, time: Duration) -> Answer {
+    let mut answer = Answer::default();
+    // In their order; of a table of which one message failed all later ones come again after it.
+    let mut tables: BTreeMap<String, Vec<(String, CommitMessage)>> = BTreeMap::new();
+    for record in event.records {
+        let id = record.message_id.unwrap_or_default();
+        match decode::<CommitMessage>(record.body.unwrap_or_default().as_bytes()) {
+            Ok(message) => {
+                let of_table = tables.entry(message.table.clone()).or_default();
+                of_table.push((id, message));
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                tracing::error!(
+                    message = id,
+                    reason,
+                    "a message cannot be read: it goes to the dead-letter queue"
+                );
+                answer.again(&id);
+            }
+        }
+    }
+    for messages in tables.values() {
+        let mut published: BTreeSet<&BindingId> = BTreeSet::new();
+        let mut failed = false;
+        for (id, message) in messages {
+            if !failed && published.insert(&message.binding) {
+                failed = !commit(context, message, time).await;
+            }
+            if failed {
+                answer.again(id);
+            }
+        }
+    }
+    answer
+}
+
+/// Whether the message need not come again.
+async fn commit(context: &Context, message: &CommitMessage, time: Duration) -> bool {
+    let table = message.table.as_str();
+    match guarded(time, context.service.commit(message)).await {
+        Ok(Committed::Published {
+            column,
+            version,
+            rows,
+        }) => tracing::info!(table, column, version, rows, "published"),
+        Ok(Committed::Later) => tracing::info!(table, "published with what is finished soon"),
+        Ok(Committed::Noted { column }) => tracing::info!(table, column, "noted"),
+        Ok(Committed::Nothing { reason }) => tracing::info!(table, reason, "nothing to publish"),
+        Err(error) if error.kind == ErrorKind::Invalid => {
+            tracing::error!(
+                table,
+                error = error.one_line(),
+                "the column can never be published"
+            );
+        }
+        Err(error) => {
+            tracing::error!(
+                table,
+                error = error.one_line(),
+                "the commit failed, and is tried again"
+            );
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,99 @@
+//! Records of an invocation, and the answer that says which of them are to come again.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse};
+use futures::FutureExt;
+use lance_backfill_ports::{Error, ErrorKind, Result};
+
+/// Which messages SQS is to deliver again; all others it removes.
+///
+/// Those that fail too often SQS moves to the dead-letter queue.
+#[derive(Debug, Default)]
+pub struct Answer {
+    failed: Vec<String>,
+}
+
+impl Answer {
+    /// The message is to come again.
+    pub fn again(&mut self, message: &str) {
+        if !self.failed.iter().any(|known| known == message) {
+            self.failed.push(message.to_owned());
+        }
+    }
+
+    /// How many are.
+    pub const fn failures(&self) -> usize {
+        self.failed.len()
+    }
+}
+
+impl From<Answer> for SqsBatchResponse {
+    fn from(answer: Answer) -> Self {
+        let failures = answer.failed.into_iter().map(|message| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = message;
+            failure
+        });
+        let mut response = Self::default();
+        response.batch_item_failures = failures.collect();
+        response
+    }
+}
+
+/// Does the work of some records; a panic, or the end of the time, is an error of these alone.
+pub async fn guarded<T>(time: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let work = AssertUnwindSafe(work).catch_unwind();
+    match tokio::time::timeout(time, work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(Error::internal(format!(
+            "it panicked: {}",
+            told(panic.as_ref())
+        ))),
+        Err(_) => Err(Error::new(
+            ErrorKind::Unavailable,
+            "the function's time is nearly over",
+        )),
+    }
+}
+
+fn told(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it gave no reason")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_what_lambda_reads_byte_for_byte() {
+        let written = |answer: Answer| {
+            serde_json::to_string(&SqsBatchResponse::from(answer)).expect("it is JSON")
+        };
+        assert_eq!(written(Answer::default()), r#"{"batchItemFailures":[]}"#);
+        let mut answer = Answer::default();
+        answer.again("2b1e");
+        answer.again("77ac");
+        answer.again("2b1e");
+        assert_eq!(
+            written(answer),
+            r#"{"batchItemFailures":[{"itemIdentifier":"2b1e"},{"itemIdentifier":"77ac"}]}"#
+        );
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_its_record() {
+        let time = Duration::from_secs(60);
+        let panicked = guarded::<()>(time, async { panic!("on the first row") }).await;
+        let error = panicked.expect_err("it panicked");
+        assert_eq!(error.one_line(), "it panicked: on the first row");
+        let late = guarded::<()>(Duration::ZERO, std::future::pending()).await;
+        assert_eq!(late.expect_err("no time").kind, ErrorKind::Unavailable);
+    }
+}

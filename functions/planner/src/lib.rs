@@ -1,0 +1,117 @@
+//! Planner: events, requests and the schedule become batches in the workers' queues.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use lance_backfill_aws::event::{Intake, Written, read};
+use lance_backfill_core::message::{PlanMessage, Wake};
+use lance_backfill_functions::{Answer, Context, guarded};
+use lance_backfill_ports::ErrorKind;
+use lance_backfill_service::Planned;
+
+/// A table, and the messages that speak of it.
+struct Asked {
+    plan: PlanMessage,
+    messages: Vec<String>,
+}
+
+/// Looks at each table that the messages speak of, once.
+pub async fn handle(context: &Context, event: SqsEvent, time: Duration) -> Answer {
+    let mut answer = Answer::default();
+    let mut asked: BTreeMap<String, Asked> = BTreeMap::new();
+    for record in event.records {
+        let message = record.message_id.unwrap_or_default();
+        let body = record.body.unwrap_or_default();
+        match read(&body) {
+            Ok(Intake::Events { written, ignored }) => {
+                for reason in ignored {
+                    tracing::info!(message, reason, "an event is ignored");
+                }
+                for Written { table, version } in written {
+                    if context.service.has_planned(&table, version) {
+                        tracing::info!(message, table, version, "the version is planned already");
+                        continue;
+                    }
+                    let plan = PlanMessage::new(table, Wake::Committed);
+                    ask(&mut asked, plan, &message);
+                }
+            }
+            Ok(Intake::Plan(plan)) => ask(&mut asked, plan, &message),
+            Ok(Intake::Reconcile) => match guarded(time, context.service.tables()).await {
+                Ok(tables) => {
+                    for table in tables {
+                        ask(
+                            &mut asked,
+                            PlanMessage::new(table, Wake::Scheduled),
+                            &message,
+                        );
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(message, error = error.one_line(), "no table can be listed");
+                    answer.again(&message);
+                }
+            },
+            Err(unreadable) => {
+                let reason = unreadable.reason;
+                tracing::error!(
+                    message,
+                    reason,
+                    "a message cannot be read: it goes to the dead-letter queue"
+                );
+                answer.again(&message);
+            }
+        }
+    }
+    for (table, Asked { plan, messages }) in asked {
+        match guarded(time, context.service.plan(&plan)).await {
+            Ok(Planned::Looked { version, columns }) => {
+                for column in columns {
+                    let (name, sent) = (&column.column, &column.sent);
+                    tracing::info!(
+                        table,
+                        version,
+                        column = name,
+                        batches = sent.batches,
+                        rows = sent.rows,
+                        folds = sent.folds,
+                        again = sent.again,
+                        held = sent.held,
+                        "planned"
+                    );
+                }
+            }
+            Ok(Planned::Ignored { reason }) => tracing::info!(table, reason, "nothing to plan"),
+            Ok(Planned::Outrun) => tracing::info!(table, "other planners are at it"),
+            // Asking again changes nothing: the table is gone, or its definition is of a newer program.
+            Err(error) if error.kind == ErrorKind::Invalid => {
+                tracing::error!(
+                    table,
+                    error = error.one_line(),
+                    "the table cannot be planned"
+                );
+            }
+            Err(error) => {
+                tracing::error!(
+                    table,
+                    error = error.one_line(),
+                    "planning failed, and is tried again"
+                );
+                messages.iter().for_each(|message| answer.again(message));
+            }
+        }
+    }
+    answer
+}
+
+fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
+    let known = asked.entry(plan.table.clone()).or_insert_with(|| Asked {
+        plan: plan.clone(),
+        messages: vec![],
+    });
+    // The schedule looks at the most, then a person; a chain goes on where it is longest.
+    known.plan.why = known.plan.why.max(plan.why);
+    known.plan.hops = known.plan.hops.max(plan.hops);
+    known.messages.push(message.to_owned());
+}
