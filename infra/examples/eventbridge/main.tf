@@ -1,0 +1,27 @@
+provider "aws" {
+  region = var.region
+}
+
+resource "aws_s3_bucket" "tables" {
+  bucket = var.tables_bucket
+}
+
+resource "aws_s3_bucket" "service" {
+  bucket = var.service_bucket
+}
+
+# The owner of the bucket's notification has to say this once; queues, topics and functions of others
+# stand in the same resource.
+resource "aws_s3_bucket_notification" "tables" {
+  bucket      = aws_s3_bucket.tables.bucket
+  eventbridge = true
+}
+
+module "lance_backfill" {
+  source = "../.."
+
+  release           = var.release
+  service           = { bucket = aws_s3_bucket.service.bucket }
+  tables            = { tables = { bucket = aws_s3_bucket.tables.bucket, prefixes = ["tables/"] } }
+  notification_mode = "eventbridge"
+}

@@ -1,0 +1,401 @@
+# The whole module: queues, mappings, what is watched, what each role may do.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  service = { bucket = "state" }
+  tables  = { lake = { bucket = "lake", prefixes = ["tables/"] }, old = { bucket = "old" } }
+  release = {
+    bucket = "releases"
+    key    = "bootstrap.zip"
+    sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+  }
+  gpu_classes      = ["l4"]
+  alarm_topic_arns = ["arn:aws:sns:eu-west-1:123456789012:alarms"]
+}
+
+run "queues_and_mappings" {
+  assert {
+    condition     = toset(keys(output.queues)) == toset(["plans", "fresh", "bulk", "commits", "gpu-l4-fresh", "gpu-l4-bulk"])
+    error_message = "A lane is missing, or there is one too many."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for function in output.functions : [
+        for lane, mapping in function.mappings : output.queues[lane].visibility_timeout_s >= 6 * function.timeout_s
+      ]
+    ]))
+    error_message = "A queue hides messages for less than six times the timeout of its function."
+  }
+
+  assert {
+    condition     = alltrue([for queue in output.queues : queue.max_receive_count >= 5])
+    error_message = "A queue gives up on messages that were perhaps only throttled."
+  }
+
+  assert {
+    condition     = alltrue([for queue in output.queues : length(queue.alarm_names) > 0 && queue.dead_arn != null])
+    error_message = "A queue has no dead-letter queue or no alarm."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for function in output.functions : [
+        for mapping in function.mappings : contains(mapping.response_types, "ReportBatchItemFailures")
+      ]
+    ]))
+    error_message = "A mapping answers for whole batches."
+  }
+
+  assert {
+    condition = {
+      for kind, function in output.functions : kind => {
+        for lane, mapping in function.mappings : lane => [mapping.queue_arn, mapping.batch_size, mapping.maximum_concurrency]
+      }
+      } == {
+      planner = { plans = [output.queues.plans.arn, 10, 2] }
+      worker = {
+        fresh = [output.queues.fresh.arn, 1, 3]
+        bulk  = [output.queues.bulk.arn, 1, 3]
+      }
+      committer = { commits = [output.queues.commits.arn, 10, 2] }
+    }
+    error_message = "A function has other queues, batches or bounds."
+  }
+
+  assert {
+    condition     = endswith(output.queues.commits.name, ".fifo") && endswith(output.queues.commits.dead_name, ".fifo")
+    error_message = "Commits and their dead letters are FIFO queues."
+  }
+}
+
+run "environment" {
+  variables {
+    environment = { AWS_ENDPOINT_URL = "http://127.0.0.1:4566" }
+  }
+
+  assert {
+    condition = alltrue([for function in [module.planner, module.worker, module.committer] : function.environment == tomap({
+      AWS_ENDPOINT_URL               = "http://127.0.0.1:4566"
+      LANCE_BACKFILL_SERVICE         = "s3://state/lance-backfill"
+      LANCE_BACKFILL_PLANS_QUEUE     = output.queues.plans.url
+      LANCE_BACKFILL_FRESH_QUEUE     = output.queues.fresh.url
+      LANCE_BACKFILL_BULK_QUEUE      = output.queues.bulk.url
+      LANCE_BACKFILL_COMMITS_QUEUE   = output.queues.commits.url
+      LANCE_BACKFILL_BATCHES_AT_ONCE = "6"
+      LANCE_BACKFILL_LOG             = "warn,lance_backfill=info"
+    })])
+    error_message = "A function has another environment than the program reads."
+  }
+}
+
+run "alarms_on_everything" {
+  assert {
+    condition = toset(output.alarm_names) == toset([
+      "lance-backfill-bulk-dead-letters",
+      "lance-backfill-commits-dead-letters",
+      "lance-backfill-commits-oldest-message",
+      "lance-backfill-commits-stalled",
+      "lance-backfill-committer-errors",
+      "lance-backfill-committer-throttles",
+      "lance-backfill-fresh-dead-letters",
+      "lance-backfill-gpu-l4-bulk-dead-letters",
+      "lance-backfill-gpu-l4-fresh-dead-letters",
+      "lance-backfill-oldest-row-in-need",
+      "lance-backfill-planner-errors",
+      "lance-backfill-planner-throttles",
+      "lance-backfill-plans-dead-letters",
+      "lance-backfill-plans-oldest-message",
+      "lance-backfill-schedule-undelivered",
+      "lance-backfill-worker-errors",
+      "lance-backfill-worker-throttles",
+      "lance-backfill-written-lake-undelivered",
+      "lance-backfill-written-old-undelivered",
+    ])
+    error_message = "Alarms: ${jsonencode(output.alarm_names)}"
+  }
+
+  assert {
+    condition     = length(jsondecode(module.monitoring.dashboard_body).widgets) == 8
+    error_message = "The dashboard has lost or won a widget: its arrangement is for eight."
+  }
+}
+
+run "no_wildcard_actions" {
+  # With all that adds statements.
+  variables {
+    vpc                = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+    secret_arns        = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:caption-key-AbCdEf"]
+    bucket_kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/bucket"
+    queue_kms_key_arn  = "arn:aws:kms:eu-west-1:123456789012:key/queues"
+    log_kms_key_arn    = "arn:aws:kms:eu-west-1:123456789012:key/logs"
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in flatten(concat(
+        [for policy in concat(values(output.policies), [output.gpu_pod_policy]) : jsondecode(policy).Statement],
+        [for queue in concat([module.plans, module.fresh, module.bulk, module.commits], values(module.gpu)) : [
+          for policy in queue.policies : jsondecode(policy).Statement
+        ]],
+        [for function in [module.planner, module.worker, module.committer] : jsondecode(function.trust_policy).Statement],
+        [for statements in output.kms_key_policy_statements : jsondecode(statements)],
+      )) :
+      alltrue([for action in statement.Action : can(regex("^[a-z0-9]+:[A-Za-z]+$", action))]) && !contains(keys(statement), "NotAction")
+    ])
+    error_message = "A policy has a wildcard action."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for policy in concat(values(output.policies), [output.gpu_pod_policy]) : [
+        for statement in jsondecode(policy).Statement : statement.Sid if contains(statement.Resource, "*")
+      ]
+    ])) == toset(["NetworkOfLambda", "NetworkNotOfTheFunction"])
+    error_message = "A statement other than those of the network is about every resource."
+  }
+
+  assert {
+    condition     = alltrue([for policy in values(output.policies) : length(policy) <= 10240])
+    error_message = "A policy is too long for a role."
+  }
+}
+
+run "who_may_do_what" {
+  variables {
+    secret_arns         = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:caption-key-AbCdEf"]
+    read_only_locations = [{ bucket = "pictures" }]
+  }
+
+  assert {
+    condition = jsonencode({
+      for kind, policy in merge(output.policies, { gpu = output.gpu_pod_policy }) : kind => {
+        for statement in jsondecode(policy).Statement : statement.Sid => sort(statement.Resource) if contains(["WriteTables", "DeleteOwn"], statement.Sid)
+      }
+      }) == jsonencode({
+      planner = {
+        WriteTables = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/_transactions/*", "arn:aws:s3:::lake/tables/*/_versions/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/_transactions/*", "arn:aws:s3:::old/*/_versions/*"]
+        DeleteOwn   = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::old/*/_backfill/*"]
+      }
+      worker = {
+        WriteTables = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/data/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/data/*"]
+        DeleteOwn   = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/data/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/data/*"]
+      }
+      committer = {
+        WriteTables = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/_transactions/*", "arn:aws:s3:::lake/tables/*/_versions/*", "arn:aws:s3:::lake/tables/*/data/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/_transactions/*", "arn:aws:s3:::old/*/_versions/*", "arn:aws:s3:::old/*/data/*"]
+        DeleteOwn   = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/_transactions/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/_transactions/*"]
+      }
+      gpu = {
+        WriteTables = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/data/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/data/*"]
+        DeleteOwn   = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/data/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/data/*"]
+      }
+    })
+    error_message = "A function writes or deletes elsewhere."
+  }
+
+  assert {
+    condition = jsonencode({
+      for kind, policy in output.policies : kind => {
+        for statement in jsondecode(policy).Statement : statement.Sid => sort(statement.Resource) if contains(["Receive", "Send"], statement.Sid)
+      }
+      }) == jsonencode({
+      planner = {
+        Receive = [output.queues.plans.arn]
+        Send    = sort([output.queues.plans.arn, output.queues.fresh.arn, output.queues.bulk.arn, output.queues.commits.arn, output.queues.gpu-l4-fresh.arn, output.queues.gpu-l4-bulk.arn])
+      }
+      worker    = { Receive = sort([output.queues.fresh.arn, output.queues.bulk.arn]), Send = [output.queues.commits.arn] }
+      committer = { Receive = [output.queues.commits.arn], Send = [output.queues.plans.arn] }
+    })
+    error_message = "A function receives from or sends to other queues."
+  }
+
+  # Nobody writes what is run: functions and environments.
+  assert {
+    condition = alltrue(flatten([
+      for policy in concat(values(output.policies), [output.gpu_pod_policy]) : [
+        for statement in jsondecode(policy).Statement : [
+          for resource in statement.Resource : resource == "arn:aws:s3:::state/lance-backfill/tables/*"
+          if contains(statement.Action, "s3:PutObject") && startswith(resource, "arn:aws:s3:::state/")
+        ]
+      ]
+    ]))
+    error_message = "A function may write to the service's artifacts."
+  }
+
+  assert {
+    condition = alltrue([
+      for kind, policy in merge(output.policies, { gpu = output.gpu_pod_policy }) :
+      contains(jsondecode(policy).Statement[*].Sid, "ReadSecrets") == (kind == "worker")
+    ])
+    error_message = "Only the worker reads secrets."
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in values(output.policies) :
+      length([for statement in jsondecode(policy).Statement : statement if startswith(statement.Action[0], "kms:") || startswith(statement.Action[0], "ec2:")]) == 0
+    ])
+    error_message = "Without keys and VPC there are no rights of theirs."
+  }
+
+  assert {
+    condition = alltrue([
+      for kind, policy in output.policies : alltrue([
+        for statement in jsondecode(policy).Statement :
+        statement.Resource == ["arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/lance-backfill-${kind}:*"] if statement.Sid == "WriteLog"
+      ])
+    ])
+    error_message = "A function writes to another log."
+  }
+
+  # A list below a table's prefix only; see policies.tf for IfExists.
+  assert {
+    condition = [
+      for statement in jsondecode(output.policies.worker).Statement : try(statement.Condition.StringLikeIfExists["s3:prefix"], null)
+      if statement.Action == ["s3:ListBucket"]
+    ] == [["tables/*"], null, null, ["lance-backfill/*"]]
+    error_message = "A bucket is listed elsewhere."
+  }
+}
+
+run "roles_that_exist" {
+  variables {
+    role_arns = {
+      planner   = "arn:aws:iam::123456789012:role/p"
+      worker    = "arn:aws:iam::123456789012:role/w"
+      committer = "arn:aws:iam::123456789012:role/c"
+    }
+  }
+
+  assert {
+    condition     = { for kind, function in output.functions : kind => [function.role_created, function.role_arn] } == { for kind, arn in var.role_arns : kind => [false, arn] }
+    error_message = "A role is created, or another one used."
+  }
+
+  assert {
+    condition     = toset(keys(output.policies)) == toset(["planner", "worker", "committer"])
+    error_message = "It is not said what the roles need."
+  }
+}
+
+run "one_role_that_exists" {
+  variables {
+    role_arns = { worker = "arn:aws:iam::123456789012:role/w" }
+  }
+
+  assert {
+    condition     = { for kind, function in output.functions : kind => function.role_created } == { planner = true, worker = false, committer = true }
+    error_message = "Each role is chosen for itself."
+  }
+}
+
+run "customer_keys" {
+  variables {
+    bucket_kms_key_arn      = "arn:aws:kms:eu-west-1:123456789012:key/bucket"
+    queue_kms_key_arn       = "arn:aws:kms:eu-west-1:123456789012:key/queues"
+    log_kms_key_arn         = "arn:aws:kms:eu-west-1:123456789012:key/logs"
+    environment_kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/environment"
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for queue in concat([module.plans, module.fresh, module.bulk, module.commits], values(module.gpu)) : [
+        for key in queue.encryption : key == var.queue_kms_key_arn
+      ]
+    ]))
+    error_message = "A queue or its dead-letter queue is not encrypted with the customer's key."
+  }
+
+  assert {
+    condition = alltrue([
+      for function in [module.planner, module.worker, module.committer] :
+      function.kms_keys == { environment = var.environment_kms_key_arn, log = var.log_kms_key_arn }
+    ])
+    error_message = "A function's environment or log is not encrypted with the customer's key."
+  }
+
+  assert {
+    condition = alltrue([
+      for function in [module.planner, module.worker, module.committer] :
+      function.environment.AWS_SERVER_SIDE_ENCRYPTION == "aws:kms" && function.environment.AWS_SSE_KMS_KEY_ID == var.bucket_kms_key_arn
+    ])
+    error_message = "A function does not ask S3 for the customer's key."
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in concat(values(output.policies), [output.gpu_pod_policy]) : anytrue([
+        for statement in jsondecode(policy).Statement :
+        toset(statement.Resource) == toset([var.bucket_kms_key_arn, var.queue_kms_key_arn]) if statement.Sid == "UseKeys"
+      ])
+    ])
+    error_message = "A role may not use the keys."
+  }
+
+  assert {
+    condition     = jsondecode(output.kms_key_policy_statements.queues)[0].Principal.Service == ["events.amazonaws.com", "s3.amazonaws.com"]
+    error_message = "Nobody tells what S3 and EventBridge need."
+  }
+}
+
+run "worker_image" {
+  variables {
+    worker_image_uri = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+  }
+
+  assert {
+    condition     = [module.planner.package_type, module.worker.package_type, module.committer.package_type] == ["Zip", "Image", "Zip"]
+    error_message = "Only the worker runs an image."
+  }
+
+  assert {
+    condition     = module.planner.code_sha256 == "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+    error_message = "The digest is turned into base64 wrongly: ${module.planner.code_sha256}"
+  }
+}
+
+run "network" {
+  variables {
+    vpc = { subnet_ids = ["subnet-1", "subnet-2"], security_group_ids = ["sg-1"] }
+  }
+
+  assert {
+    condition     = alltrue([for function in [module.planner, module.worker, module.committer] : toset(function.subnet_ids) == toset(["subnet-1", "subnet-2"])])
+    error_message = "A function is not in the VPC."
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in values(output.policies) : [
+        for statement in jsondecode(policy).Statement : statement.Effect if startswith(statement.Action[0], "ec2:")
+      ] == ["Allow", "Deny"]
+    ])
+    error_message = "The function itself must be refused what Lambda does with its role."
+  }
+}
+
+run "timeouts_move_with_their_queues" {
+  variables {
+    worker    = { timeout_s = 900 }
+    committer = { timeout_s = 60 }
+  }
+
+  assert {
+    condition     = [for lane in ["fresh", "bulk", "commits"] : output.queues[lane].visibility_timeout_s] == [5400, 5400, 360]
+    error_message = "Visibility does not follow the timeout."
+  }
+}
+
+run "without_gpus" {
+  variables {
+    gpu_classes = []
+  }
+
+  assert {
+    condition     = length(output.gpu_queues) == 0 && output.gpu_pod_policy == null && length(output.queues) == 4
+    error_message = "There is something for GPUs, although nobody asked."
+  }
+}
