@@ -2,6 +2,9 @@
 
 use std::process::Stdio;
 
+use lance_backfill_lance::{ObjectStateStore, OpenOptions};
+use lance_backfill_testkit::conformance;
+
 use crate::fill::product;
 use crate::support::emulator::Emulator;
 use crate::support::program::{command, run};
@@ -144,4 +147,18 @@ async fn an_object_store_that_does_not_serve_us_is_an_error_that_says_what_to_do
     let outcome = scenario.run(&["refresh"], &elsewhere);
     outcome.expect_refusal(&[1], "cannot be reached");
     assert_eq!(emulator.keys("told.lance"), keys);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_store_in_an_object_store_does_what_state_stores_do() {
+    let Some(emulator) = Emulator::start() else {
+        return;
+    };
+    let options = OpenOptions {
+        storage_options: emulator.options(),
+        branch: None,
+    };
+    let store = ObjectStateStore::open(&emulator.uri("some/prefix"), &options).await;
+    let store = store.expect("it can be reached");
+    conformance::state_store(&store).await.expect("conforms");
 }

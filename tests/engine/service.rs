@@ -6,6 +6,9 @@ use crate::support::emulator::Emulator;
 use crate::support::serving::eventually;
 use crate::support::{Scenario, Table};
 
+/// Requests of S3 from an append until nothing is left to do, the look at our own commit included.
+const MOST_S3_REQUESTS: usize = 36;
+
 async fn standard(emulator: &Emulator, name: &str, rows: i64) -> Scenario {
     let options = emulator.options();
     let table = Table::standard_in(emulator.uri(name), options, Shape::default(), rows).await;
@@ -26,8 +29,14 @@ async fn a_declared_column_fills_and_follows_appends() {
         rows.iter().all(|row| row.int("p") == product(row))
     };
     eventually("'p' is filled", converged).await;
+    proxy.quiet();
     scenario.append(500).await;
     eventually("new rows are filled", converged).await;
+    // Two processes plan and commit, and another works: none has the caches of the others.
+    let (sqs, s3): (Vec<_>, Vec<_>) =
+        (proxy.quiet().into_iter()).partition(|request| request.starts_with("AmazonSQS."));
+    assert!(s3.len() <= MOST_S3_REQUESTS, "{s3:#?}");
+    assert_eq!(sqs.len(), 2, "{sqs:#?}");
     scenario.update("a", "a + 1", "id < 100").await;
     eventually("updated rows are filled", converged).await;
     assert_eq!(scenario.check_int("p", product).await, 1_500);

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::CheckpointManifest;
 use crate::format::Stored;
 use crate::ids::{BatchId, BindingId};
 
@@ -68,7 +69,7 @@ impl PlanMessage {
 }
 
 /// Asks the committer to publish what is finished of a column.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommitMessage {
     /// Format of this JSON.
@@ -79,6 +80,8 @@ pub struct CommitMessage {
     pub binding: BindingId,
     /// Batch that was finished, if that is why.
     pub batch: Option<BatchId>,
+    /// Its checkpoint manifest, which is durable already, where it is not too large.
+    pub checkpoint: Option<CheckpointManifest>,
 }
 
 impl Stored for CommitMessage {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lance_backfill_core::checkpoint::CheckpointManifest;
+use lance_backfill_core::ids::BindingId;
 use lance_backfill_core::ledger::EntryBody;
 use lance_backfill_core::plan::Limits;
 use lance_backfill_ports::Result;
@@ -65,6 +66,11 @@ impl Engine {
             self.world.as_ref(),
         )
         .await
+    }
+
+    /// Remembers a checkpoint manifest that is in the store of a column.
+    pub fn learn(&self, binding: &BindingId, checkpoint: &CheckpointManifest) {
+        self.store(binding).learn(checkpoint.clone());
     }
 
     /// Publishes what is finished of a column on this version, which must be freshly loaded.

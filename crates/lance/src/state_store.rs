@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use lance::Dataset;
 use lance_backfill_ports::Result;
 use lance_backfill_ports::state_store::{Created, Listed, StateStore};
 use lance_io::object_store::{ObjectStore as LanceStore, ObjectStoreRegistry};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::error::{from_lance, from_object_store};
 use crate::table::OpenOptions;
@@ -24,6 +25,7 @@ use crate::write::store_params;
 pub struct ObjectStateStore {
     store: Arc<dyn ObjectStore>,
     root: Path,
+    is_local: bool,
 }
 
 impl ObjectStateStore {
@@ -45,7 +47,12 @@ impl ObjectStateStore {
             true => Arc::new(LocalFileSystem::new().with_fsync(true)),
             false => lance_store.inner.clone(),
         };
-        Self { store, root }
+        let is_local = lance_store.is_local();
+        Self {
+            store,
+            root,
+            is_local,
+        }
     }
 
     /// The store under a URI that need not be near any table.
@@ -58,6 +65,7 @@ impl ObjectStateStore {
         Ok(Self {
             store: store.inner.clone(),
             root,
+            is_local: store.is_local(),
         })
     }
 
@@ -76,7 +84,35 @@ impl ObjectStateStore {
         Self {
             store: self.store.clone(),
             root: self.root.clone().join(name),
+            is_local: self.is_local,
         }
+    }
+
+    /// What a listing finds, by path as it is given to `create`.
+    async fn listed(
+        &self,
+        objects: BoxStream<'_, object_store::Result<ObjectMeta>>,
+        folder: &str,
+    ) -> Result<Vec<Listed>> {
+        let skip = self.root.as_ref().len() + 1;
+        let mut found: Vec<Listed> = objects
+            .map_ok(|object| Listed {
+                path: object
+                    .location
+                    .as_ref()
+                    .get(skip..)
+                    .unwrap_or_default()
+                    .to_owned(),
+                size_bytes: object.size,
+                created_ms: u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0),
+            })
+            .try_collect()
+            .await
+            .map_err(|error| {
+                from_object_store(error, &format!("cannot list '{folder}' of the state store"))
+            })?;
+        found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+        Ok(found)
     }
 
     fn path(&self, path: &str) -> Path {
@@ -128,27 +164,26 @@ impl StateStore for ObjectStateStore {
         } else {
             self.path(folder)
         };
-        let skip = self.root.as_ref().len() + 1;
-        let mut found: Vec<Listed> = self
+        self.listed(self.store.list(Some(&prefix)), folder).await
+    }
+
+    async fn list_two(&self, first: &str, second: &str) -> Result<Vec<Listed>> {
+        if self.is_local {
+            // Each folder by itself: a file system has no order that would help.
+            let mut listed = self.list(first).await?;
+            listed.extend(self.list(second).await?);
+            return Ok(listed);
+        }
+        let last = format!("{}/", self.path(second));
+        let objects = self
             .store
-            .list(Some(&prefix))
-            .map_ok(|object| Listed {
-                path: object
-                    .location
-                    .as_ref()
-                    .get(skip..)
-                    .unwrap_or_default()
-                    .to_owned(),
-                size_bytes: object.size,
-                created_ms: u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0),
-            })
-            .try_collect()
-            .await
-            .map_err(|error| {
-                from_object_store(error, &format!("cannot list '{folder}' of the state store"))
-            })?;
-        found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
-        Ok(found)
+            .list_with_offset(Some(&self.root), &self.path(first))
+            .try_take_while(|object| {
+                let path = object.location.as_ref();
+                let within = path < last.as_str() || path.starts_with(&last);
+                std::future::ready(Ok(within))
+            });
+        self.listed(objects.boxed(), first).await
     }
 
     async fn delete(&self, path: &str) -> Result<()> {

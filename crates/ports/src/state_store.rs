@@ -19,6 +19,15 @@ pub trait StateStore: Send + Sync {
     /// Objects under a folder, at any depth, by path.
     async fn list(&self, folder: &str) -> Result<Vec<Listed>>;
 
+    /// Objects under two folders, by path; what lies between them by name may be listed too.
+    ///
+    /// One request where the store can: folders that are read together are neighbours by name.
+    async fn list_two(&self, first: &str, second: &str) -> Result<Vec<Listed>> {
+        let mut listed = self.list(first).await?;
+        listed.extend(self.list(second).await?);
+        Ok(listed)
+    }
+
     /// Deletes an object; one that is not there is no error.
     async fn delete(&self, path: &str) -> Result<()>;
 }

@@ -69,6 +69,9 @@ impl Service {
             let version = engine.latest().await?;
             let catalog = Catalog::read(version.view())?;
             let of_binding = |bound: &BoundColumn| bound.binding == message.binding;
+            if let Some(checkpoint) = &message.checkpoint {
+                engine.learn(&message.binding, checkpoint);
+            }
             let surveyed = engine.survey(&version, &catalog, &of_binding).await?;
             let Some((column, survey)) = surveyed
                 .iter()

@@ -26,6 +26,9 @@ use crate::Service;
 const MOST_RACES: usize = 8;
 /// Work that was handed out but perhaps never sent is left to its planner for so long.
 const SENDING_MS: u64 = 60_000;
+/// Entries of a ledger at rest that need not be collected before the schedule does: each collection
+/// lists four folders, and each entry is read by every process once.
+const MOST_ENTRIES: usize = 8;
 /// Rows in flight, in seconds of work: beyond it deadlines, cancelling and new rows would wait too long.
 const WINDOW_S: f64 = 600.0;
 /// Rows, in seconds of work, that go through the fresh lane: more would keep later ones waiting there.
@@ -159,6 +162,7 @@ impl Service {
                 table: message.table.clone(),
                 binding: column.bound.binding.clone(),
                 batch: None,
+                checkpoint: None,
             };
             let reason = format!("scheduled at {}", engine.now_ms());
             self.queues.send_commit(&finished, &reason).await?;
@@ -172,6 +176,11 @@ impl Service {
         // Afterwards: it is what tells new fragments from those that were there before.
         if done.is_ok() && !survey.newly_settled.is_empty() {
             engine.note_settled(column, survey).await?;
+        }
+        let rests = done.is_ok() && sent == Sent::default() && survey.open_work.is_empty();
+        let many = survey.ledger.len() > MOST_ENTRIES;
+        if rests && (many || (message.why == Wake::Scheduled && survey.ledger.len() > 1)) {
+            engine.collect(column, survey).await?;
         }
         Ok((sent, done))
     }

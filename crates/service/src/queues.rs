@@ -9,7 +9,7 @@ use lance_backfill_ports::queue::{Outgoing, Queue};
 use lance_backfill_ports::{Error, Result};
 use sha2::{Digest, Sha256};
 
-/// Largest batch message that carries its work; a larger one says where the ledger has it.
+/// Largest message that carries what the state store has as well; a larger one only names it.
 ///
 /// SQS charges for each 64 KiB.
 const LARGEST_MESSAGE: usize = 60 << 10;
@@ -44,7 +44,14 @@ impl Queues {
 
     /// Wakes the committer; of several messages for the same reason the first counts for some minutes.
     pub(crate) async fn send_commit(&self, message: &CommitMessage, reason: &str) -> Result<()> {
-        let outgoing = Outgoing::new(text(encode(message)?)?)
+        let mut body = encode(message)?;
+        if body.len() > LARGEST_MESSAGE {
+            body = encode(&CommitMessage {
+                checkpoint: None,
+                ..message.clone()
+            })?;
+        }
+        let outgoing = Outgoing::new(text(body)?)
             .in_group(group(&message.table))
             .once(digest(&format!(
                 "{} {} {reason}",

@@ -77,6 +77,7 @@ impl Service {
             batch: &message.batch,
             job: message.job.as_ref(),
             work: &work,
+            at: Some(&version),
         };
         let manifest = engine.execute(&column, open).await?;
         let finished = CommitMessage {
@@ -84,6 +85,7 @@ impl Service {
             table: message.table.clone(),
             binding: message.binding.clone(),
             batch: Some(message.batch.clone()),
+            checkpoint: Some(manifest.as_ref().clone()),
         };
         let reason = message.batch.to_string();
         self.queues.send_commit(&finished, &reason).await?;

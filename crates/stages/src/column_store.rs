@@ -15,7 +15,7 @@ use lance_backfill_core::journey::Site;
 use lance_backfill_core::ledger::LedgerEntry;
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::snapshot::CoverageSnapshot;
-use lance_backfill_ports::state_store::{Created, StateStore};
+use lance_backfill_ports::state_store::{Created, Listed, StateStore};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
 mod jobs;
@@ -30,6 +30,8 @@ pub(crate) use names::{checkpoint_batch, sent_path, superseded_snapshots, values
 use crate::history::Trail;
 use names::ledger_seq;
 
+/// Folder of the plan ledger.
+const LEDGER: &str = "ledger";
 /// Objects read at once.
 const READ_AT_ONCE: usize = 16;
 /// Readings of the ledger of which a part was collected meanwhile, before we give up.
@@ -131,7 +133,8 @@ impl ColumnStore {
     /// The entries of the plan ledger that still exist, in order.
     pub async fn ledger(&self) -> Result<Vec<Arc<StoredEntry>>> {
         for _ in 0..MOST_TORN_READS {
-            if let Some(entries) = self.whole_ledger().await? {
+            let listed = self.store.list(LEDGER).await?;
+            if let Some(entries) = self.whole_ledger(listed).await? {
                 return Ok(entries);
             }
         }
@@ -141,10 +144,24 @@ impl ColumnStore {
         ))
     }
 
+    /// Coverage snapshot and plan ledger, which are listed together.
+    pub async fn snapshot_and_ledger(
+        &self,
+    ) -> Result<(Arc<LoadedSnapshot>, Vec<Arc<StoredEntry>>)> {
+        let listed = self.store.list_two(LEDGER, snapshots::FOLDER).await?;
+        let snapshot = self.snapshot_of(&listed).await?;
+        let of_ledger = |object: &Listed| ledger_seq(&object.path).is_some();
+        let listed = listed.into_iter().filter(of_ledger).collect();
+        let ledger = match self.whole_ledger(listed).await? {
+            Some(ledger) => ledger,
+            None => self.ledger().await?,
+        };
+        Ok((snapshot, ledger))
+    }
+
     /// The ledger, or `None` if some of it was collected while it was read: what is left of the rest
     /// may say what the missing entries took back.
-    async fn whole_ledger(&self) -> Result<Option<Vec<Arc<StoredEntry>>>> {
-        let listed = self.store.list("ledger").await?;
+    async fn whole_ledger(&self, listed: Vec<Listed>) -> Result<Option<Vec<Arc<StoredEntry>>>> {
         let known = self.cache().ledger.clone();
         let entries: Vec<Option<Arc<StoredEntry>>> = stream::iter(listed)
             .map(|object| {
@@ -182,7 +199,7 @@ impl ColumnStore {
     pub async fn create_entry(&self, entry: &LedgerEntry) -> Result<Created> {
         let path = format!("ledger/{}.json", entry.seq);
         match self.write(&path, entry).await? {
-            Created::New if self.is_behind(entry.seq).await? => {
+            Created::New if self.is_behind(entry).await? => {
                 // The number was taken once, and collected since: whoever asks for it saw too little.
                 self.delete(&path).await?;
                 Ok(Created::AlreadyThere)
@@ -220,10 +237,22 @@ impl ColumnStore {
         Ok(self.store.get(&sent_path(entry)).await?.is_some())
     }
 
-    /// Whether the ledger has a higher number.
-    async fn is_behind(&self, seq: LedgerSeq) -> Result<bool> {
+    /// Whether the ledger has a higher number than that of the entry, which was just created.
+    async fn is_behind(&self, entry: &LedgerEntry) -> Result<bool> {
         let listed = self.store.list("ledger").await?;
-        Ok((listed.iter()).any(|object| ledger_seq(&object.path).is_some_and(|found| found > seq)))
+        let mut numbers = listed
+            .iter()
+            .filter_map(|object| Some((ledger_seq(&object.path)?, object.created_ms)));
+        let own = |(seq, _): &(LedgerSeq, u64)| *seq == entry.seq;
+        if let Some((seq, created_ms)) = numbers.clone().find(own) {
+            let stored = StoredEntry {
+                entry: entry.clone(),
+                created_ms,
+            };
+            // The next reading of the ledger need not fetch it.
+            self.cache().ledger.insert(seq, Arc::new(stored));
+        }
+        Ok(numbers.any(|(seq, _)| seq > entry.seq))
     }
 
     /// The checkpoint manifests of the given batches, as far as there are any.
@@ -280,6 +309,12 @@ impl ColumnStore {
             .map(Arc::new))
     }
 
+    /// Remembers a checkpoint manifest that somebody read or wrote: it is in the store.
+    pub fn learn(&self, manifest: CheckpointManifest) {
+        let batch = manifest.batch.clone();
+        self.cache().checkpoints.insert(batch, Arc::new(manifest));
+    }
+
     /// Creates the checkpoint manifest of a batch; another attempt may have been faster.
     pub async fn create_checkpoint(
         &self,
@@ -321,10 +356,7 @@ impl ColumnStore {
     }
 
     /// Objects of one folder, for collecting what nothing needs.
-    pub async fn list(
-        &self,
-        folder: &str,
-    ) -> Result<Vec<lance_backfill_ports::state_store::Listed>> {
+    pub async fn list(&self, folder: &str) -> Result<Vec<Listed>> {
         self.store.list(folder).await
     }
 

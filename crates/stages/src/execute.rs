@@ -51,7 +51,7 @@ impl Workers {
 }
 
 /// A batch that is to be done.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct OpenBatch<'a> {
     /// Which one.
     pub batch: &'a BatchId,
@@ -59,6 +59,8 @@ pub struct OpenBatch<'a> {
     pub job: Option<&'a JobId>,
     /// What is to be done.
     pub work: &'a Work,
+    /// Version to do it at, just loaded; the newest without.
+    pub at: Option<&'a Arc<dyn TableVersion>>,
 }
 
 /// Does the work of one batch; an earlier attempt's checkpoint manifest is taken as it is.
@@ -74,11 +76,19 @@ pub async fn execute(
     workers: &Workers,
     world: &dyn World,
 ) -> Result<Arc<CheckpointManifest>> {
-    let OpenBatch { batch, job, work } = open;
+    let OpenBatch {
+        batch,
+        job,
+        work,
+        at,
+    } = open;
     if let Some(done) = column.store.checkpoint(batch).await? {
         return Ok(done);
     }
-    let version = table.latest().await?;
+    let version = match at {
+        Some(version) => version.clone(),
+        None => table.latest().await?,
+    };
     let attempt = world.token();
     let policy = &column.bound.definition.error_policy;
     let lanes = column.function.lanes();

@@ -266,6 +266,7 @@ fn commit_message() -> CommitMessage {
         table: TABLE.to_owned(),
         binding: binding(),
         batch: Some(batch(7, 2)),
+        checkpoint: Some(checkpoint()),
     }
 }
 

@@ -53,6 +53,7 @@ impl Run<'_> {
                     batch,
                     job: job.as_ref(),
                     work,
+                    at: None,
                 },
                 &evaluated,
                 &engine.workers,

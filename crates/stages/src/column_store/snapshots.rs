@@ -5,14 +5,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lance_backfill_core::snapshot::CoverageSnapshot;
 use lance_backfill_ports::Result;
-use lance_backfill_ports::state_store::Created;
+use lance_backfill_ports::state_store::{Created, Listed};
 
 use super::{ColumnStore, LoadedSnapshot, SnapshotFile, at, snapshot_chain};
+
+/// Folder of its files.
+pub(super) const FOLDER: &str = "snapshot";
 
 impl ColumnStore {
     /// The coverage snapshot, put together from its newest files.
     pub async fn snapshot(&self) -> Result<Arc<LoadedSnapshot>> {
-        let listed = self.store.list("snapshot").await?;
+        let listed = self.store.list(FOLDER).await?;
+        self.snapshot_of(&listed).await
+    }
+
+    /// The same, of files that are listed.
+    pub(super) async fn snapshot_of(&self, listed: &[Listed]) -> Result<Arc<LoadedSnapshot>> {
         let chain = snapshot_chain(listed.iter().filter_map(|object| {
             let created_ms = Some(object.created_ms);
             SnapshotFile::parse(&object.path).map(|file| SnapshotFile { created_ms, ..file })

@@ -45,8 +45,7 @@ pub async fn survey_for(
     upstream: &[(&Column, &Survey)],
     asked: Option<&Selection>,
 ) -> Result<Survey> {
-    let snapshot = column.store.snapshot().await?;
-    let ledger = column.store.ledger().await?;
+    let (snapshot, ledger) = column.store.snapshot_and_ledger().await?;
     let jobs = requests::find(&ledger, column, asked).await?;
     let batches: BTreeSet<BatchId> = ledger
         .iter()

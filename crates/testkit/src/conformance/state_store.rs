@@ -14,6 +14,7 @@ pub async fn state_store(store: &dyn StateStore) -> anyhow::Result<()> {
     create_if_absent(store).await?;
     rivals(store).await?;
     listing(store).await?;
+    two_folders(store).await?;
     deletion(store).await
 }
 
@@ -98,6 +99,23 @@ async fn listing(store: &dyn StateStore) -> anyhow::Result<()> {
     ensure!(everything.len() == paths.len() + 3, "{everything:?}");
     let ordered = everything.is_sorted_by(|left, right| left.path < right.path);
     ensure!(ordered, "{everything:?}");
+    Ok(())
+}
+
+async fn two_folders(store: &dyn StateStore) -> anyhow::Result<()> {
+    for path in ["k/1", "ledger/1", "m/1", "snapshot/1", "snapshot/2", "t/1"] {
+        let created = store.create(path, Bytes::new()).await?;
+        ensure!(created == Created::New, "{path}: {created:?}");
+    }
+    let listed = store.list_two("ledger", "snapshot").await?;
+    let mut paths: Vec<_> = listed.into_iter().map(|object| object.path).collect();
+    // What lies between may come along.
+    let is_between = |path: &str| path > "ledger/" && path < "snapshot/";
+    paths.retain(|path| path.starts_with("ledger/") || !is_between(path));
+    ensure!(
+        paths == ["ledger/1", "snapshot/1", "snapshot/2"],
+        "{paths:?}"
+    );
     Ok(())
 }
 

@@ -173,6 +173,7 @@ impl Process {
                         batch: &open.batch,
                         job: job.as_ref(),
                         work: &open.work,
+                        at: None,
                     },
                     &evaluated,
                     &workers,
