@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lance_backfill_core::batch::{BatchMessage, Lane, Work};
 use lance_backfill_core::format::Stored;
-use lance_backfill_core::ids::{BatchId, FragmentId, JobId};
+use lance_backfill_core::ids::{BatchId, FragmentId, JobId, LedgerSeq};
 use lance_backfill_core::job::JobOutcome;
 use lance_backfill_core::ledger::{
     Allowance, EntryBody, HoldReason, LedgerEntry, allowance, approved_left, standing_hold,
@@ -17,6 +17,7 @@ use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
 use lance_backfill_ports::state_store::Created;
 use lance_backfill_stages::column::Column;
+use lance_backfill_stages::column_store::StoredEntry;
 use lance_backfill_stages::plan::{Order, PlanOutcome};
 use lance_backfill_stages::survey::{OpenWork, Survey};
 
@@ -200,13 +201,10 @@ impl Planning<'_> {
     /// Sends what a planner handed out and did not live to send; and, by the schedule, what is overdue.
     async fn send_again(&mut self, why: Wake) -> Result<()> {
         let now_ms = self.engine.now_ms();
-        let mut unsent: Vec<Arc<_>> = vec![];
+        // Entries that were asked about: those that nobody sent.
+        let mut asked: BTreeMap<LedgerSeq, Option<Arc<StoredEntry>>> = BTreeMap::new();
         let mut messages = vec![];
         for OpenWork { batch, work, entry } in &self.survey.open_work {
-            // Embedded processes do their work themselves.
-            if entry.entry.session.is_some() {
-                continue;
-            }
             let deadline_s = match work {
                 Work::Compute(spec) => spec.deadline_s,
                 Work::Fold(spec) => spec.deadline_s,
@@ -214,14 +212,13 @@ impl Planning<'_> {
             let age_ms = now_ms.saturating_sub(entry.created_ms);
             let overdue = why == Wake::Scheduled && age_ms > deadline_s.saturating_mul(1_000);
             let seq = entry.entry.seq;
-            let known = unsent
-                .iter()
-                .any(|other: &Arc<LedgerEntry>| other.seq == seq);
-            let lost =
-                age_ms > SENDING_MS && (known || !self.column.store.was_sent(&entry.entry).await?);
-            if lost && !known {
-                unsent.push(Arc::new(entry.entry.clone()));
+            // Embedded processes do their work themselves, as long as they live.
+            let is_queued = entry.entry.session.is_none();
+            if is_queued && age_ms > SENDING_MS && !asked.contains_key(&seq) {
+                let was_sent = self.column.store.was_sent(&entry.entry).await?;
+                asked.insert(seq, (!was_sent).then(|| entry.clone()));
             }
+            let lost = matches!(asked.get(&seq), Some(Some(_)));
             if (lost || overdue)
                 && let Some(message) = self.message(&entry.entry, batch, work)
             {
@@ -232,8 +229,8 @@ impl Planning<'_> {
         if !messages.is_empty() {
             self.service.queues.send_batches(messages).await?;
         }
-        for entry in unsent {
-            self.column.store.note_sent(&entry).await?;
+        for unsent in asked.into_values().flatten() {
+            self.column.store.note_sent(&unsent.entry).await?;
         }
         Ok(())
     }
@@ -303,11 +300,18 @@ impl Planning<'_> {
             after: known,
             ..limits
         };
-        let sent = self
+        let before = self.sent.batches;
+        if let Err(raced) = self
             .page(None, Lane::Fresh, approved, &before_others)
-            .await?;
-        // The others follow, as the next survey finds them.
-        Ok(sent.and(Err(Raced)))
+            .await?
+        {
+            return Ok(Err(raced));
+        }
+        if self.sent.batches > before {
+            // The others follow, as the next survey finds them.
+            return Ok(Err(Raced));
+        }
+        self.page(None, Lane::Bulk, approved, &limits).await
     }
 
     /// Hands out one page, and sends it.

@@ -64,6 +64,8 @@ struct Cache {
     records: HashMap<String, Arc<CoverageRecord>>,
     snapshot: Arc<LoadedSnapshot>,
     ended: BTreeMap<JobId, Arc<JobEnd>>,
+    /// Paths of the marks of entries that were sent.
+    sent: BTreeSet<String>,
     matches: HashMap<(FragmentId, Identity), RowSet>,
     trails: BTreeMap<Site, Trail>,
 }
@@ -188,6 +190,8 @@ impl ColumnStore {
         let Some(entries) = entries.into_iter().collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
+        let there: BTreeSet<String> = entries.iter().map(|it| sent_path(&it.entry)).collect();
+        self.cache().sent.retain(|path| there.contains(path));
         self.cache().ledger = entries
             .iter()
             .map(|entry| (entry.entry.seq, entry.clone()))
@@ -234,7 +238,15 @@ impl ColumnStore {
 
     /// Whether somebody said that the work of an entry is in the queues.
     pub async fn was_sent(&self, entry: &LedgerEntry) -> Result<bool> {
-        Ok(self.store.get(&sent_path(entry)).await?.is_some())
+        let path = sent_path(entry);
+        if self.cache().sent.contains(&path) {
+            return Ok(true);
+        }
+        let was_sent = self.store.get(&path).await?.is_some();
+        if was_sent {
+            self.cache().sent.insert(path);
+        }
+        Ok(was_sent)
     }
 
     /// Whether the ledger has a higher number than that of the entry, which was just created.
