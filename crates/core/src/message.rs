@@ -9,10 +9,6 @@ use crate::checkpoint::CheckpointManifest;
 use crate::format::Stored;
 use crate::ids::{BatchId, BindingId};
 
-/// Plans of one table that may follow one another without an event between: Lambda ends a chain of
-/// about sixteen messages through one function, which then lies in the dead-letter queue.
-pub const MOST_HOPS: u32 = 8;
-
 /// Asks the planner to look at a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,8 +19,6 @@ pub struct PlanMessage {
     pub table: String,
     /// Why it should.
     pub why: Wake,
-    /// Messages of this kind that led to this one, each because of the one before.
-    pub hops: u32,
 }
 
 impl Stored for PlanMessage {
@@ -38,8 +32,6 @@ impl Stored for PlanMessage {
 pub enum Wake {
     /// It has a new version, or work of it is finished.
     Committed,
-    /// A plan stopped in time, and is not at its end.
-    Continued,
     /// A person asked for something, or ended a hold.
     Requested,
     /// It is time to reconcile.
@@ -47,24 +39,13 @@ pub enum Wake {
 }
 
 impl PlanMessage {
-    /// The first of a chain.
+    /// In the format of today.
     pub const fn new(table: String, why: Wake) -> Self {
         Self {
             version: Self::VERSION,
             table,
             why,
-            hops: 0,
         }
-    }
-
-    /// The next of the chain; `None` where the schedule must begin another one.
-    pub fn next(&self, why: Wake) -> Option<Self> {
-        let hops = self.hops + 1;
-        (hops < MOST_HOPS).then(|| Self {
-            why,
-            hops,
-            ..self.clone()
-        })
     }
 }
 

@@ -54,7 +54,7 @@ impl Service {
 
     async fn commit_on(&self, engine: &Engine, message: &CommitMessage) -> Result<Committed> {
         if let Some(batch) = &message.batch
-            && (self.pace).can_wait(&message.table, &message.binding, batch)
+            && (self.pace).can_wait(&message.table, &message.binding, batch, now())
         {
             return Ok(Committed::Later);
         }
@@ -97,7 +97,7 @@ impl Service {
                 .map(|open| open.batch.clone())
                 .collect();
             self.pace
-                .note(&message.table, &message.binding, began, open);
+                .note(&message.table, &message.binding, (began, now()), open);
             if let Some(reason) = &report.conflict {
                 tracing::debug!(column = name, reason, "a commit met another writer");
                 continue;

@@ -30,29 +30,34 @@ impl Pace {
     /// Whether a finished batch can wait for those that will be finished after it.
     ///
     /// Each of them sends a message of its own, and of those that never will the schedule knows.
-    pub(crate) fn can_wait(&self, table: &str, binding: &BindingId, batch: &BatchId) -> bool {
+    pub(crate) fn can_wait(
+        &self,
+        table: &str,
+        binding: &BindingId,
+        batch: &BatchId,
+        now: Instant,
+    ) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(last) = last.get_mut(&(table.to_owned(), binding.clone())) else {
             return false;
         };
         last.open.remove(batch);
         let interval = INTERVAL.max(last.took.saturating_mul(SHARE));
-        !last.open.is_empty() && last.ended.elapsed() < interval
+        !last.open.is_empty() && now.duration_since(last.ended) < interval
     }
 
-    /// A commit has ended.
+    /// A commit has ended, and left these batches open.
     pub(crate) fn note(
         &self,
         table: &str,
         binding: &BindingId,
-        began: Instant,
+        (began, ended): (Instant, Instant),
         open: BTreeSet<BatchId>,
     ) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() >= MOST_COLUMNS {
             last.clear();
         }
-        let ended = now();
         let known = Last {
             ended,
             took: ended.duration_since(began),
@@ -80,16 +85,25 @@ mod tests {
         let batch =
             |index: u32| -> BatchId { format!("{:020}-t-{index}", 1).parse().expect("a batch") };
         let pace = Pace::default();
-        assert!(!pace.can_wait("t", &binding, &batch(0)), "nothing is known");
-        pace.note("t", &binding, now(), [batch(1), batch(2)].into());
-        assert!(pace.can_wait("t", &binding, &batch(1)));
-        assert!(!pace.can_wait("t", &binding, &batch(2)), "the last one");
-        assert!(!pace.can_wait("u", &binding, &batch(1)), "another table");
-        let Some(long_ago) = now().checked_sub(Duration::from_secs(1)) else {
-            return;
+        let at = now();
+        let can_wait = |index, seconds: f64| {
+            let later = at + Duration::from_secs_f64(seconds);
+            pace.can_wait("t", &binding, &batch(index), later)
         };
+        assert!(!can_wait(0, 0.0), "nothing is known");
+        pace.note("t", &binding, (at, at), [batch(1), batch(2)].into());
+        assert!(can_wait(1, 1.9));
+        assert!(
+            !pace.can_wait("u", &binding, &batch(1), at),
+            "another table"
+        );
+        assert!(!can_wait(2, 1.9), "the last one");
+        pace.note("t", &binding, (at, at), [batch(3), batch(4)].into());
+        assert!(!can_wait(3, 2.1), "the interval is over");
         // A commit that took a second may be repeated after fifty.
-        pace.note("t", &binding, long_ago, [batch(3), batch(4)].into());
-        assert!(pace.can_wait("t", &binding, &batch(3)));
+        let took_a_second = (at, at + Duration::from_secs(1));
+        pace.note("t", &binding, took_a_second, [batch(5), batch(6)].into());
+        assert!(can_wait(5, 50.9));
+        assert!(!can_wait(5, 51.1));
     }
 }

@@ -15,7 +15,6 @@ use lance_backfill_core::plan::Limits;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
-use lance_backfill_ports::state_store::Created;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::StoredEntry;
 use lance_backfill_stages::plan::{Order, PlanOutcome};
@@ -132,7 +131,7 @@ impl Service {
             let columns = sums.into_iter();
             let columns = columns.map(|(column, sent)| ColumnPlan { column, sent });
             let columns = columns.collect();
-            let (Created::New | Created::AlreadyThere) = self.registry.add(&message.table).await?;
+            self.registry.add(&message.table).await?;
             let version = version.view().version;
             self.tables.note_planned(&message.table, version);
             return Ok(Planned::Looked { version, columns });

@@ -32,28 +32,22 @@ impl Registry {
     }
 
     /// Registers a table; create-if-absent, once a process.
-    pub(crate) async fn add(&self, table: &str) -> Result<Created> {
+    pub(crate) async fn add(&self, table: &str) -> Result<()> {
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known().contains(table) {
-            return Ok(Created::AlreadyThere);
+            return Ok(());
         }
         let registered = RegisteredTable {
             version: RegisteredTable::VERSION,
             table: table.to_owned(),
         };
         let bytes = Bytes::from(encode(&registered)?);
-        let created = self.store.create(&path(table), bytes).await?;
+        match self.store.create(&path(table), bytes).await? {
+            // What another process wrote says the same.
+            Created::New | Created::AlreadyThere => {}
+        }
         known().insert(table.to_owned());
-        Ok(created)
-    }
-
-    /// Takes a table out.
-    pub(crate) async fn remove(&self, table: &str) -> Result<()> {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(table);
-        self.store.delete(&path(table)).await
+        Ok(())
     }
 
     /// All tables, by URI.
@@ -82,15 +76,5 @@ impl Service {
     /// The tables that are registered.
     pub async fn tables(&self) -> Result<Vec<String>> {
         self.registry.tables().await
-    }
-
-    /// Registers a table; whether it was not.
-    pub async fn add_table(&self, table: &str) -> Result<bool> {
-        Ok(self.registry.add(table).await? == Created::New)
-    }
-
-    /// Takes a table out: it is kept up to date no more, unless an event tells of it.
-    pub async fn remove_table(&self, table: &str) -> Result<()> {
-        self.registry.remove(table).await
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use lance_backfill_functions::{Answer, Context, start_log};
+use tokio::time::Instant;
 
 /// As in the program for the command line.
 #[global_allocator]
@@ -52,20 +53,25 @@ async fn invoke(
 ) -> Result<SqsBatchResponse, Error> {
     let began = now();
     let end = Duration::from_millis(event.context.deadline);
-    let time = end.saturating_sub(began).saturating_sub(LAST_WORDS);
+    let until = Instant::now() + end.saturating_sub(began).saturating_sub(LAST_WORDS);
     let records = event.payload.records.len();
     let answer: Answer = match function {
         Function::Planner => {
-            Box::pin(lance_backfill_planner::handle(context, event.payload, time)).await
+            Box::pin(lance_backfill_planner::handle(
+                context,
+                event.payload,
+                until,
+            ))
+            .await
         }
         Function::Worker => {
-            Box::pin(lance_backfill_worker::handle(context, event.payload, time)).await
+            Box::pin(lance_backfill_worker::handle(context, event.payload, until)).await
         }
         Function::Committer => {
             Box::pin(lance_backfill_committer::handle(
                 context,
                 event.payload,
-                time,
+                until,
             ))
             .await
         }

@@ -1,7 +1,6 @@
 //! Committer: checkpoint manifests become versions of the table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lance_backfill_core::format::decode;
@@ -10,9 +9,10 @@ use lance_backfill_core::message::CommitMessage;
 use lance_backfill_functions::{Answer, Context, guarded};
 use lance_backfill_ports::ErrorKind;
 use lance_backfill_service::Committed;
+use tokio::time::Instant;
 
 /// Publishes each column once, however many messages speak of it.
-pub async fn handle(context: &Context, event: SqsEvent, time: Duration) -> Answer {
+pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answer {
     let mut answer = Answer::default();
     // In their order; of a table of which one message failed all later ones come again after it.
     let mut tables: BTreeMap<String, Vec<(String, CommitMessage)>> = BTreeMap::new();
@@ -39,7 +39,7 @@ pub async fn handle(context: &Context, event: SqsEvent, time: Duration) -> Answe
         let mut failed = false;
         for (id, message) in messages {
             if !failed && published.insert(&message.binding) {
-                failed = !commit(context, message, time).await;
+                failed = !commit(context, message, until).await;
             }
             if failed {
                 answer.again(id);
@@ -50,9 +50,9 @@ pub async fn handle(context: &Context, event: SqsEvent, time: Duration) -> Answe
 }
 
 /// Whether the message need not come again.
-async fn commit(context: &Context, message: &CommitMessage, time: Duration) -> bool {
+async fn commit(context: &Context, message: &CommitMessage, until: Instant) -> bool {
     let table = message.table.as_str();
-    match guarded(time, context.service.commit(message)).await {
+    match guarded(until, context.service.commit(message)).await {
         Ok(Committed::Published {
             column,
             version,

@@ -2,11 +2,11 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse};
 use futures::FutureExt;
 use lance_backfill_ports::{Error, ErrorKind, Result};
+use tokio::time::{Instant, timeout_at};
 
 /// Which messages SQS is to deliver again; all others it removes.
 ///
@@ -44,9 +44,9 @@ impl From<Answer> for SqsBatchResponse {
 }
 
 /// Does the work of some records; a panic, or the end of the time, is an error of these alone.
-pub async fn guarded<T>(time: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn guarded<T>(until: Instant, work: impl Future<Output = Result<T>>) -> Result<T> {
     let work = AssertUnwindSafe(work).catch_unwind();
-    match tokio::time::timeout(time, work).await {
+    match timeout_at(until, work).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic)) => Err(Error::internal(format!(
             "it panicked: {}",
@@ -89,11 +89,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_of_its_record() {
-        let time = Duration::from_secs(60);
-        let panicked = guarded::<()>(time, async { panic!("on the first row") }).await;
+        let now = Instant::now();
+        let later = now + std::time::Duration::from_secs(60);
+        let panicked = guarded::<()>(later, async { panic!("on the first row") }).await;
         let error = panicked.expect_err("it panicked");
         assert_eq!(error.one_line(), "it panicked: on the first row");
-        let late = guarded::<()>(Duration::ZERO, std::future::pending()).await;
+        let late = guarded::<()>(now, std::future::pending()).await;
         assert_eq!(late.expect_err("no time").kind, ErrorKind::Unavailable);
     }
 }

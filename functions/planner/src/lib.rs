@@ -1,7 +1,6 @@
 //! Planner: events, requests and the schedule become batches in the workers' queues.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsEvent;
 use lance_backfill_aws::event::{Intake, Written, read};
@@ -9,6 +8,7 @@ use lance_backfill_core::message::{PlanMessage, Wake};
 use lance_backfill_functions::{Answer, Context, guarded};
 use lance_backfill_ports::ErrorKind;
 use lance_backfill_service::Planned;
+use tokio::time::Instant;
 
 /// A table, and the messages that speak of it.
 struct Asked {
@@ -17,7 +17,7 @@ struct Asked {
 }
 
 /// Looks at each table that the messages speak of, once.
-pub async fn handle(context: &Context, event: SqsEvent, time: Duration) -> Answer {
+pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answer {
     let mut answer = Answer::default();
     let mut asked: BTreeMap<String, Asked> = BTreeMap::new();
     for record in event.records {
@@ -38,7 +38,7 @@ pub async fn handle(context: &Context, event: SqsEvent, time: Duration) -> Answe
                 }
             }
             Ok(Intake::Plan(plan)) => ask(&mut asked, plan, &message),
-            Ok(Intake::Reconcile) => match guarded(time, context.service.tables()).await {
+            Ok(Intake::Reconcile) => match guarded(until, context.service.tables()).await {
                 Ok(tables) => {
                     for table in tables {
                         ask(
@@ -65,7 +65,7 @@ pub async fn handle(context: &Context, event: SqsEvent, time: Duration) -> Answe
         }
     }
     for (table, Asked { plan, messages }) in asked {
-        match guarded(time, context.service.plan(&plan)).await {
+        match guarded(until, context.service.plan(&plan)).await {
             Ok(Planned::Looked { version, columns }) => {
                 for column in columns {
                     let (name, sent) = (&column.column, &column.sent);
@@ -110,8 +110,7 @@ fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
         plan: plan.clone(),
         messages: vec![],
     });
-    // The schedule looks at the most, then a person; a chain goes on where it is longest.
+    // The schedule looks at the most, then a person.
     known.plan.why = known.plan.why.max(plan.why);
-    known.plan.hops = known.plan.hops.max(plan.hops);
     known.messages.push(message.to_owned());
 }

@@ -1,7 +1,5 @@
 //! Worker: batches become checkpoint manifests.
 
-use std::time::Duration;
-
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use futures::future::join_all;
 use lance_backfill_core::batch::BatchMessage;
@@ -9,10 +7,11 @@ use lance_backfill_core::format::decode;
 use lance_backfill_functions::{Answer, Context, guarded};
 use lance_backfill_ports::ErrorKind;
 use lance_backfill_service::Worked;
+use tokio::time::Instant;
 
 /// Does each batch.
-pub async fn handle(context: &Context, event: SqsEvent, time: Duration) -> Answer {
-    let done = join_all((event.records.iter()).map(|record| work(context, record, time))).await;
+pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answer {
+    let done = join_all((event.records.iter()).map(|record| work(context, record, until))).await;
     let mut answer = Answer::default();
     for (record, done) in event.records.iter().zip(done) {
         if !done {
@@ -23,7 +22,7 @@ pub async fn handle(context: &Context, event: SqsEvent, time: Duration) -> Answe
 }
 
 /// Whether the message need not come again.
-async fn work(context: &Context, record: &SqsMessage, time: Duration) -> bool {
+async fn work(context: &Context, record: &SqsMessage, until: Instant) -> bool {
     let id = record.message_id.as_deref().unwrap_or_default();
     let body = record.body.as_deref().unwrap_or_default();
     let message: BatchMessage = match decode(body.as_bytes()) {
@@ -39,7 +38,7 @@ async fn work(context: &Context, record: &SqsMessage, time: Duration) -> bool {
         }
     };
     let (table, batch) = (message.table.as_str(), message.batch.to_string());
-    match guarded(time, context.service.work(&message)).await {
+    match guarded(until, context.service.work(&message)).await {
         Ok(Worked::Done {
             column,
             rows_computed,
