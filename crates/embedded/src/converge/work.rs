@@ -9,7 +9,7 @@ use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind};
 use lance_backfill_core::ids::JobId;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
-use lance_backfill_stages::execute::{OpenBatch, execute};
+use lance_backfill_stages::execute::{Attempted, OpenBatch, execute};
 
 use super::run::{Claim, Run, Step, wait};
 use super::{Progress, Stopped};
@@ -54,6 +54,7 @@ impl Run<'_> {
                     job: job.as_ref(),
                     work,
                     at: None,
+                    attempted: Attempted::Perhaps,
                 },
                 &evaluated,
                 &engine.workers,
