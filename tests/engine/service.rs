@@ -11,7 +11,9 @@ use lance_backfill_embedded::python::PythonFunctions;
 use lance_backfill_embedded::{EngineOptions, Python};
 use lance_backfill_lance::{ObjectStateStore, OpenOptions};
 use lance_backfill_ports::queue::Queue;
-use lance_backfill_service::{InProcessQueue, Planned, Queues, Service, ServiceOptions, Worked};
+use lance_backfill_service::{
+    Delivered, InProcessQueue, Planned, Queues, Service, ServiceOptions, Worked,
+};
 use tempfile::TempDir;
 
 use crate::fill::product;
@@ -157,8 +159,13 @@ impl InProcess {
             }
             let mut batches: Vec<BatchMessage> = self.take(self.queues.bulk.as_ref()).await;
             batches.extend(self.take(self.queues.fresh.as_ref()).await);
+            let mut known = std::collections::BTreeSet::new();
             for batch in &batches {
-                match self.service.work(batch).await.expect("works") {
+                let delivered = match known.insert(batch.batch.clone()) {
+                    true => Delivered::Once,
+                    false => Delivered::Again,
+                };
+                match self.service.work(batch, delivered).await.expect("works") {
                     Worked::Done { calls: made, .. } => calls += made,
                     Worked::Obsolete { reason } => panic!("{reason}"),
                 }

@@ -16,7 +16,7 @@ pub use committer::Committed;
 pub use in_process::InProcessQueue;
 pub use planner::{ColumnPlan, Planned, Sent};
 pub use queues::Queues;
-pub use worker::Worked;
+pub use worker::{Delivered, Worked};
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use lance_backfill_core::ledger::{
 };
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
 use lance_backfill_core::plan::Limits;
+use lance_backfill_core::table::SeenVersion;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
@@ -93,15 +94,29 @@ struct Raced;
 impl Service {
     /// Looks at a table, and sends its work to the workers.
     pub async fn plan(&self, message: &PlanMessage) -> Result<Planned> {
+        self.plan_seen(message, None).await
+    }
+
+    /// The same of a version that an event tells of, unless there is something newer to look at.
+    pub async fn plan_seen(
+        &self,
+        message: &PlanMessage,
+        seen: Option<&SeenVersion>,
+    ) -> Result<Planned> {
         let engine = self.tables.engine(&message.table).await?;
-        let planned = Box::pin(self.plan_table(&engine, message)).await;
+        let planned = Box::pin(self.plan_table(&engine, message, seen)).await;
         if planned.is_err() {
             self.tables.close(&message.table).await;
         }
         planned
     }
 
-    async fn plan_table(&self, engine: &Engine, message: &PlanMessage) -> Result<Planned> {
+    async fn plan_table(
+        &self,
+        engine: &Engine,
+        message: &PlanMessage,
+        mut seen: Option<&SeenVersion>,
+    ) -> Result<Planned> {
         if let Some(reason) = engine.copy_note() {
             return Ok(Planned::Ignored { reason });
         }
@@ -110,7 +125,16 @@ impl Service {
         let paused_too = matches!(message.why, Wake::Requested | Wake::Scheduled);
         let mut sums: BTreeMap<String, Sent> = BTreeMap::new();
         'plan: for _ in 0..MOST_RACES {
-            let version = engine.latest().await?;
+            // An event comes for each version: what is newer than this one has its own look.
+            let told = match seen.take() {
+                Some(seen) => engine.seen(seen).await?,
+                None => None,
+            };
+            let is_told = told.is_some();
+            let version = match told {
+                Some(version) => version,
+                None => engine.latest().await?,
+            };
             let catalog = Catalog::read(version.view())?;
             let surveyed = engine
                 .survey(&version, &catalog, &|bound| {
@@ -121,8 +145,15 @@ impl Service {
                 let reason = "it has no computed column that is kept up to date".to_owned();
                 return Ok(Planned::Ignored { reason });
             }
+            if is_told && surveyed.iter().any(|(_, survey)| survey.is_behind()) {
+                // The event was late: what was done since may be forgotten again.
+                continue 'plan;
+            }
+            let seen = version.where_seen();
             for (column, survey) in &surveyed {
-                let (sent, done) = self.plan_column(engine, column, survey, message).await?;
+                let (sent, done) = self
+                    .plan_column(engine, column, survey, message, seen.as_ref())
+                    .await?;
                 sums.entry(column.name().to_owned()).or_default().add(sent);
                 if done.is_err() {
                     continue 'plan;
@@ -145,6 +176,7 @@ impl Service {
         column: &Column,
         survey: &Survey,
         message: &PlanMessage,
+        seen: Option<&SeenVersion>,
     ) -> Result<(Sent, std::result::Result<(), Raced>)> {
         let mut planning = Planning {
             service: self,
@@ -152,6 +184,7 @@ impl Service {
             column,
             survey,
             table: &message.table,
+            seen,
             sent: Sent::default(),
         };
         planning.send_again(message.why).await?;
@@ -193,6 +226,8 @@ struct Planning<'a> {
     column: &'a Column,
     survey: &'a Survey,
     table: &'a str,
+    /// Where the version is that was surveyed.
+    seen: Option<&'a SeenVersion>,
     sent: Sent,
 }
 
@@ -219,7 +254,7 @@ impl Planning<'_> {
             }
             let lost = matches!(asked.get(&seq), Some(Some(_)));
             if (lost || overdue)
-                && let Some(message) = self.message(&entry.entry, batch, work)
+                && let Some(message) = self.message(&entry.entry, batch, work, None)
             {
                 messages.push(message);
             }
@@ -345,14 +380,20 @@ impl Planning<'_> {
                 }
                 Work::Fold(_) => self.sent.folds += 1,
             }
-            messages.extend(self.message(&entry, &batch, &work));
+            messages.extend(self.message(&entry, &batch, &work, self.seen));
         }
         self.service.queues.send_batches(messages).await?;
         self.column.store.note_sent(&entry).await?;
         Ok(Ok(()))
     }
 
-    fn message(&self, entry: &LedgerEntry, batch: &BatchId, work: &Work) -> Option<BatchMessage> {
+    fn message(
+        &self,
+        entry: &LedgerEntry,
+        batch: &BatchId,
+        work: &Work,
+        seen: Option<&SeenVersion>,
+    ) -> Option<BatchMessage> {
         let EntryBody::Page(page) = &entry.body else {
             return None;
         };
@@ -365,6 +406,7 @@ impl Planning<'_> {
             job: page.job.clone(),
             lane: page.lane,
             work: Some(work.clone()),
+            seen: seen.cloned(),
         })
     }
 

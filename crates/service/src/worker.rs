@@ -1,6 +1,6 @@
 //! Worker: does one batch, and tells the committer.
 
-use lance_backfill_core::batch::{BatchMessage, Work};
+use lance_backfill_core::batch::{BatchMessage, Lane, Work};
 use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::format::Stored;
@@ -9,7 +9,7 @@ use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
-use lance_backfill_stages::execute::OpenBatch;
+use lance_backfill_stages::execute::{Attempted, OpenBatch};
 
 use crate::Service;
 
@@ -36,23 +36,61 @@ pub enum Worked {
     },
 }
 
+/// Whether the message of a batch came before, as far as its queue tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// This is the first time.
+    Once,
+    /// It may have come before, and somebody may have done it.
+    Again,
+}
+
+impl Delivered {
+    /// Of a message that was received so many times, this one included.
+    pub const fn after(receives: u32) -> Self {
+        match receives {
+            1 => Self::Once,
+            _ => Self::Again,
+        }
+    }
+}
+
 impl Service {
     /// Does a batch; an error means that nothing was recorded and it may be tried again.
-    pub async fn work(&self, message: &BatchMessage) -> Result<Worked> {
+    ///
+    /// `delivered` says whether its message came for the first time.
+    pub async fn work(&self, message: &BatchMessage, delivered: Delivered) -> Result<Worked> {
         let engine = self.tables.engine(&message.table).await?;
-        let worked = Box::pin(self.work_on(&engine, message)).await;
+        let worked = Box::pin(self.work_on(&engine, message, delivered)).await;
         if worked.is_err() {
             self.tables.close(&message.table).await;
         }
         worked
     }
 
-    async fn work_on(&self, engine: &Engine, message: &BatchMessage) -> Result<Worked> {
+    async fn work_on(
+        &self,
+        engine: &Engine,
+        message: &BatchMessage,
+        delivered: Delivered,
+    ) -> Result<Worked> {
         let obsolete = |reason: String| Ok(Worked::Obsolete { reason });
         if let Some(reason) = engine.copy_note() {
             return obsolete(reason);
         }
-        let version = engine.latest().await?;
+        // What was planned a moment ago need not be looked for; what waited in bulk may be old.
+        let seen = match (delivered, &message.seen) {
+            (Delivered::Once, Some(seen)) => Some(seen),
+            (Delivered::Again, _) | (_, None) => None,
+        };
+        let told = match seen.filter(|_| message.lane == Lane::Fresh) {
+            Some(seen) => engine.seen(seen).await?,
+            None => None,
+        };
+        let version = match told {
+            Some(version) => version,
+            None => engine.latest().await?,
+        };
         let catalog = Catalog::read(version.view())?;
         let of_binding = |bound: &&BoundColumn| bound.binding == message.binding;
         let Some(bound) = catalog.acting().find(of_binding) else {
@@ -78,6 +116,10 @@ impl Service {
             job: message.job.as_ref(),
             work: &work,
             at: Some(&version),
+            attempted: match seen {
+                Some(_) => Attempted::Never,
+                None => Attempted::Perhaps,
+            },
         };
         let manifest = engine.execute(&column, open).await?;
         let finished = CommitMessage {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aws_lambda_events::event::sqs::SqsEvent;
 use lance_backfill_aws::event::{Intake, Written, read};
 use lance_backfill_core::message::{PlanMessage, Wake};
+use lance_backfill_core::table::SeenVersion;
 use lance_backfill_functions::{Answer, Context, guarded};
 use lance_backfill_ports::ErrorKind;
 use lance_backfill_service::Planned;
@@ -13,6 +14,8 @@ use tokio::time::Instant;
 /// A table, and the messages that speak of it.
 struct Asked {
     plan: PlanMessage,
+    /// The newest version that an event tells of, if nothing else asks for the table.
+    seen: Option<SeenVersion>,
     messages: Vec<String>,
 }
 
@@ -28,24 +31,26 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
                 for reason in ignored {
                     tracing::info!(message, reason, "an event is ignored");
                 }
-                for Written { table, version } in written {
+                for Written {
+                    table,
+                    version,
+                    seen,
+                } in written
+                {
                     if context.service.has_planned(&table, version) {
                         tracing::info!(message, table, version, "the version is planned already");
                         continue;
                     }
                     let plan = PlanMessage::new(table, Wake::Committed);
-                    ask(&mut asked, plan, &message);
+                    ask(&mut asked, plan, seen, &message);
                 }
             }
-            Ok(Intake::Plan(plan)) => ask(&mut asked, plan, &message),
+            Ok(Intake::Plan(plan)) => ask(&mut asked, plan, None, &message),
             Ok(Intake::Reconcile) => match guarded(until, context.service.tables()).await {
                 Ok(tables) => {
                     for table in tables {
-                        ask(
-                            &mut asked,
-                            PlanMessage::new(table, Wake::Scheduled),
-                            &message,
-                        );
+                        let plan = PlanMessage::new(table, Wake::Scheduled);
+                        ask(&mut asked, plan, None, &message);
                     }
                 }
                 Err(error) => {
@@ -64,8 +69,14 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
             }
         }
     }
-    for (table, Asked { plan, messages }) in asked {
-        match guarded(until, context.service.plan(&plan)).await {
+    for (table, of_table) in asked {
+        let Asked {
+            plan,
+            seen,
+            messages,
+        } = of_table;
+        let planned = context.service.plan_seen(&plan, seen.as_ref());
+        match guarded(until, planned).await {
             Ok(Planned::Looked { version, columns }) => {
                 for column in columns {
                     let (name, sent) = (&column.column, &column.sent);
@@ -105,11 +116,22 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
     answer
 }
 
-fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
+fn ask(
+    asked: &mut BTreeMap<String, Asked>,
+    plan: PlanMessage,
+    seen: Option<SeenVersion>,
+    message: &str,
+) {
     let known = asked.entry(plan.table.clone()).or_insert_with(|| Asked {
         plan: plan.clone(),
+        seen: seen.clone(),
         messages: vec![],
     });
+    // What is asked for without an event may be about a version that none of them tells of.
+    known.seen = match (known.seen.take(), seen) {
+        (Some(known), Some(seen)) => Some(known.max(seen)),
+        (None, _) | (_, None) => None,
+    };
     // The schedule looks at the most, then a person.
     known.plan.why = known.plan.why.max(plan.why);
     known.messages.push(message.to_owned());

@@ -6,7 +6,7 @@ use lance_backfill_core::batch::BatchMessage;
 use lance_backfill_core::format::decode;
 use lance_backfill_functions::{Answer, Context, guarded};
 use lance_backfill_ports::ErrorKind;
-use lance_backfill_service::Worked;
+use lance_backfill_service::{Delivered, Worked};
 use tokio::time::Instant;
 
 /// Does each batch.
@@ -19,6 +19,13 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
         }
     }
     answer
+}
+
+/// What SQS tells of a message; it may deliver one twice and count one, which costs only the work.
+fn delivered(record: &SqsMessage) -> Delivered {
+    let receives = record.attributes.get("ApproximateReceiveCount");
+    let receives = receives.and_then(|count| count.parse().ok());
+    receives.map_or(Delivered::Again, Delivered::after)
 }
 
 /// Whether the message need not come again.
@@ -38,7 +45,7 @@ async fn work(context: &Context, record: &SqsMessage, until: Instant) -> bool {
         }
     };
     let (table, batch) = (message.table.as_str(), message.batch.to_string());
-    match guarded(until, context.service.work(&message)).await {
+    match guarded(until, context.service.work(&message, delivered(record))).await {
         Ok(Worked::Done {
             column,
             rows_computed,

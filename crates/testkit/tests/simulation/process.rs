@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use lance_backfill_core::batch::Lane;
+use lance_backfill_core::commit::Finished;
 use lance_backfill_core::invariant;
 use lance_backfill_core::job::{JobOutcome, Selection, Take};
 use lance_backfill_core::ledger::{EntryBody, Request};
@@ -16,7 +17,7 @@ use lance_backfill_stages::commit::commit;
 use lance_backfill_stages::execute::{Attempted, OpenBatch, Workers, execute};
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::reconcile::{Grace, collect};
-use lance_backfill_stages::survey::{OpenRequest, Survey, survey};
+use lance_backfill_stages::survey::{OpenRequest, Scope, Survey, survey, survey_for};
 use lance_backfill_testkit::{
     Fault, Faults, Faulty, ManualClock, MemStateStore, MemTable, Random, SeededWorld,
 };
@@ -35,6 +36,13 @@ pub(crate) enum Step {
     Planned,
     LostRace,
     Idle,
+}
+
+/// Who else is at work during a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Company {
+    None,
+    Others,
 }
 
 pub(crate) struct Process {
@@ -111,7 +119,7 @@ impl Process {
     pub(crate) async fn converge(&mut self) -> anyhow::Result<Survey> {
         self.restart();
         for _ in 0..MOST_STEPS {
-            let step = Box::pin(self.step()).await?;
+            let step = Box::pin(self.step_as(Company::None)).await?;
             let idle = step == Step::Idle;
             self.trace.tell(format!("{} {step:?}", self.name));
             if idle {
@@ -136,6 +144,34 @@ impl Process {
     }
 
     async fn step(&mut self) -> anyhow::Result<Step> {
+        let step = Box::pin(self.step_as(Company::Others)).await?;
+        if step == Step::Idle && self.random.below(2) == 0 {
+            let version = self.table.latest().await?;
+            let column = self.column(version.view())?;
+            let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+            collect(&column, &found, &self.world, Grace::NONE).await?;
+        }
+        Ok(step)
+    }
+
+    /// What a survey did not look for is not there.
+    async fn check_records(&self, column: &Column, found: &Survey) -> anyhow::Result<()> {
+        let store = ColumnStore::new(self.state.clone());
+        for (fragment, unsettled) in &found.unsettled {
+            let present = &unsettled.present;
+            let key = (*fragment, present.identities.clone(), present.place.clone());
+            let records = store.records(&[key]).await?;
+            ensure!(
+                records.get(fragment).map(|record| record.as_ref()) == present.record.as_ref(),
+                "fragment {fragment} of '{}' has another record: {records:?}, not {:?}",
+                column.name(),
+                present.record
+            );
+        }
+        Ok(())
+    }
+
+    async fn step_as(&mut self, company: Company) -> anyhow::Result<Step> {
         let version = self.table.latest().await?;
         let column = self.column(version.view())?;
         let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
@@ -149,7 +185,15 @@ impl Process {
             found.counts.total,
             version.view().live_rows()
         );
-        if let Some(extension) = found.snapshot_extension(&column.bound.generation) {
+        if company == Company::None {
+            self.check_records(&column, &found).await?;
+        }
+        // A snapshot is written when there is something to say, and not always then.
+        let noted = !found.newly_settled.is_empty() && self.random.below(3) > 0;
+        if let Some(extension) = found
+            .snapshot_extension(&column.bound.generation)
+            .filter(|_| noted)
+        {
             match column
                 .store
                 .extend_snapshot(&found.snapshot, extension)
@@ -159,7 +203,21 @@ impl Process {
             }
         }
         if found.has_finished() {
-            commit(&version, &column, &found).await?;
+            let narrow = survey_for(&self.table, &version, &column, &[], Scope::Finished);
+            let narrow = Box::pin(narrow).await?;
+            let finished = |survey: &Survey| -> Vec<Vec<Finished>> {
+                let all = survey.unsettled.values();
+                let all = all.map(|unsettled| unsettled.finished.clone());
+                all.filter(|finished| !finished.is_empty()).collect()
+            };
+            ensure!(
+                company == Company::Others || finished(&narrow) == finished(&found),
+                "a commit does not see what is finished"
+            );
+            match self.random.below(2) {
+                0 => commit(&version, &column, &narrow).await?,
+                _ => commit(&version, &column, &found).await?,
+            };
             return Ok(Step::Committed);
         }
         let many = found.open_work.len() as u64;
