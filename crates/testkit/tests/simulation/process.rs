@@ -10,7 +10,7 @@ use lance_backfill_core::job::{JobOutcome, Selection, Take};
 use lance_backfill_core::ledger::{EntryBody, Request};
 use lance_backfill_core::plan::Limits;
 use lance_backfill_ports::state_store::{Created, StateStore};
-use lance_backfill_ports::table::Table;
+use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::commit::commit;
@@ -171,10 +171,38 @@ impl Process {
         Ok(())
     }
 
-    async fn step_as(&mut self, company: Company) -> anyhow::Result<Step> {
-        let version = self.table.latest().await?;
+    /// The version before the newest, as a late event tells of it, if nobody has seen a newer one.
+    async fn told(&mut self) -> anyhow::Result<Option<(Arc<dyn TableVersion>, Column, Survey)>> {
+        if self.random.below(4) > 0 {
+            return Ok(None);
+        }
+        let newest = self.table.latest().await?.view().version;
+        let Some(version) = self.table.at(newest - 1).await? else {
+            return Ok(None);
+        };
+        if version.view().field("p").is_none() {
+            return Ok(None);
+        }
         let column = self.column(version.view())?;
         let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+        Ok((!found.is_behind()).then_some((version, column, found)))
+    }
+
+    async fn step_as(&mut self, company: Company) -> anyhow::Result<Step> {
+        let told = match company {
+            Company::None => None,
+            Company::Others => Box::pin(self.told()).await?,
+        };
+        let is_told = told.is_some();
+        let (version, column, found) = match told {
+            Some(told) => told,
+            None => {
+                let version = self.table.latest().await?;
+                let column = self.column(version.view())?;
+                let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+                (version, column, found)
+            }
+        };
         invariant::counts_add_up(&found.counts)?;
         for unsettled in found.unsettled.values() {
             invariant::no_lost_row(&unsettled.state, &unsettled.live)?;
@@ -202,7 +230,7 @@ impl Process {
                 Created::New | Created::AlreadyThere => {}
             }
         }
-        if found.has_finished() {
+        if found.has_finished() && !is_told {
             let narrow = survey_for(&self.table, &version, &column, &[], Scope::Finished);
             let narrow = Box::pin(narrow).await?;
             let finished = |survey: &Survey| -> Vec<Vec<Finished>> {
@@ -234,8 +262,11 @@ impl Process {
                         batch: &open.batch,
                         job: job.as_ref(),
                         work: &open.work,
-                        at: None,
-                        attempted: Attempted::Perhaps,
+                        at: is_told.then_some(&version),
+                        attempted: match self.random.below(2) {
+                            0 => Attempted::Never,
+                            _ => Attempted::Perhaps,
+                        },
                     },
                     &evaluated,
                     &workers,
