@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lance_backfill_core::batch::{Lane, Work};
-use lance_backfill_core::definition::{Function, OnError};
+use lance_backfill_core::definition::Function;
+use lance_backfill_core::error_budget::Counted;
 use lance_backfill_core::ids::{BatchId, FragmentId, JobId, LedgerSeq};
 use lance_backfill_core::job::JobOutcome;
 use lance_backfill_core::ledger::{
@@ -446,27 +447,12 @@ impl<'a> Run<'a> {
 
     /// Whether this call's failed rows exceed the column's policy.
     pub(super) fn over_budget(&self, column: &Column) -> Option<Stopped> {
+        let counted = Counted {
+            computed: self.computed,
+            failed: self.failed,
+        };
         let policy = &column.bound.definition.error_policy;
-        let all = self.failed + self.computed;
-        if let Some(most) = policy.max_failed_rows.filter(|most| self.failed > *most) {
-            return Some(Stopped::Budget(format!(
-                "{} rows failed, {most} are tolerated",
-                self.failed
-            )));
-        }
-        if policy.on_error == OnError::Fail && self.failed > 0 {
-            return Some(Stopped::Budget(format!(
-                "{} rows failed, none is tolerated",
-                self.failed
-            )));
-        }
-        let most = policy.max_failed_fraction?;
-        (all >= 100 && self.failed as f64 > most * all as f64).then(|| {
-            Stopped::Budget(format!(
-                "{} of {all} rows failed, a share of {most} is tolerated",
-                self.failed
-            ))
-        })
+        counted.exceeds(policy).map(Stopped::Budget)
     }
 }
 
