@@ -22,6 +22,11 @@ pub(super) struct Budget {
     computed: AtomicU64,
     /// Microseconds spent in the function, where it tells.
     spent_us: AtomicU64,
+    /// How long one call may have to wait, and all of them together for each host.
+    patience: Option<Duration>,
+    /// Milliseconds for which calls were told to wait.
+    waited_ms: AtomicU64,
+    lanes: u32,
 }
 
 /// Time in each host of the function after which a batch stops: its speed may have been guessed, and
@@ -30,7 +35,12 @@ const MOST_TIME: Duration = Duration::from_secs(60);
 
 impl Budget {
     /// Of a batch whose function takes so many calls at once.
-    pub(super) fn new(policy: &ErrorPolicy, lanes: usize, job: Arc<Evaluated>) -> Self {
+    pub(super) fn new(
+        policy: &ErrorPolicy,
+        lanes: usize,
+        patience: Option<Duration>,
+        job: Arc<Evaluated>,
+    ) -> Self {
         let lanes = u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
         Self {
             policy: Some(policy.clone()),
@@ -38,6 +48,9 @@ impl Budget {
             job,
             computed: AtomicU64::new(0),
             spent_us: AtomicU64::new(0),
+            patience,
+            waited_ms: AtomicU64::new(0),
+            lanes,
         }
     }
 
@@ -49,6 +62,9 @@ impl Budget {
             job: Arc::default(),
             computed: AtomicU64::new(0),
             spent_us: AtomicU64::new(0),
+            patience: None,
+            waited_ms: AtomicU64::new(0),
+            lanes: 1,
         }
     }
 
@@ -62,6 +78,26 @@ impl Budget {
     pub(super) fn spend(&self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.spent_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    /// How long a call may wait for the other side of the function; without, as long as it asks.
+    pub(super) const fn patience(&self) -> Option<Duration> {
+        self.patience
+    }
+
+    /// Notes that a call is to wait, unless it would have to for too long.
+    pub(super) fn wait(&self, time: Duration) -> bool {
+        let Some(patience) = self.patience.filter(|_| !time.is_zero()) else {
+            return true;
+        };
+        let most = patience.saturating_mul(self.lanes);
+        let waited = Duration::from_millis(self.waited_ms.load(Ordering::Relaxed));
+        let may = time <= patience && waited.saturating_add(time) <= most;
+        if may {
+            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            self.waited_ms.fetch_add(ms, Ordering::Relaxed);
+        }
+        may
     }
 
     /// Whether the batch took as long as one should.
