@@ -68,15 +68,31 @@ pub fn standing(entries: &[LedgerEntry]) -> Option<(LedgerSeq, &OpenBreaker)> {
     })
 }
 
-/// Pages by whose batches a standing breaker goes: they must outlive what else is collected.
-pub fn probes(entries: &[LedgerEntry]) -> BTreeSet<LedgerSeq> {
-    let Some((opened, open)) = standing(entries) else {
-        return BTreeSet::new();
+/// Pages that must outlive what else is collected, where those of `kept` do: those after a standing
+/// breaker, by which it goes, and the newest that disproves a fault before it.
+pub fn still_counts<'a>(
+    entries: &[LedgerEntry],
+    checkpoint: &dyn Fn(&BatchId) -> Option<&'a CheckpointManifest>,
+    kept: &BTreeSet<LedgerSeq>,
+) -> BTreeSet<LedgerSeq> {
+    let mut counts = BTreeSet::new();
+    if let Some((opened, open)) = standing(entries) {
+        let after = (entries.iter())
+            .filter(|entry| entry.seq > opened && is_of(entry, &open.generation))
+            .map(|entry| entry.seq);
+        counts.extend(after);
+    }
+    let succeeded = |entry: &&LedgerEntry| {
+        let mut batches = entry.work().into_iter();
+        batches.any(|(batch, _)| checkpoint(&batch).is_some_and(|done| done.shows_success()))
     };
-    (entries.iter())
-        .filter(|entry| entry.seq > opened && is_of(entry, &open.generation))
-        .map(|entry| entry.seq)
-        .collect()
+    let newest = entries.iter().rev().find(succeeded).map(|entry| entry.seq);
+    if let Some(newest) = newest
+        && kept.range(..newest).next().is_some()
+    {
+        counts.insert(newest);
+    }
+    counts
 }
 
 /// Whether faults of the entries before it are accounted for.
@@ -113,7 +129,10 @@ pub fn decide(
     let batches = Batches::of(since.unwrap_or_default(), evidence, generation);
     if let Some((_, message)) = batches.fault {
         let (faults, wait_ms) = match opened {
-            Some((open, _)) => (open.faults.saturating_add(1), open.wait_ms.saturating_mul(2)),
+            Some((open, _)) => (
+                open.faults.saturating_add(1),
+                open.wait_ms.saturating_mul(2),
+            ),
             None => (1, first_wait_ms),
         };
         return Breaker::ToOpen(OpenBreaker {
@@ -178,8 +197,8 @@ impl<'a> Batches<'a> {
             }
         }
         // Within a page nobody knows which came first.
-        let disproved = |fault: &(LedgerSeq, &str)| found.succeeded <= Some(fault.0);
-        found.fault = found.fault.filter(disproved);
+        let stands = |fault: &(LedgerSeq, &str)| found.succeeded <= Some(fault.0);
+        found.fault = found.fault.filter(stands);
         found
     }
 }

@@ -231,7 +231,8 @@ pub fn still_needed(
     }
     needed.extend(breaker::standing(entries).map(|(seq, _)| seq));
     // What was forgiven or is over would count again, where the batches that it came from are kept.
-    for says in [breaker::ends_faults, forgives_failures] {
+    let ends: [fn(&EntryBody) -> bool; 2] = [breaker::ends_faults, forgives_failures];
+    for says in ends {
         let newest = entries.iter().rev().find(|entry| says(&entry.body));
         if let Some(newest) = newest.map(|entry| entry.seq)
             && needed.range(..newest).next().is_some()

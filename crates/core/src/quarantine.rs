@@ -67,12 +67,14 @@ pub fn manifest(
         read_version,
         receives,
     } = attempt;
-    let failed = |rows: &RowSet| RowErrors {
+    let failed = |rows: &RowSet| {
+        RowErrors {
         rows: rows.clone(),
         kind: QUARANTINED.to_owned(),
         message: "its batch was received as often as the queue allows, and no worker finished it; the log of the workers says why, and 'retry' computes the row again".to_owned(),
         traceback: None,
         attempts: receives.max(1),
+    }
     };
     let slices = spec.slices.iter().map(|slice| SliceResult {
         fragment: slice.fragment,

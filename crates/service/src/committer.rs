@@ -88,6 +88,9 @@ impl Service {
             if !survey.has_finished() {
                 let has_parts = |unsettled: &Unsettled| !unsettled.parts.is_empty();
                 // A planner decides when they are folded, and what a fault means for other batches.
+                let is_fault = (message.batch.as_ref())
+                    .and_then(|batch| survey.checkpoint(batch))
+                    .is_some_and(|done| done.fault.is_some());
                 let probed = survey.standing_breaker(&column.bound.generation).is_some();
                 if is_fault || probed || survey.unsettled.values().any(has_parts) {
                     self.wake_planner(message).await?;

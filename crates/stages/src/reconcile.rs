@@ -72,7 +72,8 @@ pub async fn collect(
         |entry: &&LedgerEntry| entry.job().is_some_and(|job| open_jobs.contains(&job));
     let counted = entries.iter().filter(of_open_job).map(|entry| entry.seq);
     let mut kept: BTreeSet<LedgerSeq> = open.iter().copied().chain(counted).collect();
-    kept.extend(breaker::probes(&entries));
+    let checkpoint = |batch: &BatchId| survey.checkpoint(batch);
+    kept.extend(breaker::still_counts(&entries, &checkpoint, &kept));
     if entries
         .iter()
         .any(|entry| entry.table_version > survey.version)

@@ -6,8 +6,8 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use lance_backfill_aws::event::{Intake, Written, read};
 use lance_backfill_core::message::{PlanMessage, Wake};
 use lance_backfill_functions::{Answer, Context, guarded};
-use lance_backfill_ports::ErrorKind;
-use lance_backfill_service::Planned;
+use lance_backfill_ports::{ErrorKind, Result};
+use lance_backfill_service::{GivenUp, Planned, Quarantined};
 use tokio::time::Instant;
 
 /// A table, and the messages that speak of it.
@@ -38,7 +38,7 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
                 }
             }
             Ok(Intake::Plan(plan)) => ask(&mut asked, plan, &message),
-            Ok(Intake::Reconcile) => match guarded(until, context.service.tables()).await {
+            Ok(Intake::Reconcile) => match reconcile(context, until).await {
                 Ok(tables) => {
                     for table in tables {
                         ask(
@@ -103,6 +103,42 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
         }
     }
     answer
+}
+
+/// Gives up what no worker finished, so that the plans to come see its rows; then says what tables there are.
+async fn reconcile(context: &Context, until: Instant) -> Result<Vec<String>> {
+    match guarded(until, context.service.quarantine()).await {
+        Ok(Quarantined {
+            given_up,
+            obsolete,
+            left,
+        }) => {
+            for GivenUp {
+                table,
+                column,
+                batches,
+                rows_failed,
+            } in given_up
+            {
+                tracing::error!(
+                    table,
+                    column,
+                    batches,
+                    rows_failed,
+                    "batches were given up that no worker finished"
+                );
+            }
+            if obsolete + left > 0 {
+                tracing::info!(obsolete, left, "dead letters of the workers");
+            }
+        }
+        // The tables are looked at all the same.
+        Err(error) => {
+            let error = error.one_line();
+            tracing::error!(error, "the dead letters of the workers cannot be read");
+        }
+    }
+    guarded(until, context.service.tables()).await
 }
 
 fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
