@@ -210,14 +210,15 @@ impl Calls {
         if self.outage.is_some() {
             return None;
         }
-        if let Some(control) = self.control() {
+        let next = (self.waiting.iter())
+            .filter(|(_, piece)| which(piece))
+            .min_by_key(|(start, piece)| (piece.wait_ms, **start));
+        let Some((start, _)) = next else {
+            let control = self.control()?;
             self.running += 1;
             return Some(control);
-        }
-        let (_, first) = (self.waiting.iter())
-            .filter(|(_, piece)| which(piece))
-            .min_by_key(|(start, piece)| (piece.wait_ms, **start))?;
-        let start = first.rows.start;
+        };
+        let start = *start;
         let mut piece = self.waiting.remove(&start)?;
         let end = start.saturating_add(most.max(1)).min(piece.rows.end);
         let rest = end..piece.rows.end;
@@ -235,7 +236,7 @@ impl Calls {
     /// count failures in a row instead would blame the last few, or never give up on rows that stand
     /// together at the end.
     fn control(&self) -> Option<Piece> {
-        let doubtful = self.running == 0 && self.waiting.is_empty() && self.trailing() > 0;
+        let doubtful = self.running == 0 && self.trailing() > 0;
         let place = self.good.filter(|_| doubtful)?;
         Some(Piece {
             rows: place..place + 1,
@@ -273,7 +274,10 @@ impl Calls {
     /// Rows that wait for a call.
     pub fn waiting_rows(&self) -> usize {
         let waiting: usize = self.waiting.values().map(|piece| piece.rows.len()).sum();
-        waiting + usize::from(self.outage.is_none() && self.control().is_some())
+        match waiting == 0 && self.outage.is_none() {
+            true => usize::from(self.control().is_some()),
+            false => waiting,
+        }
     }
 
     /// Takes what came of a piece that [`Calls::take`] gave.
