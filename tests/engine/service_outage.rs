@@ -284,7 +284,8 @@ impl InProcess {
                 let given_back = lane.extend(&delivery.receipt, Duration::ZERO).await;
                 assert!(given_back.expect("extends"));
             }
-            // Whoever receives next finds them dead.
+            // Whoever looks next finds them dead.
+            assert_eq!(lane.receive(0, Duration::ZERO).await.expect("looks"), []);
             if killed == most {
                 break;
             }
