@@ -133,7 +133,11 @@ impl Service {
                 return Ok(Planned::Ignored { reason });
             }
             for (column, survey) in &surveyed {
-                let (sent, handed) = self.plan_column(engine, column, survey, message).await?;
+                // What came before this plan is sent again once, however often it looks.
+                let first_look = !sums.contains_key(column.name());
+                let why = Some(message.why).filter(|_| first_look);
+                let planned = self.plan_column(engine, column, survey, (&message.table, why));
+                let (sent, handed) = planned.await?;
                 sums.entry(column.name().to_owned()).or_default().add(sent);
                 match handed {
                     Handed::Done => {}
@@ -161,22 +165,24 @@ impl Service {
         engine: &Engine,
         column: &Column,
         survey: &Survey,
-        message: &PlanMessage,
+        (table, why): (&str, Option<Wake>),
     ) -> Result<(Sent, Handed)> {
         let mut planning = Planning {
             service: self,
             engine,
             column,
             survey,
-            table: &message.table,
+            table,
             sent: Sent::default(),
         };
-        planning.send_again(message.why).await?;
-        if message.why == Wake::Scheduled && survey.has_finished() {
+        if let Some(why) = why {
+            planning.send_again(why).await?;
+        }
+        if why == Some(Wake::Scheduled) && survey.has_finished() {
             // Who was to publish it never came.
             let finished = CommitMessage {
                 version: CommitMessage::VERSION,
-                table: message.table.clone(),
+                table: table.to_owned(),
                 binding: column.bound.binding.clone(),
                 batch: None,
                 checkpoint: None,
@@ -193,9 +199,10 @@ impl Service {
         if handed == Handed::Done && !survey.newly_settled.is_empty() {
             engine.note_settled(column, survey).await?;
         }
+        let is_scheduled = why == Some(Wake::Scheduled);
         let rests = handed == Handed::Done && sent.is_nothing() && survey.open_work.is_empty();
         let many = survey.ledger.len() > MOST_ENTRIES;
-        if rests && (many || (message.why == Wake::Scheduled && survey.ledger.len() > 1)) {
+        if rests && (many || (is_scheduled && survey.ledger.len() > 1)) {
             engine.collect(column, survey).await?;
         }
         Ok((sent, handed))

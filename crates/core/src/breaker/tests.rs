@@ -155,8 +155,12 @@ impl World {
                     self.page(most);
                     return most;
                 }
-                Breaker::ToOpen(open) => drop(self.write(EntryBody::Breaker(open))),
-                Breaker::ToClose(_) => drop(self.write(EntryBody::BreakerClosed {})),
+                Breaker::ToOpen(open) => {
+                    self.write(EntryBody::Breaker(open));
+                }
+                Breaker::ToClose(_) => {
+                    self.write(EntryBody::BreakerClosed {});
+                }
                 Breaker::Open { .. } | Breaker::Probing => return 0,
                 Breaker::Probe => {
                     self.page(1);
@@ -275,7 +279,7 @@ enum Event {
     /// The nth open batch ends.
     End(usize, usize),
     Wait(u64),
-    Edit(u8),
+    Edit,
     Resume,
     /// A person hands out batches, whatever the breaker says.
     Order(u32),
@@ -287,7 +291,7 @@ fn event() -> impl Strategy<Value = Event> {
         6 => Just(Event::Plan),
         6 => (any::<usize>(), 0..ENDED.len()).prop_map(|(nth, ended)| Event::End(nth, ended)),
         4 => (0..3 * FIRST_MS).prop_map(Event::Wait),
-        1 => (0..2_u8).prop_map(Event::Edit),
+        1 => Just(Event::Edit),
         1 => Just(Event::Resume),
         1 => (1..3_u32).prop_map(Event::Order),
         3 => Just(Event::Collect),
@@ -333,7 +337,7 @@ proptest! {
                     }
                 }
                 Event::Wait(ms) => world.now_ms += ms,
-                Event::Edit(made_by) => world.made_by = made_by,
+                Event::Edit => world.made_by += 1,
                 Event::Resume => {
                     world.write(EntryBody::Resume {});
                     probes.clear();
