@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use lance_backfill_core::definition::Definition;
 use lance_backfill_udf::python::{Artifacts, Cores, Limits, Python, PythonFunction, Resting, Spec};
 
 /// All Python functions that this process has open.
 pub struct PythonFunctions {
     python: Python,
     cores: Cores,
+    /// Most memory of one host, whatever its definition allows.
+    memory_bytes: Option<u64>,
     resting: Resting,
     open: Mutex<Vec<(Spec, Weak<PythonFunction>)>>,
 }
@@ -28,8 +31,28 @@ impl PythonFunctions {
         Self {
             python,
             cores: Cores::new(cores),
+            memory_bytes: None,
             resting: Resting::new(cores),
             open: Mutex::default(),
+        }
+    }
+
+    /// The same, with at most so much memory for each host, if this process has no more to give.
+    #[must_use]
+    pub fn with_memory(self, bytes: Option<u64>) -> Self {
+        Self {
+            memory_bytes: bytes,
+            ..self
+        }
+    }
+
+    /// What a host of this definition may take here.
+    pub(crate) fn limits(&self, definition: &Definition) -> Limits {
+        let limits = Limits::of(definition);
+        let memory_bytes = limits.memory_bytes.into_iter().chain(self.memory_bytes).min();
+        Limits {
+            memory_bytes,
+            ..limits
         }
     }
 

@@ -9,6 +9,8 @@ use lance_backfill_ports::queue::{Outgoing, Queue};
 use lance_backfill_ports::{Error, Result};
 use sha2::{Digest, Sha256};
 
+use crate::Service;
+
 /// Largest message that carries what the state store has as well; a larger one only names it.
 ///
 /// SQS charges for each 64 KiB.
@@ -62,8 +64,22 @@ impl Queues {
 
     /// Wakes the planner.
     pub(crate) async fn send_plan(&self, message: &PlanMessage) -> Result<()> {
-        let outgoing = Outgoing::new(text(encode(message)?)?);
-        self.plans.send(&[outgoing]).await
+        self.send_plans(std::slice::from_ref(message)).await
+    }
+
+    /// Wakes the planner for some tables.
+    pub(crate) async fn send_plans(&self, messages: &[PlanMessage]) -> Result<()> {
+        let outgoing = (messages.iter())
+            .map(|message| Ok(Outgoing::new(text(encode(message)?)?)))
+            .collect::<Result<Vec<_>>>()?;
+        self.plans.send(&outgoing).await
+    }
+}
+
+impl Service {
+    /// Asks whichever planner comes first to look at some tables.
+    pub async fn ask_for_plans(&self, messages: &[PlanMessage]) -> Result<()> {
+        self.queues.send_plans(messages).await
     }
 }
 

@@ -12,6 +12,8 @@ use lance_backfill_ports::queue::Queue;
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_service::{Queues, Service, ServiceOptions};
 
+use crate::memory::Shares;
+
 /// Folder for what a process keeps while it lives: the only one that a function may write.
 const CACHE: &str = "/tmp/lance-backfill";
 /// Batches at work at once, where the deployment does not say.
@@ -24,6 +26,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// Of stages that are there already.
+    pub const fn new(service: Service) -> Self {
+        Self { service }
+    }
+
     /// Reads the environment; an error names the variable that is missing.
     pub async fn from_environment() -> Result<Self> {
         let environment = environment();
@@ -60,20 +67,27 @@ impl Context {
                     ))
                 })?,
         };
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // Lambda says how much memory a function has, in megabytes of two to the twentieth.
+        let memory_mib = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
+        let memory_mib = memory_mib.and_then(|mib| mib.parse().ok());
+        let has_python = environment.contains_key("LANCE_BACKFILL_PYTHON");
+        let shares = Shares::of(memory_mib, has_python);
         let cache = PathBuf::from(CACHE);
         let engine = EngineOptions {
             open: OpenOptions::default(),
-            workers: cores + 1,
+            workers: shares.slices,
             most_rows_per_batch: None,
-            python: Arc::new(PythonFunctions::new(
-                Python {
-                    interpreter: None,
-                    environment,
-                    cache: cache.join("python"),
-                },
-                cores,
-            )),
+            python: Arc::new(
+                PythonFunctions::new(
+                    Python {
+                        interpreter: None,
+                        environment,
+                        cache: cache.join("python"),
+                    },
+                    shares.hosts,
+                )
+                .with_memory(shares.host_bytes),
+            ),
             cache,
         };
         let store = ObjectStateStore::open(&prefix, &engine.open).await?;
@@ -81,9 +95,7 @@ impl Context {
             engine,
             batches_at_once,
         };
-        Ok(Self {
-            service: Service::new(options, queues, Arc::new(store)),
-        })
+        Ok(Self::new(Service::new(options, queues, Arc::new(store))))
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use lance_backfill_core::definition::{ErrorPolicy, OnError};
 
+use crate::until::Until;
+
 /// Below this many rows a share of failed rows says little.
 const FEWEST_ROWS: u64 = 100;
 
@@ -25,6 +27,8 @@ pub(super) struct Budget {
     computed: AtomicU64,
     /// Microseconds spent in the function, where it tells.
     spent_us: AtomicU64,
+    /// Time of the process that does the batch.
+    until: Until,
 }
 
 /// Time in each host of the function after which a batch stops: its speed may have been guessed, and
@@ -33,7 +37,12 @@ const MOST_TIME: Duration = Duration::from_secs(60);
 
 impl Budget {
     /// Of a batch whose function takes so many calls at once.
-    pub(super) fn new(policy: &ErrorPolicy, lanes: usize, job: Arc<Evaluated>) -> Self {
+    pub(super) fn new(
+        policy: &ErrorPolicy,
+        lanes: usize,
+        job: Arc<Evaluated>,
+        until: Until,
+    ) -> Self {
         let lanes = u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
         let (most_rows, most_fraction) = match policy.on_error {
             OnError::Fail => (Some(0), None),
@@ -46,6 +55,7 @@ impl Budget {
             job,
             computed: AtomicU64::new(0),
             spent_us: AtomicU64::new(0),
+            until,
         }
     }
 
@@ -58,6 +68,7 @@ impl Budget {
             job: Arc::default(),
             computed: AtomicU64::new(0),
             spent_us: AtomicU64::new(0),
+            until: Until::never(),
         }
     }
 
@@ -73,10 +84,15 @@ impl Budget {
         self.spent_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// Whether the batch took as long as one should.
+    /// Time of the process that does the batch.
+    pub(super) const fn until(&self) -> &Until {
+        &self.until
+    }
+
+    /// Whether the batch took as long as one should, or as whoever does it can.
     pub(super) fn time_is_up(&self) -> bool {
         let spent = Duration::from_micros(self.spent_us.load(Ordering::Relaxed));
-        self.most_time.is_some_and(|most| spent >= most)
+        self.most_time.is_some_and(|most| spent >= most) || self.until.is_over()
     }
 
     /// Rows with a result in all batches of the job.
