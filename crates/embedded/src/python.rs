@@ -40,8 +40,13 @@ impl PythonFunctions {
     /// The same, with at most so much memory for each host, if this process has no more to give.
     #[must_use]
     pub fn with_memory(self, bytes: Option<u64>) -> Self {
+        let resting = match bytes {
+            Some(_) => Resting::of_one_function(),
+            None => self.resting,
+        };
         Self {
             memory_bytes: bytes,
+            resting,
             ..self
         }
     }

@@ -96,6 +96,7 @@ impl PythonFunction {
     async fn host(&self) -> Result<Host, Fault> {
         loop {
             let Some(mut host) = self.resting.take() else {
+                self.resting.make_room();
                 return self.start().await;
             };
             if host.lives() {
