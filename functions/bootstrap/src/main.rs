@@ -5,15 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use lance_backfill_functions::{Answer, Context, start_log};
-use tokio::time::Instant;
+use lance_backfill_functions::{Answer, Context, Time, start_log};
 
 /// As in the program for the command line.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Time at the end of an invocation in which the answer is sent.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy)]
 enum Function {
@@ -53,32 +49,20 @@ async fn invoke(
 ) -> Result<SqsBatchResponse, Error> {
     let began = now();
     let end = Duration::from_millis(event.context.deadline);
-    let until = Instant::now() + end.saturating_sub(began).saturating_sub(LAST_WORDS);
-    let records = event.payload.records.len();
+    let time = Time::of(end.saturating_sub(began));
+    let request = event.context.request_id;
+    let event = event.payload;
+    let records = event.records.len();
     let answer: Answer = match function {
-        Function::Planner => {
-            Box::pin(lance_backfill_planner::handle(
-                context,
-                event.payload,
-                until,
-            ))
-            .await
-        }
-        Function::Worker => {
-            Box::pin(lance_backfill_worker::handle(context, event.payload, until)).await
-        }
+        Function::Planner => Box::pin(lance_backfill_planner::handle(context, event, time)).await,
+        Function::Worker => Box::pin(lance_backfill_worker::handle(context, event, time)).await,
         Function::Committer => {
-            Box::pin(lance_backfill_committer::handle(
-                context,
-                event.payload,
-                until,
-            ))
-            .await
+            Box::pin(lance_backfill_committer::handle(context, event, time)).await
         }
     };
     let took = now().saturating_sub(began);
     tracing::info!(
-        request = event.context.request_id,
+        request,
         records,
         failed = answer.failures(),
         took_ms = took.as_millis(),

@@ -2,8 +2,12 @@
 
 mod context;
 mod log;
+mod memory;
 mod records;
+mod time;
 
 pub use context::Context;
 pub use log::start_log;
-pub use records::{Answer, guarded};
+pub use memory::Shares;
+pub use records::{Answer, guarded, within};
+pub use time::Time;

@@ -4,14 +4,13 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use futures::future::join_all;
 use lance_backfill_core::batch::BatchMessage;
 use lance_backfill_core::format::decode;
-use lance_backfill_functions::{Answer, Context, guarded};
+use lance_backfill_functions::{Answer, Context, Time, guarded};
 use lance_backfill_ports::ErrorKind;
 use lance_backfill_service::Worked;
-use tokio::time::Instant;
 
-/// Does each batch.
-pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answer {
-    let done = join_all((event.records.iter()).map(|record| work(context, record, until))).await;
+/// Does each batch, as much of it as there is time for.
+pub async fn handle(context: &Context, event: SqsEvent, time: Time) -> Answer {
+    let done = join_all((event.records.iter()).map(|record| work(context, record, &time))).await;
     let mut answer = Answer::default();
     for (record, done) in event.records.iter().zip(done) {
         if !done {
@@ -22,7 +21,7 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
 }
 
 /// Whether the message need not come again.
-async fn work(context: &Context, record: &SqsMessage, until: Instant) -> bool {
+async fn work(context: &Context, record: &SqsMessage, time: &Time) -> bool {
     let id = record.message_id.as_deref().unwrap_or_default();
     let body = record.body.as_deref().unwrap_or_default();
     let message: BatchMessage = match decode(body.as_bytes()) {
@@ -38,7 +37,8 @@ async fn work(context: &Context, record: &SqsMessage, until: Instant) -> bool {
         }
     };
     let (table, batch) = (message.table.as_str(), message.batch.to_string());
-    match guarded(until, context.service.work(&message)).await {
+    let working = context.service.work_until(&message, &time.begin);
+    match guarded(time.end, working).await {
         Ok(Worked::Done {
             column,
             rows_computed,
