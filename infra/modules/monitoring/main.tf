@@ -3,6 +3,8 @@ locals {
   namespace  = "LanceBackfill"
   oldest     = "OldestRowInNeedSeconds"
   stalled    = "CommitsStalled"
+  counted    = ["BatchesSent", "RowsComputed", "RowsFailed", "RowsPublished"]
+  troubles   = ["ColumnsHeld", "Faults", "BatchesQuarantined", "PlansFailed"]
   dimensions = { Service = var.service }
 
   queue_metric = { for lane, queue in var.queues : lane => {
@@ -18,6 +20,12 @@ locals {
     ] },
     { title = "Stalled commits", stat = "Sum", metrics = [
       [local.namespace, local.stalled, "Service", var.service]
+    ] },
+    { title = "Batches and rows", stat = "Sum", metrics = [
+      for metric in local.counted : [local.namespace, metric, "Service", var.service]
+    ] },
+    { title = "Holds, faults, batches that died, plans that failed", stat = "Maximum", metrics = [
+      for metric in local.troubles : [local.namespace, metric, "Service", var.service]
     ] },
     { title = "Messages waiting", stat = "Maximum", metrics = [for metric in local.queue_metric : metric.waiting] },
     { title = "Oldest message, seconds", stat = "Maximum", metrics = [for metric in local.queue_metric : metric.age] },

@@ -4,7 +4,7 @@ variable "name" {
 }
 
 variable "service" {
-  description = "Value of the dimension Service of our own metrics: LANCE_BACKFILL_SERVICE of the functions."
+  description = "Value of the dimension Service of our own metrics: LANCE_BACKFILL_NAME of the functions."
   type        = string
 }
 
