@@ -12,9 +12,11 @@ use lance_backfill_core::ledger::{
 };
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
 use lance_backfill_core::plan::Limits;
+use lance_backfill_core::waits::Waits;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
+use lance_backfill_ports::table::TableVersion;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::StoredEntry;
 use lance_backfill_stages::plan::{Order, PlanOutcome};
@@ -60,6 +62,10 @@ pub struct ColumnPlan {
     pub column: String,
     /// Its work.
     pub sent: Sent,
+    /// How long its rows had waited when it was looked at.
+    pub waits: Waits,
+    /// When that was, in milliseconds since the epoch.
+    pub looked_ms: u64,
 }
 
 /// Messages that a plan sent, and why it sent no more.
@@ -108,7 +114,7 @@ impl Service {
         engine.settle().await?;
         // A person may ask for rows of a column that is not kept up to date by itself.
         let paused_too = matches!(message.why, Wake::Requested | Wake::Scheduled);
-        let mut sums: BTreeMap<String, Sent> = BTreeMap::new();
+        let mut sums: BTreeMap<String, (Sent, Waits)> = BTreeMap::new();
         'plan: for _ in 0..MOST_RACES {
             let version = engine.latest().await?;
             let catalog = Catalog::read(version.view())?;
@@ -123,13 +129,22 @@ impl Service {
             }
             for (column, survey) in &surveyed {
                 let (sent, done) = self.plan_column(engine, column, survey, message).await?;
-                sums.entry(column.name().to_owned()).or_default().add(sent);
+                let sum = sums.entry(column.name().to_owned()).or_default();
+                let idle = sent == Sent::default();
+                sum.0.add(sent);
+                sum.1 = waits(engine, &version, (column, survey), message.why, idle).await?;
                 if done.is_err() {
                     continue 'plan;
                 }
             }
             let columns = sums.into_iter();
-            let columns = columns.map(|(column, sent)| ColumnPlan { column, sent });
+            let looked_ms = engine.now_ms();
+            let columns = columns.map(|(column, (sent, waits))| ColumnPlan {
+                column,
+                sent,
+                waits,
+                looked_ms,
+            });
             let columns = columns.collect();
             self.registry.add(&message.table).await?;
             let version = version.view().version;
@@ -184,6 +199,32 @@ impl Service {
         }
         Ok((sent, done))
     }
+}
+
+/// How long rows have waited; the schedule asks exactly, others as far as the survey tells.
+async fn waits(
+    engine: &Engine,
+    version: &Arc<dyn TableVersion>,
+    (column, survey): (&Column, &Survey),
+    why: Wake,
+    idle: bool,
+) -> Result<Waits> {
+    let mut waits = survey.waits(version.view(), column.bound.definition.auto);
+    if why != Wake::Scheduled {
+        return Ok(waits);
+    }
+    let now_ms = engine.now_ms();
+    if idle
+        && waits.stands_still()
+        && let Some(oldest_s) = engine.oldest_need_s(version, column, survey).await?
+    {
+        waits.left_since_ms = now_ms.saturating_sub(oldest_s.saturating_mul(1_000));
+    }
+    // What is finished in a table that a person has paused waits for the end of the pause.
+    if waits.stalled(now_ms) > 0 && engine.paused_for_ms().await?.is_some() {
+        waits.finished_ms.clear();
+    }
+    Ok(waits)
 }
 
 /// One column at one version.

@@ -24,6 +24,7 @@ mod happenings;
 pub(crate) mod look;
 pub(crate) mod requests;
 mod take;
+mod waits;
 
 pub use requests::{JobProgress, OpenRequest};
 pub use take::{survey, survey_for};

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use aws_lambda_events::event::sqs::SqsEvent;
 use lance_backfill_aws::event::{Intake, Written, read};
 use lance_backfill_core::message::{PlanMessage, Wake};
-use lance_backfill_functions::{Answer, Context, guarded};
+use lance_backfill_functions::{Answer, Context, Tally, Waiting, Watched, guarded};
 use lance_backfill_ports::ErrorKind;
-use lance_backfill_service::Planned;
+use lance_backfill_service::{ColumnPlan, Planned};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// A table, and the messages that speak of it.
 struct Asked {
@@ -26,11 +27,16 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
         match read(&body) {
             Ok(Intake::Events { written, ignored }) => {
                 for reason in ignored {
-                    tracing::info!(message, reason, "an event is ignored");
+                    tracing::info!(message_id = message, reason, "an event is ignored");
                 }
                 for Written { table, version } in written {
                     if context.service.has_planned(&table, version) {
-                        tracing::info!(message, table, version, "the version is planned already");
+                        tracing::info!(
+                            message_id = message,
+                            table,
+                            version,
+                            "the version is planned already"
+                        );
                         continue;
                     }
                     let plan = PlanMessage::new(table, Wake::Committed);
@@ -40,6 +46,7 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
             Ok(Intake::Plan(plan)) => ask(&mut asked, plan, &message),
             Ok(Intake::Reconcile) => match guarded(until, context.service.tables()).await {
                 Ok(tables) => {
+                    answer.tally.watched.get_or_insert_default();
                     for table in tables {
                         ask(
                             &mut asked,
@@ -49,14 +56,18 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
                     }
                 }
                 Err(error) => {
-                    tracing::error!(message, error = error.one_line(), "no table can be listed");
+                    tracing::error!(
+                        message_id = message,
+                        error = error.one_line(),
+                        "no table can be listed"
+                    );
                     answer.again(&message);
                 }
             },
             Err(unreadable) => {
                 let reason = unreadable.reason;
                 tracing::error!(
-                    message,
+                    message_id = message,
                     reason,
                     "a message cannot be read: it goes to the dead-letter queue"
                 );
@@ -65,10 +76,24 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
         }
     }
     for (table, Asked { plan, messages }) in asked {
-        match guarded(until, context.service.plan(&plan)).await {
+        let span = tracing::info_span!("plan", table);
+        let scheduled = plan.why == Wake::Scheduled;
+        let mut tally = Tally {
+            tables: [table.clone()].into(),
+            watched: scheduled.then(Watched::default),
+            ..Tally::default()
+        };
+        let planned = guarded(until, context.service.plan(&plan));
+        let planned = planned.instrument(span).await;
+        if let (Err(_), Some(watched)) = (&planned, &mut tally.watched) {
+            watched.failed += 1;
+        }
+        match planned {
             Ok(Planned::Looked { version, columns }) => {
+                tally.version = Some(version);
                 for column in columns {
                     let (name, sent) = (&column.column, &column.sent);
+                    let oldest_ms = column.waits.age_ms(column.looked_ms);
                     tracing::info!(
                         table,
                         version,
@@ -78,8 +103,11 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
                         folds = sent.folds,
                         again = sent.again,
                         held = sent.held,
+                        rows_waiting = column.waits.rows,
+                        oldest_s = oldest_ms.map(|ms| ms / 1_000),
                         "planned"
                     );
+                    count(&mut tally, &table, &column);
                 }
             }
             Ok(Planned::Ignored { reason }) => tracing::info!(table, reason, "nothing to plan"),
@@ -101,8 +129,38 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
                 messages.iter().for_each(|message| answer.again(message));
             }
         }
+        answer.tally.add(tally);
     }
     answer
+}
+
+/// Adds what was done for a column, and what the schedule found in it.
+fn count(tally: &mut Tally, table: &str, plan: &ColumnPlan) {
+    let ColumnPlan {
+        column,
+        sent,
+        waits,
+        looked_ms,
+    } = plan;
+    tally.columns.insert(column.clone());
+    tally.batches += sent.batches as u64;
+    tally.folds += sent.folds as u64;
+    tally.again += sent.again as u64;
+    tally.rows += sent.rows;
+    tally.held = tally.held.take().or_else(|| sent.held.clone());
+    let Some(watched) = &mut tally.watched else {
+        return;
+    };
+    watched.stalled += waits.stalled(*looked_ms) as u64;
+    watched.held += u64::from(sent.held.is_some());
+    if let Some(oldest_ms) = waits.age_ms(*looked_ms) {
+        watched.waiting.push(Waiting {
+            table: table.to_owned(),
+            column: column.clone(),
+            oldest_ms,
+            rows: waits.rows,
+        });
+    }
 }
 
 fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
