@@ -188,6 +188,7 @@ run "alarms_on_everything" {
       "lance-backfill-planner-errors",
       "lance-backfill-planner-throttles",
       "lance-backfill-plans-dead-letters",
+      "lance-backfill-plans-failed",
       "lance-backfill-plans-oldest-message",
       "lance-backfill-schedule-undelivered",
       "lance-backfill-worker-errors",

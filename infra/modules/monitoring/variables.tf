@@ -19,7 +19,7 @@ variable "oldest_row_alarm_s" {
 }
 
 variable "oldest_row_period_s" {
-  description = "Period of that alarm; at least the time between two runs of the schedule."
+  description = "Period of that alarm and of the one on tables that cannot be looked at; at least the time between two runs of the schedule."
   type        = number
 }
 
