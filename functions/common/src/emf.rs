@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// Unit of a metric, as CloudWatch names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// A number of things.
     Count,
     /// A time.
@@ -18,7 +18,7 @@ pub enum Unit {
 
 /// One metric with one value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Metric {
+pub(crate) struct Metric {
     /// Name.
     pub name: &'static str,
     /// Unit.
@@ -29,7 +29,7 @@ pub struct Metric {
 
 /// One line: metrics that have the same dimensions and time.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Document {
+pub(crate) struct Document {
     /// Namespace.
     pub namespace: &'static str,
     /// Milliseconds since the epoch.
@@ -47,7 +47,7 @@ const LONGEST_DIMENSION: usize = 1024;
 
 impl Document {
     /// The line, without its end.
-    pub fn line(&self) -> serde_json::Result<String> {
+    pub(crate) fn line(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
     }
 }
