@@ -36,5 +36,6 @@ mod refusals;
 mod s3;
 mod serve;
 mod service;
+mod service_outage;
 mod types;
 mod unpublished;

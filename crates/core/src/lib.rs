@@ -4,12 +4,14 @@
 //! values with reasons. `ARCHITECTURE.md` tells how the modules hang together.
 
 pub mod batch;
+pub mod breaker;
 pub mod calls;
 pub mod checkpoint;
 pub mod commit;
 pub mod coverage;
 pub mod definition;
 pub mod depend;
+pub mod error_budget;
 pub mod format;
 pub mod history;
 pub mod identity;
@@ -21,6 +23,7 @@ pub mod ledger;
 pub mod message;
 pub mod pause;
 pub mod plan;
+pub mod quarantine;
 pub mod rate;
 pub mod rows;
 pub mod schedule;

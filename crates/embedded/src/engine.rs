@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use lance_backfill_core::coverage::CoverageRecord;
@@ -99,6 +100,15 @@ impl Engine {
             compiled: Mutex::default(),
             session: Mutex::default(),
         })
+    }
+
+    /// The same; a batch whose calls would have to wait for longer ends with what it has.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            workers: self.workers.with_patience(patience),
+            ..self
+        }
     }
 
     /// The newest version of the table.

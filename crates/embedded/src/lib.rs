@@ -1,6 +1,7 @@
 //! The whole engine in one process: the same stages, ledger, checkpoint manifests and commits that
 //! the distributed modes use, with an in-process queue.
 
+pub mod breaker;
 pub mod canary;
 pub mod catalog;
 pub mod claim;

@@ -96,6 +96,11 @@ impl Engine {
             .await
     }
 
+    /// A fresh token, for what is written down once.
+    pub fn token(&self) -> String {
+        self.world.token()
+    }
+
     /// Milliseconds since the epoch.
     pub fn now_ms(&self) -> u64 {
         self.world.now_ms()

@@ -39,6 +39,8 @@ use budget::Budget;
 pub struct Workers {
     /// Slices at work at once.
     pub slices: Arc<Semaphore>,
+    /// How long calls of one batch may have to wait for the other side of the function.
+    patience: Option<Duration>,
 }
 
 impl Workers {
@@ -46,6 +48,18 @@ impl Workers {
     pub fn new(count: usize) -> Self {
         Self {
             slices: Arc::new(Semaphore::new(count.max(1))),
+            patience: None,
+        }
+    }
+
+    /// The same; a batch whose calls would have to wait for longer ends with what it has.
+    ///
+    /// For processes that are paid by their time, or that somebody ends.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
         }
     }
 }
@@ -92,7 +106,12 @@ pub async fn execute(
     let attempt = world.token();
     let policy = &column.bound.definition.error_policy;
     let lanes = column.function.lanes();
-    let budget = Arc::new(Budget::new(policy, lanes, evaluated.clone()));
+    let budget = Arc::new(Budget::new(
+        policy,
+        lanes,
+        workers.patience,
+        evaluated.clone(),
+    ));
     let done = match work {
         Work::Compute(spec) => {
             let task = |slice: Slice, index: u32| SliceTask {

@@ -19,6 +19,7 @@ use lance_backfill_core::state::{Counts, FragmentState};
 
 use crate::column_store::{LoadedSnapshot, StoredEntry};
 
+mod breaker;
 mod drop;
 mod happenings;
 pub(crate) mod look;
@@ -26,6 +27,7 @@ pub(crate) mod requests;
 mod take;
 mod waits;
 
+pub use breaker::StandingBreaker;
 pub use requests::{JobProgress, OpenRequest};
 pub use take::{survey, survey_for};
 

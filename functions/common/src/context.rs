@@ -10,7 +10,7 @@ use lance_backfill_embedded::{EngineOptions, Python};
 use lance_backfill_lance::{ObjectStateStore, OpenOptions};
 use lance_backfill_ports::queue::Queue;
 use lance_backfill_ports::{Error, Result};
-use lance_backfill_service::{Queues, Service, ServiceOptions};
+use lance_backfill_service::{Outages, Queues, Service, ServiceOptions};
 
 use crate::metrics::Metrics;
 
@@ -52,11 +52,18 @@ impl Context {
             let url = needed(name, "the URL of a queue")?;
             Ok(Arc::new(SqsQueue::new(client.clone(), url)))
         };
+        // Only the planner is told of them, which gives up what no worker finished.
+        let dead = |name: &str| -> Option<Arc<dyn Queue>> {
+            let url = environment.get(name).filter(|url| !url.is_empty())?;
+            Some(Arc::new(SqsQueue::new(client.clone(), url.clone())))
+        };
         let queues = Queues {
             plans: queue("LANCE_BACKFILL_PLANS_QUEUE")?,
             fresh: queue("LANCE_BACKFILL_FRESH_QUEUE")?,
             bulk: queue("LANCE_BACKFILL_BULK_QUEUE")?,
             commits: queue("LANCE_BACKFILL_COMMITS_QUEUE")?,
+            fresh_dead: dead("LANCE_BACKFILL_FRESH_DEAD_QUEUE"),
+            bulk_dead: dead("LANCE_BACKFILL_BULK_DEAD_QUEUE"),
         };
         let batches_at_once = match environment.get("LANCE_BACKFILL_BATCHES_AT_ONCE") {
             None => BATCHES_AT_ONCE,
@@ -90,6 +97,7 @@ impl Context {
         let options = ServiceOptions {
             engine,
             batches_at_once,
+            outages: Outages::default(),
         };
         Ok(Self {
             service: Service::new(options, queues, Arc::new(store)),

@@ -36,6 +36,12 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("rows_waiting", "rows in need, whoever has them"),
     ("oldest_s", "how long the oldest of them has waited"),
     ("stalled", "finished batches that nobody publishes"),
+    ("quarantined", "batches that were given up"),
+    (
+        "obsolete",
+        "dead letters about work that nobody wants any more",
+    ),
+    ("left", "dead letters that stay where they are"),
     ("calls", "calls of the function"),
     ("faults", "batches that stopped before their end"),
     ("fault", "why one did"),

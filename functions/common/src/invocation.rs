@@ -74,7 +74,7 @@ impl Invocation<'_> {
             faults,
             held,
             watched,
-            quarantined: _,
+            quarantined,
             published: _,
         } = &self.answer.tally;
         let init_ms = start.take();
@@ -106,6 +106,7 @@ impl Invocation<'_> {
             rows_waiting = waiting.map(|(rows, ..)| rows),
             oldest_s = waiting.map(|(_, oldest_s, _)| oldest_s),
             stalled = waiting.map(|(.., stalled)| stalled),
+            quarantined = some(*quarantined),
             calls = some(*calls),
             faults = some(*faults),
             held = held.as_deref(),

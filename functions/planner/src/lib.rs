@@ -6,8 +6,8 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use lance_backfill_aws::event::{Intake, Written, read};
 use lance_backfill_core::message::{PlanMessage, Wake};
 use lance_backfill_functions::{Answer, Context, Tally, Waiting, Watched, guarded};
-use lance_backfill_ports::ErrorKind;
-use lance_backfill_service::{ColumnPlan, Planned};
+use lance_backfill_ports::{ErrorKind, Result};
+use lance_backfill_service::{ColumnPlan, GivenUp, Planned, Quarantined};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -44,7 +44,7 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
                 }
             }
             Ok(Intake::Plan(plan)) => ask(&mut asked, plan, &message),
-            Ok(Intake::Reconcile) => match guarded(until, context.service.tables()).await {
+            Ok(Intake::Reconcile) => match reconcile(context, until, &mut answer.tally).await {
                 Ok(tables) => {
                     answer.tally.watched.get_or_insert_default();
                     for table in tables {
@@ -161,6 +161,43 @@ fn count(tally: &mut Tally, table: &str, plan: &ColumnPlan) {
             rows: waits.rows,
         });
     }
+}
+
+/// Gives up what no worker finished, so that the plans to come see its rows; then says what tables there are.
+async fn reconcile(context: &Context, until: Instant, tally: &mut Tally) -> Result<Vec<String>> {
+    match guarded(until, context.service.quarantine()).await {
+        Ok(Quarantined {
+            given_up,
+            obsolete,
+            left,
+        }) => {
+            for GivenUp {
+                table,
+                column,
+                batches,
+                rows_failed,
+            } in given_up
+            {
+                tracing::error!(
+                    table,
+                    column,
+                    batches,
+                    rows_failed,
+                    "batches were given up that no worker finished"
+                );
+                tally.quarantined += batches as u64;
+            }
+            if obsolete + left > 0 {
+                tracing::info!(obsolete, left, "dead letters of the workers");
+            }
+        }
+        // The tables are looked at all the same.
+        Err(error) => {
+            let error = error.one_line();
+            tracing::error!(error, "the dead letters of the workers cannot be read");
+        }
+    }
+    guarded(until, context.service.tables()).await
 }
 
 fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
