@@ -36,6 +36,8 @@ mod refusals;
 mod s3;
 mod serve;
 mod service;
+mod service_artifacts;
 mod service_outage;
+mod service_secrets;
 mod types;
 mod unpublished;

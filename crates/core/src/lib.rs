@@ -22,6 +22,7 @@ pub mod journey;
 pub mod ledger;
 pub mod message;
 pub mod pause;
+pub mod permit;
 pub mod plan;
 pub mod quarantine;
 pub mod rate;

@@ -185,12 +185,20 @@ impl Service {
         survey: &Survey,
         (table, why): (&str, Option<Wake>),
     ) -> Result<(Sent, Handed)> {
+        let has_work = survey.rows_to_hand_out() > 0
+            || !survey.requests.is_empty()
+            || !survey.open_work.is_empty();
+        let refusal = match has_work {
+            true => engine.refusal(&column.bound.definition).await?,
+            false => None,
+        };
         let mut planning = Planning {
             service: self,
             engine,
             column,
             survey,
             table,
+            refusal,
             sent: Sent::default(),
         };
         if let Some(why) = why {
@@ -261,6 +269,8 @@ struct Planning<'a> {
     column: &'a Column,
     survey: &'a Survey,
     table: &'a str,
+    /// Why this service does not run its function, if it does not.
+    refusal: Option<String>,
     sent: Sent,
 }
 
@@ -272,6 +282,10 @@ impl Planning<'_> {
         let mut asked: BTreeMap<LedgerSeq, Option<Arc<StoredEntry>>> = BTreeMap::new();
         let mut messages = vec![];
         for OpenWork { batch, work, entry } in &self.survey.open_work {
+            // A fold calls no function.
+            if self.refusal.is_some() && matches!(work, Work::Compute(_)) {
+                continue;
+            }
             let deadline_s = match work {
                 Work::Compute(spec) => spec.deadline_s,
                 Work::Fold(spec) => spec.deadline_s,
