@@ -32,6 +32,7 @@ pub mod snapshot;
 pub mod state;
 pub mod table;
 pub mod types;
+pub mod waits;
 
 #[cfg(test)]
 mod golden;

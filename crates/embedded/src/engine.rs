@@ -23,6 +23,7 @@ use lance_backfill_stages::execute::Workers;
 use lance_backfill_stages::plan::preview;
 use lance_backfill_stages::survey::{Survey, Unsettled, survey, survey_for};
 use tokio::sync::OnceCell;
+use tracing::Instrument;
 
 use crate::artifacts::ArtifactSource;
 use crate::catalog::{Catalog, node};
@@ -252,7 +253,9 @@ impl Engine {
                 .collect();
             let asked = asked.filter(|_| wanted(bound));
             let table = self.table.as_ref();
-            let found = Box::pin(survey_for(table, version, &column, &upstream, asked)).await?;
+            let span = tracing::info_span!("survey", column = column.name());
+            let found = Box::pin(survey_for(table, version, &column, &upstream, asked));
+            let found = found.instrument(span).await?;
             surveyed.push((column, found));
         }
         Ok(surveyed)

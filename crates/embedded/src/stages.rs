@@ -14,6 +14,7 @@ use lance_backfill_stages::execute::{Evaluated, OpenBatch, execute};
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::reconcile::collect;
 use lance_backfill_stages::survey::Survey;
+use tracing::Instrument;
 
 use crate::converge::GRACE;
 use crate::engine::Engine;
@@ -27,7 +28,9 @@ impl Engine {
         limits: &Limits,
         order: Order<'_>,
     ) -> Result<PlanOutcome> {
-        dispatch(survey, column, limits, order, self.world.as_ref()).await
+        dispatch(survey, column, limits, order, self.world.as_ref())
+            .instrument(tracing::info_span!("hand_out", column = column.name()))
+            .await
     }
 
     /// Writes down what is no work: a hold, or the end of one.
@@ -65,6 +68,7 @@ impl Engine {
             &self.workers,
             self.world.as_ref(),
         )
+        .instrument(tracing::info_span!("execute", column = column.name()))
         .await
     }
 
@@ -80,12 +84,16 @@ impl Engine {
         column: &Column,
         survey: &Survey,
     ) -> Result<CommitReport> {
-        commit(version, column, survey).await
+        commit(version, column, survey)
+            .instrument(tracing::info_span!("publish", column = column.name()))
+            .await
     }
 
     /// Deletes what nothing of a column needs any more.
     pub async fn collect(&self, column: &Column, survey: &Survey) -> Result<usize> {
-        collect(column, survey, self.world.as_ref(), GRACE).await
+        collect(column, survey, self.world.as_ref(), GRACE)
+            .instrument(tracing::info_span!("collect", column = column.name()))
+            .await
     }
 
     /// A fresh token, for what is written down once.

@@ -8,9 +8,11 @@ use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::{BatchId, LedgerSeq};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
+use lance_backfill_core::waits::Waits;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
+use lance_backfill_ports::table::TableVersion;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::StoredEntry;
 use lance_backfill_stages::survey::{OpenWork, Survey};
@@ -59,6 +61,10 @@ pub struct ColumnPlan {
     pub column: String,
     /// Its work.
     pub sent: Sent,
+    /// How long its rows had waited when it was looked at.
+    pub waits: Waits,
+    /// When that was, in milliseconds since the epoch.
+    pub looked_ms: u64,
 }
 
 /// Messages that a plan sent, and why it sent no more.
@@ -131,7 +137,7 @@ impl Service {
         engine.settle().await?;
         // A person may ask for rows of a column that is not kept up to date by itself.
         let paused_too = matches!(message.why, Wake::Requested | Wake::Scheduled);
-        let mut sums: BTreeMap<String, Sent> = BTreeMap::new();
+        let mut sums: BTreeMap<String, (Sent, Waits)> = BTreeMap::new();
         let mut races = 0;
         'plan: for _ in 0..MOST_LOOKS {
             let version = engine.latest().await?;
@@ -155,7 +161,13 @@ impl Service {
                 let why = Some(message.why).filter(|_| first_look);
                 let planned = self.plan_column(engine, column, survey, (&message.table, why));
                 let (sent, handed) = planned.await?;
-                sums.entry(column.name().to_owned()).or_default().add(sent);
+                let idle = sent.is_nothing();
+                let sum = sums.entry(column.name().to_owned()).or_default();
+                sum.0.add(sent);
+                if let Some(why) = why {
+                    // As it was before anything was handed out.
+                    sum.1 = waits(engine, &version, (column, survey), why, idle).await?;
+                }
                 match handed {
                     Handed::Done => {}
                     Handed::More => continue 'plan,
@@ -168,7 +180,13 @@ impl Service {
                 left -= 1;
             }
             let columns = sums.into_iter();
-            let columns = columns.map(|(column, sent)| ColumnPlan { column, sent });
+            let looked_ms = engine.now_ms();
+            let columns = columns.map(|(column, (sent, waits))| ColumnPlan {
+                column,
+                sent,
+                waits,
+                looked_ms,
+            });
             let columns = columns.collect();
             self.registry.add(&message.table).await?;
             let version = version.view().version;
@@ -239,6 +257,33 @@ impl Service {
         }
         Ok((sent, handed))
     }
+}
+
+/// How long rows have waited; the schedule asks exactly, others as far as the survey tells.
+async fn waits(
+    engine: &Engine,
+    version: &Arc<dyn TableVersion>,
+    (column, survey): (&Column, &Survey),
+    why: Wake,
+    idle: bool,
+) -> Result<Waits> {
+    let mut waits = survey.waits(version.view(), column.bound.definition.auto);
+    if why != Wake::Scheduled {
+        return Ok(waits);
+    }
+    let now_ms = engine.now_ms();
+    let has_breaker = (survey.standing_breaker(&column.bound.generation)).is_some();
+    if idle
+        && (waits.stands_still() || (waits.rows_left > 0 && has_breaker))
+        && let Some(oldest_s) = engine.oldest_need_s(version, column, survey).await?
+    {
+        waits.left_since_ms = now_ms.saturating_sub(oldest_s.saturating_mul(1_000));
+    }
+    // What is finished in a table that a person has paused waits for the end of the pause.
+    if waits.stalled(now_ms) > 0 && engine.paused_for_ms().await?.is_some() {
+        waits.finished_ms.clear();
+    }
+    Ok(waits)
 }
 
 /// One column at one version.

@@ -185,6 +185,7 @@ pub async fn execute(
         fault,
         calls: done.iter().map(|slice| slice.calls).sum(),
         bytes_written: done.iter().map(|slice| slice.bytes_written).sum(),
+        finished_ms: world.now_ms(),
         elapsed_ms: done.iter().map(|slice| slice.busy_ms).sum(),
         slices: done.into_iter().map(|slice| slice.result).collect(),
     };

@@ -25,6 +25,7 @@ mod happenings;
 pub(crate) mod look;
 pub(crate) mod requests;
 mod take;
+mod waits;
 
 pub use breaker::StandingBreaker;
 pub use requests::{JobProgress, OpenRequest};

@@ -8,12 +8,16 @@ use futures::FutureExt;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use tokio::time::{Instant, timeout_at};
 
+use crate::tally::Tally;
+
 /// Which messages SQS is to deliver again; all others it removes.
 ///
 /// Those that fail too often SQS moves to the dead-letter queue.
 #[derive(Debug, Default)]
 pub struct Answer {
     failed: Vec<String>,
+    /// What was done meanwhile.
+    pub tally: Tally,
 }
 
 impl Answer {

@@ -377,6 +377,7 @@ fn checkpoint() -> CheckpointManifest {
         }),
         calls: 17,
         elapsed_ms: 1_250,
+        finished_ms: 1_764_368_000_000,
         bytes_written: 4_608,
     }
 }
