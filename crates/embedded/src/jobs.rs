@@ -15,7 +15,7 @@ use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::plan::{PlanOutcome, preview, write_down};
 use lance_backfill_stages::reconcile::{Grace, collect};
-use lance_backfill_stages::survey::{OpenRequest, Survey};
+use lance_backfill_stages::survey::{OpenRequest, Scope, Survey};
 
 use crate::catalog::Catalog;
 use crate::converge::GRACE;
@@ -74,7 +74,7 @@ impl Engine {
                 version,
                 catalog,
                 &|bound| bound.is_named(column),
-                Some(selection),
+                Scope::Asked(selection),
             )
             .await?;
         surveyed.pop().ok_or_else(|| {
