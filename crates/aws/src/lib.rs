@@ -5,4 +5,4 @@
 pub mod event;
 pub mod sqs;
 
-pub use sqs::{Client, SqsQueue, client_from_environment};
+pub use sqs::{Client, SqsQueue, client_for, client_from_environment};

@@ -6,15 +6,19 @@ mod claim;
 mod column;
 mod demo;
 mod failures;
+mod follow;
 mod function;
 mod jobs;
 mod operate;
 mod optimize;
 mod pause;
 mod plan;
+mod redrive;
 mod refresh;
 mod serve;
+mod service;
 mod status;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
@@ -48,6 +52,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         process,
         ..
     } = arguments;
+    crate::service::check(command, process)?;
     match command {
         Command::Column(command) => column::run(command, process, *json).await,
         Command::Plan(command) => plan::run(command, process, *json).await,
@@ -65,6 +70,9 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Pause(command) => pause::pause(command, process, *json).await,
         Command::Resume(command) => pause::resume(command, process, *json).await,
         Command::Optimize(command) => optimize::run(command, process, *json).await,
+        Command::Tables(command) => tables::run(command, process, *json).await,
+        Command::Service(command) => service::run(command, process, *json).await,
+        Command::Redrive(command) => redrive::run(command, process, *json).await,
         Command::Demo(command) => demo::run(command, process, *json).await,
     }
 }

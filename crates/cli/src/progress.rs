@@ -1,5 +1,6 @@
 //! Progress on stderr: a bar for a person, lines of JSON for a program that asks, nothing for a pipe.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub(crate) struct Bar {
     lines: Option<Mutex<Option<Instant>>>,
     bar: Mutex<Option<(String, ProgressBar)>>,
     noted: Mutex<String>,
+    failed: AtomicU64,
 }
 
 impl Bar {
@@ -37,6 +39,7 @@ impl Bar {
             lines: (ASKED.get() == Some(&ProgressArgument::Json)).then(Mutex::default),
             bar: Mutex::new(None),
             noted: Mutex::new(String::new()),
+            failed: AtomicU64::new(0),
         }
     }
 
@@ -50,6 +53,12 @@ impl Bar {
 }
 
 impl Bar {
+    /// How far a job is that somebody else works on.
+    pub(crate) fn job(&self, column: &str, done: u64, failed: u64, total: u64) {
+        self.failed.store(failed, Ordering::Relaxed);
+        self.rows(column, done + failed, total);
+    }
+
     fn line(&self, column: &str, rows_done: u64, rows_total: u64) {
         let Some(Ok(mut last)) = self.lines.as_ref().map(Mutex::lock) else {
             return;
@@ -59,6 +68,7 @@ impl Bar {
             *last = Some(now());
             let progress = serde_json::json!({ "progress": {
                 "column": column, "rows_done": rows_done, "rows_total": rows_total,
+                "rows_failed": self.failed.load(Ordering::Relaxed),
             }});
             output::note(&progress.to_string());
         }
@@ -85,7 +95,7 @@ impl Progress for Bar {
                 old.finish_and_clear();
             }
             let style = ProgressStyle::with_template(
-                "{prefix} {wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left",
+                "{prefix} {wide_bar} {human_pos}/{human_len} rows{msg}, {per_sec}, {eta} left",
             );
             let new = ProgressBar::new(total).with_prefix(column.to_owned());
             if let Ok(style) = style {
@@ -96,6 +106,10 @@ impl Progress for Bar {
         if let Some((_, bar)) = &*bar {
             bar.set_length(total);
             bar.set_position(done);
+            let failed = self.failed.load(Ordering::Relaxed);
+            if failed > 0 {
+                bar.set_message(format!(" ({} failed)", output::number(failed)));
+            }
         }
     }
 

@@ -10,6 +10,7 @@ pub mod commit;
 pub mod coverage;
 pub mod definition;
 pub mod depend;
+pub mod deployment;
 pub mod format;
 pub mod history;
 pub mod identity;

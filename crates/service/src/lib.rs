@@ -8,7 +8,10 @@ mod in_process;
 mod pace;
 mod planner;
 mod queues;
+mod redrive;
 mod registry;
+mod remote;
+mod spending;
 mod tables;
 mod worker;
 
@@ -16,6 +19,9 @@ pub use committer::Committed;
 pub use in_process::InProcessQueue;
 pub use planner::{ColumnPlan, Planned, Sent};
 pub use queues::Queues;
+pub use redrive::Redriven;
+pub use registry::Admission;
+pub use remote::{Depths, QueueName, Remote, StopOutcome};
 pub use worker::Worked;
 
 use std::sync::Arc;
@@ -25,6 +31,7 @@ use lance_backfill_ports::state_store::StateStore;
 
 use pace::Pace;
 use registry::Registry;
+use spending::Spending;
 use tables::Tables;
 
 /// What a service may use, in each of its processes.
@@ -40,6 +47,7 @@ pub struct ServiceOptions {
 pub struct Service {
     tables: Tables,
     registry: Registry,
+    spending: Spending,
     pace: Pace,
     queues: Queues,
     options: ServiceOptions,
@@ -50,7 +58,8 @@ impl Service {
     pub fn new(options: ServiceOptions, queues: Queues, store: Arc<dyn StateStore>) -> Self {
         Self {
             tables: Tables::new(options.engine.clone()),
-            registry: Registry::new(store),
+            registry: Registry::new(store.clone()),
+            spending: Spending::new(store),
             pace: Pace::default(),
             queues,
             options,

@@ -21,6 +21,8 @@ use lance_backfill_stages::plan::{Order, PlanOutcome};
 use lance_backfill_stages::survey::{OpenWork, Survey};
 
 use crate::Service;
+use crate::registry::Admission;
+use crate::spending::STOPPED;
 
 /// Plans of a table that began anew because another planner was faster.
 const MOST_RACES: usize = 8;
@@ -105,9 +107,13 @@ impl Service {
         if let Some(reason) = engine.copy_note() {
             return Ok(Planned::Ignored { reason });
         }
+        if self.registry.admission(&message.table).await? == Admission::Removed {
+            let reason = "it was taken out: 'lance-backfill tables add' takes it in again".to_owned();
+            return Ok(Planned::Ignored { reason });
+        }
         engine.settle().await?;
         // A person may ask for rows of a column that is not kept up to date by itself.
-        let paused_too = matches!(message.why, Wake::Requested | Wake::Scheduled);
+        let paused_too = message.why >= Wake::Requested;
         let mut sums: BTreeMap<String, Sent> = BTreeMap::new();
         'plan: for _ in 0..MOST_RACES {
             let version = engine.latest().await?;
@@ -154,8 +160,14 @@ impl Service {
             table: &message.table,
             sent: Sent::default(),
         };
-        planning.send_again(message.why).await?;
-        if message.why == Wake::Scheduled && survey.has_finished() {
+        let is_at_rest = survey.unsettled.is_empty() && survey.open_work.is_empty();
+        let is_stopped = !is_at_rest && self.spending.is_stopped().await?;
+        if is_stopped {
+            planning.sent.held = Some(STOPPED.to_owned());
+        } else {
+            planning.send_again(message.why).await?;
+        }
+        if message.why.reconciles() && survey.has_finished() {
             // Who was to publish it never came.
             let finished = CommitMessage {
                 version: CommitMessage::VERSION,
@@ -171,7 +183,10 @@ impl Service {
             let end = request.end(&column.bound.binding, JobOutcome::Done);
             column.store.end_job(end).await?;
         }
-        let done = planning.hand_out().await?;
+        let done = match is_stopped {
+            true => Ok(()),
+            false => planning.hand_out().await?,
+        };
         let sent = planning.sent;
         // Afterwards: it is what tells new fragments from those that were there before.
         if done.is_ok() && !survey.newly_settled.is_empty() {
@@ -179,7 +194,7 @@ impl Service {
         }
         let rests = done.is_ok() && sent == Sent::default() && survey.open_work.is_empty();
         let many = survey.ledger.len() > MOST_ENTRIES;
-        if rests && (many || (message.why == Wake::Scheduled && survey.ledger.len() > 1)) {
+        if rests && (many || (message.why.reconciles() && survey.ledger.len() > 1)) {
             engine.collect(column, survey).await?;
         }
         Ok((sent, done))
@@ -209,16 +224,18 @@ impl Planning<'_> {
                 Work::Fold(spec) => spec.deadline_s,
             };
             let age_ms = now_ms.saturating_sub(entry.created_ms);
-            let overdue = why == Wake::Scheduled && age_ms > deadline_s.saturating_mul(1_000);
+            let overdue = why.reconciles() && age_ms > deadline_s.saturating_mul(1_000);
             let seq = entry.entry.seq;
             // Embedded processes do their work themselves, as long as they live.
             let is_queued = entry.entry.session.is_none();
-            if is_queued && age_ms > SENDING_MS && !asked.contains_key(&seq) {
+            // In a pause workers acknowledge what they do not do.
+            let given_up = is_queued && why == Wake::Resumed;
+            if is_queued && !given_up && age_ms > SENDING_MS && !asked.contains_key(&seq) {
                 let was_sent = self.column.store.was_sent(&entry.entry).await?;
                 asked.insert(seq, (!was_sent).then(|| entry.clone()));
             }
             let lost = matches!(asked.get(&seq), Some(Some(_)));
-            if (lost || overdue)
+            if (lost || overdue || given_up)
                 && let Some(message) = self.message(&entry.entry, batch, work)
             {
                 messages.push(message);

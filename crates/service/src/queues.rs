@@ -62,8 +62,14 @@ impl Queues {
 
     /// Wakes the planner.
     pub(crate) async fn send_plan(&self, message: &PlanMessage) -> Result<()> {
-        let outgoing = Outgoing::new(text(encode(message)?)?);
-        self.plans.send(&[outgoing]).await
+        self.send_plans(std::slice::from_ref(message)).await
+    }
+
+    /// Wakes the planner for several tables.
+    pub(crate) async fn send_plans(&self, messages: &[PlanMessage]) -> Result<()> {
+        let outgoing = messages.iter().map(|message| Ok(Outgoing::new(text(encode(message)?)?)));
+        let outgoing = outgoing.collect::<Result<Vec<_>>>()?;
+        self.plans.send(&outgoing).await
     }
 }
 
@@ -84,7 +90,7 @@ fn text(bytes: Vec<u8>) -> Result<String> {
 }
 
 /// A table's name as a group: its URI may be too long for one, and have characters that none may have.
-fn group(table: &str) -> String {
+pub(crate) fn group(table: &str) -> String {
     digest(table)
 }
 

@@ -12,6 +12,7 @@ use lance_backfill_stages::column::Column;
 use lance_backfill_stages::execute::OpenBatch;
 
 use crate::Service;
+use crate::spending::STOPPED;
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +53,9 @@ impl Service {
         if let Some(reason) = engine.copy_note() {
             return obsolete(reason);
         }
+        if self.spending.is_stopped().await? {
+            return obsolete(STOPPED.to_owned());
+        }
         let version = engine.latest().await?;
         let catalog = Catalog::read(version.view())?;
         let of_binding = |bound: &&BoundColumn| bound.binding == message.binding;
@@ -79,7 +83,12 @@ impl Service {
             work: &work,
             at: Some(&version),
         };
-        let manifest = engine.execute(&column, open).await?;
+        let manifest = tokio::select! {
+            biased;
+            manifest = engine.execute(&column, open) => manifest?,
+            // What was not finished is dropped; without a checkpoint manifest it is nothing.
+            reason = self.called_off(&column, message.job.as_ref()) => return obsolete(reason),
+        };
         let finished = CommitMessage {
             version: CommitMessage::VERSION,
             table: message.table.clone(),
