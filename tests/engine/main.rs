@@ -36,5 +36,7 @@ mod refusals;
 mod s3;
 mod serve;
 mod service;
+mod service_artifacts;
+mod service_secrets;
 mod types;
 mod unpublished;

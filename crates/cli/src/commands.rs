@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lance_backfill_embedded::python::PythonFunctions;
-use lance_backfill_embedded::{Engine, EngineOptions, Python};
+use lance_backfill_embedded::{ArtifactSource, Engine, EngineOptions, Python};
 use lance_backfill_lance::OpenOptions;
 use lance_backfill_ports::{Error, Result};
 
@@ -118,6 +118,7 @@ fn options(process: &ProcessArguments, batch_rows: Option<u64>) -> Result<Engine
             process.workers.map_or(cores, usize::from),
         )),
         cache,
+        artifacts: ArtifactSource::Table,
     })
 }
 

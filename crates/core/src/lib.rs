@@ -21,6 +21,7 @@ pub mod journey;
 pub mod ledger;
 pub mod message;
 pub mod pause;
+pub mod permit;
 pub mod plan;
 pub mod rate;
 pub mod rows;

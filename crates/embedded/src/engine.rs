@@ -21,9 +21,9 @@ use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::execute::Workers;
 use lance_backfill_stages::plan::preview;
 use lance_backfill_stages::survey::{Survey, Unsettled, survey, survey_for};
-use lance_backfill_udf::python::Artifacts;
 use tokio::sync::OnceCell;
 
+use crate::artifacts::ArtifactSource;
 use crate::catalog::{Catalog, node};
 use crate::functions;
 use crate::home::Household;
@@ -47,6 +47,8 @@ pub struct EngineOptions {
     pub cache: PathBuf,
     /// Python functions, shared by all engines of this process.
     pub python: Arc<PythonFunctions>,
+    /// Where their code comes from.
+    pub artifacts: ArtifactSource,
 }
 
 /// One table with the stages around it.
@@ -172,11 +174,6 @@ impl Engine {
         };
         known().insert(bound.binding.clone(), compiled.clone());
         Ok(compiled)
-    }
-
-    /// Where packed functions of this table are.
-    pub(crate) fn artifacts(&self) -> Artifacts {
-        self.household.artifacts()
     }
 
     /// A column with all that the stages need.

@@ -3,11 +3,15 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use lance_backfill_udf::python::{Artifacts, Cores, Limits, Python, PythonFunction, Resting, Spec};
+use lance_backfill_ports::secrets::Secrets;
+use lance_backfill_udf::python::{
+    Artifacts, Cores, EnvironmentSecrets, Limits, Python, PythonFunction, Resting, Spec,
+};
 
 /// All Python functions that this process has open.
 pub struct PythonFunctions {
     python: Python,
+    secrets: Arc<dyn Secrets>,
     cores: Cores,
     resting: Resting,
     open: Mutex<Vec<(Spec, Weak<PythonFunction>)>>,
@@ -23,14 +27,21 @@ impl fmt::Debug for PythonFunctions {
 }
 
 impl PythonFunctions {
-    /// With so many cores for the hosts of all functions.
+    /// With so many cores for the hosts of all functions; secrets are in the environment.
     pub fn new(python: Python, cores: usize) -> Self {
         Self {
+            secrets: Arc::new(EnvironmentSecrets::new(python.environment.clone())),
             python,
             cores: Cores::new(cores),
             resting: Resting::new(cores),
             open: Mutex::default(),
         }
+    }
+
+    /// The same with secrets from elsewhere, and none from the environment.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Arc<dyn Secrets>) -> Self {
+        Self { secrets, ..self }
     }
 
     /// The interpreters of this machine.
@@ -50,6 +61,7 @@ impl PythonFunctions {
             spec.clone(),
             artifacts,
             self.python.clone(),
+            self.secrets.clone(),
             self.cores.clone(),
             &self.resting,
         ));

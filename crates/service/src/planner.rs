@@ -152,12 +152,20 @@ impl Service {
         survey: &Survey,
         message: &PlanMessage,
     ) -> Result<(Sent, std::result::Result<(), Raced>)> {
+        let has_work = survey.rows_to_hand_out() > 0
+            || !survey.requests.is_empty()
+            || !survey.open_work.is_empty();
+        let refusal = match has_work {
+            true => engine.refusal(&column.bound.definition).await?,
+            false => None,
+        };
         let mut planning = Planning {
             service: self,
             engine,
             column,
             survey,
             table: &message.table,
+            refusal,
             sent: Sent::default(),
         };
         let is_at_rest = survey.unsettled.is_empty() && survey.open_work.is_empty();
@@ -208,6 +216,8 @@ struct Planning<'a> {
     column: &'a Column,
     survey: &'a Survey,
     table: &'a str,
+    /// Why this service does not run its function, if it does not.
+    refusal: Option<String>,
     sent: Sent,
 }
 
@@ -219,6 +229,10 @@ impl Planning<'_> {
         let mut asked: BTreeMap<LedgerSeq, Option<Arc<StoredEntry>>> = BTreeMap::new();
         let mut messages = vec![];
         for OpenWork { batch, work, entry } in &self.survey.open_work {
+            // A fold calls no function.
+            if self.refusal.is_some() && matches!(work, Work::Compute(_)) {
+                continue;
+            }
             let deadline_s = match work {
                 Work::Compute(spec) => spec.deadline_s,
                 Work::Fold(spec) => spec.deadline_s,
@@ -256,6 +270,13 @@ impl Planning<'_> {
         let entries = self.survey.entries();
         let approved = approved_left(&entries);
         let mut limits = self.limits();
+        if let Some(refusal) = &self.refusal {
+            // What is finished becomes visible. Once the reason is gone, the next plan goes on.
+            self.sent.held = Some(refusal.clone());
+            limits.most_rows = 0;
+            limits.fold_now = true;
+            return self.page(None, Lane::Fresh, approved, &limits).await;
+        }
         let hold = standing_hold(&entries).map(|(reason, text)| (reason, text.to_owned()));
         if let Some((reason, text)) = &hold {
             self.sent.held = Some(text.clone());

@@ -30,6 +30,14 @@ pub enum Worked {
         /// Why it stopped before its end.
         fault: Option<String>,
     },
+    /// The service does not run its function. The planner holds the column for the same reason, and
+    /// sends the batch again once it is gone.
+    Refused {
+        /// Name of the column.
+        column: String,
+        /// One line for a person.
+        reason: String,
+    },
     /// Nobody wants it any more.
     Obsolete {
         /// One line for a person.
@@ -77,6 +85,13 @@ impl Service {
         let Some(work) = work_of(&column, message).await? else {
             return obsolete("the ledger does not have it any more".to_owned());
         };
+        // A fold calls no function.
+        if matches!(work, Work::Compute(_))
+            && let Some(reason) = engine.refusal(&bound.definition).await?
+        {
+            let column = column.name().to_owned();
+            return Ok(Worked::Refused { column, reason });
+        }
         let open = OpenBatch {
             batch: &message.batch,
             job: message.job.as_ref(),

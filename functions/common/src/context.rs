@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lance_backfill_aws::{SqsQueue, client_from_environment};
+use lance_backfill_aws::{ManagedSecrets, SqsQueue, client_from_environment};
 use lance_backfill_embedded::python::PythonFunctions;
-use lance_backfill_embedded::{EngineOptions, Python};
+use lance_backfill_embedded::{ArtifactSource, EngineOptions, Python, ServiceFunctions};
 use lance_backfill_lance::{ObjectStateStore, OpenOptions};
 use lance_backfill_ports::queue::Queue;
+use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_service::{Queues, Service, ServiceOptions};
 
@@ -60,29 +61,34 @@ impl Context {
                     ))
                 })?,
         };
+        let secrets = match environment.get("LANCE_BACKFILL_SECRETS") {
+            None => ManagedSecrets::new(BTreeMap::new()),
+            Some(json) => ManagedSecrets::from_json(json)
+                .map_err(|error| Error::invalid("LANCE_BACKFILL_SECRETS").with_source(error))?,
+        };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let cache = PathBuf::from(CACHE);
+        let open = OpenOptions::default();
+        let store: Arc<dyn StateStore> = Arc::new(ObjectStateStore::open(&prefix, &open).await?);
+        let python = Python {
+            interpreter: environment.get("LANCE_BACKFILL_PYTHON").map(PathBuf::from),
+            environment,
+            cache: cache.join("python"),
+        };
         let engine = EngineOptions {
-            open: OpenOptions::default(),
+            open,
             workers: cores + 1,
             most_rows_per_batch: None,
-            python: Arc::new(PythonFunctions::new(
-                Python {
-                    interpreter: None,
-                    environment,
-                    cache: cache.join("python"),
-                },
-                cores,
-            )),
+            python: Arc::new(PythonFunctions::new(python, cores).with_secrets(Arc::new(secrets))),
             cache,
+            artifacts: ArtifactSource::Service(Arc::new(ServiceFunctions::new(store.clone()))),
         };
-        let store = ObjectStateStore::open(&prefix, &engine.open).await?;
         let options = ServiceOptions {
             engine,
             batches_at_once,
         };
         Ok(Self {
-            service: Service::new(options, queues, Arc::new(store)),
+            service: Service::new(options, queues, store),
         })
     }
 }

@@ -58,6 +58,10 @@ async fn work(context: &Context, record: &SqsMessage, until: Instant) -> bool {
             );
             true
         }
+        Ok(Worked::Refused { column, reason }) => {
+            tracing::warn!(table, column, batch, reason, "the function is not run here");
+            true
+        }
         Ok(Worked::Obsolete { reason }) => {
             tracing::info!(table, batch, reason, "nobody wants the batch any more");
             true

@@ -1,5 +1,7 @@
 //! One value of each stored form that uses all of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Form;
 use crate::batch::{BatchMessage, BatchSpec, FoldPart, FoldSpec, Lane, Slice, Target, Work};
 use crate::checkpoint::{
@@ -16,6 +18,7 @@ use crate::journey::{Journey, Site};
 use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page, Request};
 use crate::message::{CommitMessage, PlanMessage, RegisteredTable, Wake};
 use crate::pause::{PauseBody, PauseEntry};
+use crate::permit::{Permit, Program};
 use crate::rows::RowSet;
 use crate::testing::{batch, binding, deployment, generation, identity, job};
 
@@ -85,6 +88,7 @@ pub(super) fn all() -> Vec<Form> {
                 reason: Some("the bill".to_owned()),
             },
         ),
+        Form::json("permit.json", permit()),
         Form::json("checkpoint.json", checkpoint()),
         Form::json("coverage-file.json", coverage::record_of_a_file()),
         Form::json("coverage-identity.json", coverage::record_by_identity()),
@@ -95,6 +99,20 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("pause-resume.json", PauseEntry::new(PauseBody::Resume {})),
         Form::snapshot("snapshot.arrow", coverage::snapshot()),
     ]
+}
+
+pub(super) fn permit() -> Permit {
+    Permit {
+        version: Permit::VERSION,
+        function: "f".repeat(64),
+        program: Program {
+            entrypoint: "udfs:caption".to_owned(),
+            artifact: "a".repeat(64),
+            environment: "e".repeat(64),
+        },
+        secrets: BTreeSet::from(["OPENAI_KEY".to_owned()]),
+        env: BTreeMap::from([("PLACE".to_owned(), "here".to_owned())]),
+    }
 }
 
 fn selection() -> Selection {
