@@ -37,6 +37,7 @@ mod s3;
 mod serve;
 mod service;
 mod service_artifacts;
+mod service_remote;
 mod service_secrets;
 mod types;
 mod unpublished;

@@ -16,11 +16,14 @@ pub(crate) use column::{
     OnErrorArgument, OnUnknownArgument, PolicyArguments,
 };
 pub(crate) use function::{FunctionArguments, PackingArguments, RegisterArguments};
-pub(crate) use service::{QueueArgument, RedriveArguments, ServiceCommand, StopArguments, TablesCommand};
+pub(crate) use service::{
+    QueueArgument, RedriveArguments, ServiceCommand, StopArguments, TablesCommand,
+};
 pub(crate) use work::{
     ApproveArguments, BackfillArguments, DemoArguments, FailuresArguments, JobArguments,
     JobsCommand, OptimizeArguments, PauseArguments, PlanArguments, ReconcileArguments,
-    RefreshArguments, RetryArguments, SelectionArguments, ServeArguments, ShowJobArguments, WaitingArguments,
+    RefreshArguments, RetryArguments, SelectionArguments, ServeArguments, ShowJobArguments,
+    WaitingArguments,
 };
 
 use parse::{JsonObject, json_object, key_value};
@@ -60,7 +63,7 @@ Examples:
 With --service a command acts through the service that is deployed under that prefix: it writes to the
 table under your own rights, and the service does the work. LANCE_BACKFILL_SERVICE names it for all
 commands, and so do ./lance-backfill.json and ~/.config/lance-backfill/config.json, as
-{"service": "s3://BUCKET/PREFIX"}; the first of these that says anything counts.
+{\"service\": \"s3://BUCKET/PREFIX\"}; the first of these that says anything counts.
 
 Exit codes: 0 nothing left to do, 1 failed, held or error budget exceeded, 2 bad input and nothing
 changed, 130 or 143 stopped by a signal (run the command again to go on; 'refresh' goes on with an open job).";
@@ -218,5 +221,69 @@ impl ProcessArguments {
         let from_json = self.storage_options_json.iter();
         let all = from_json.flat_map(|JsonObject(options)| options);
         all.chain(&self.storage_options).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Arguments {
+        let words = [&["lance-backfill"], words].concat();
+        Arguments::try_parse_from(words).expect("a command line")
+    }
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_service_is_named_before_or_after_the_command() {
+        for words in [
+            ["--service", "s3://lake/b", "tables", "list"],
+            ["tables", "list", "--service", "s3://lake/b"],
+        ] {
+            let arguments = parsed(&words);
+            assert_eq!(arguments.process.service.as_deref(), Some("s3://lake/b"));
+            assert!(matches!(
+                arguments.command,
+                Command::Tables(TablesCommand::List)
+            ));
+        }
+    }
+
+    #[test]
+    fn who_does_not_wait_says_so_in_either_word() {
+        for word in ["--no-wait", "--detach"] {
+            let Command::Backfill(backfill) = parsed(&["backfill", "t", "c", word]).command else {
+                panic!("another command");
+            };
+            assert!(backfill.waiting.no_wait);
+            let Command::Retry(retry) = parsed(&["retry", "t", "c", word]).command else {
+                panic!("another command");
+            };
+            assert!(retry.waiting.no_wait);
+        }
+    }
+
+    #[test]
+    fn dead_letters_of_one_queue_can_be_chosen() {
+        let Command::Redrive(all) = parsed(&["redrive"]).command else {
+            panic!("another command");
+        };
+        assert_eq!((all.queue, all.dry_run), (None, false));
+        let words = ["redrive", "--queue", "commits", "--dry-run"];
+        let Command::Redrive(one) = parsed(&words).command else {
+            panic!("another command");
+        };
+        assert_eq!(
+            (one.queue, one.dry_run),
+            (Some(QueueArgument::Commits), true)
+        );
+        let wrong = ["lance-backfill", "redrive", "--queue", "gpu"];
+        assert!(Arguments::try_parse_from(wrong).is_err());
     }
 }

@@ -1,6 +1,5 @@
 //! Progress on stderr: a bar for a person, lines of JSON for a program that asks, nothing for a pipe.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,8 @@ pub(crate) struct Bar {
     lines: Option<Mutex<Option<Instant>>>,
     bar: Mutex<Option<(String, ProgressBar)>>,
     noted: Mutex<String>,
-    failed: AtomicU64,
+    /// Of the job that is followed.
+    failed: Mutex<Option<u64>>,
 }
 
 impl Bar {
@@ -39,7 +39,7 @@ impl Bar {
             lines: (ASKED.get() == Some(&ProgressArgument::Json)).then(Mutex::default),
             bar: Mutex::new(None),
             noted: Mutex::new(String::new()),
-            failed: AtomicU64::new(0),
+            failed: Mutex::default(),
         }
     }
 
@@ -55,8 +55,14 @@ impl Bar {
 impl Bar {
     /// How far a job is that somebody else works on.
     pub(crate) fn job(&self, column: &str, done: u64, failed: u64, total: u64) {
-        self.failed.store(failed, Ordering::Relaxed);
+        if let Ok(mut known) = self.failed.lock() {
+            *known = Some(failed);
+        }
         self.rows(column, done + failed, total);
+    }
+
+    fn rows_failed(&self) -> Option<u64> {
+        *self.failed.lock().ok()?
     }
 
     fn line(&self, column: &str, rows_done: u64, rows_total: u64) {
@@ -66,10 +72,13 @@ impl Bar {
         let due = last.is_none_or(|last| last.elapsed() >= BETWEEN_LINES);
         if due || rows_done >= rows_total {
             *last = Some(now());
-            let progress = serde_json::json!({ "progress": {
+            let mut progress = serde_json::json!({
                 "column": column, "rows_done": rows_done, "rows_total": rows_total,
-                "rows_failed": self.failed.load(Ordering::Relaxed),
-            }});
+            });
+            if let Some(failed) = self.rows_failed() {
+                progress["rows_failed"] = failed.into();
+            }
+            let progress = serde_json::json!({ "progress": progress });
             output::note(&progress.to_string());
         }
     }
@@ -106,8 +115,7 @@ impl Progress for Bar {
         if let Some((_, bar)) = &*bar {
             bar.set_length(total);
             bar.set_position(done);
-            let failed = self.failed.load(Ordering::Relaxed);
-            if failed > 0 {
+            if let Some(failed) = self.rows_failed().filter(|failed| *failed > 0) {
                 bar.set_message(format!(" ({} failed)", output::number(failed)));
             }
         }

@@ -55,7 +55,9 @@ pub(crate) fn check(command: &Command, process: &ProcessArguments) -> Result<()>
         return refused(why);
     }
     if process.workers.is_some() {
-        return refused("--workers is about work on this machine, and a service has its own workers");
+        return refused(
+            "--workers is about work on this machine, and a service has its own workers",
+        );
     }
     if process.branch.is_some() {
         return refused("a service keeps the main lines of tables up to date, not --branch");
@@ -72,9 +74,9 @@ const fn refusal(command: &Command) -> Option<&'static str> {
         Command::Serve(_) => Some("'serve' keeps tables up to date from this machine"),
         Command::Demo(_) => Some("'demo' works in a table of its own on this machine"),
         Command::Optimize(_) => Some("'optimize' compacts a table from this machine"),
-        Command::Reconcile(_) => Some(
-            "'reconcile' tidies up from this machine, and a service does so by its schedule",
-        ),
+        Command::Reconcile(_) => {
+            Some("'reconcile' tidies up from this machine, and a service does so by its schedule")
+        }
         Command::Column(column) => match **column {
             ColumnCommand::Canary(_) => Some("'column canary' calls functions on this machine"),
             ColumnCommand::Add(_)
@@ -194,7 +196,12 @@ pub(crate) async fn remote(process: &ProcessArguments) -> Result<Option<Remote>>
     let deployment = Remote::deployment_of(&prefix, &store).await?;
     let client = client_for(&deployment.queues.plans).await;
     let queue = |url: &str| -> Arc<dyn Queue> { Arc::new(SqsQueue::new(client.clone(), url)) };
-    Ok(Some(Remote::new(&prefix, deployment, Arc::new(store), &queue)))
+    Ok(Some(Remote::new(
+        &prefix,
+        deployment,
+        Arc::new(store),
+        &queue,
+    )))
 }
 
 /// The same for a command that is about a service.
@@ -295,17 +302,58 @@ impl Through {
         let taken = self.remote.take_in(&self.table).await;
         let told = || {
             let table = &self.table;
-            format!("it is declared, and the table is not registered: 'tables add {table}' does that")
+            format!(
+                "it is declared, and the table is not registered: 'tables add {table}' does that"
+            )
         };
-        taken.map(drop).map_err(|error| {
-            Error::new(error.kind, told()).with_source(error.one_line())
-        })
+        taken
+            .map(drop)
+            .map_err(|error| Error::new(error.kind, told()).with_source(error.one_line()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::args::Arguments;
+
+    fn checked(words: &[&str]) -> Result<()> {
+        let words = [&["lance-backfill"], words].concat();
+        let arguments = Arguments::try_parse_from(words).expect("a command line");
+        check(&arguments.command, &arguments.process)
+    }
+
+    #[test]
+    fn commands_go_through_a_service_or_say_why_not() {
+        let prefix = ["--service", "s3://lake/b/"];
+        for words in [
+            &["column", "add", "t", "c", "--sql", "a"][..],
+            &["backfill", "t", "c"],
+            &["jobs", "list", "t"],
+            &["status", "t"],
+            &["claim", "t"],
+            &["service", "status"],
+        ] {
+            checked(&[words, &prefix].concat()).expect("it goes through");
+        }
+        for words in [
+            &["refresh", "t"][..],
+            &["serve", "t"],
+            &["demo"],
+            &["optimize", "t"],
+            &["reconcile", "t"],
+            &["column", "canary", "t", "c", "--sql", "a"],
+            &["status", "t", "--workers", "2"],
+            &["status", "t", "--branch", "b"],
+        ] {
+            let refused = checked(&[words, &prefix].concat()).expect_err("it does not");
+            let line = refused.one_line();
+            assert!(line.ends_with(": leave --service out"), "{line}");
+            checked(&[words, &["--service", "none"]].concat()).expect("without a service");
+        }
+    }
 
     #[test]
     fn files_name_a_service_or_say_what_they_should() {
@@ -314,10 +362,18 @@ mod tests {
         assert_eq!(in_file(&file).expect("there is none"), None);
         let write = |text: &str| std::fs::write(&file, text).expect("writes");
         write(r#"{"service": "s3://lake/backfill"}"#);
-        assert_eq!(in_file(&file).expect("reads").as_deref(), Some("s3://lake/backfill"));
+        assert_eq!(
+            in_file(&file).expect("reads").as_deref(),
+            Some("s3://lake/backfill")
+        );
         write("{}");
         assert_eq!(in_file(&file).expect("reads"), None);
-        for wrong in ["", "s3://lake/backfill", r#"{"services": "x"}"#, r#"{"service": 7}"#] {
+        for wrong in [
+            "",
+            "s3://lake/backfill",
+            r#"{"services": "x"}"#,
+            r#"{"service": 7}"#,
+        ] {
             write(wrong);
             let error = in_file(&file).expect_err(wrong).one_line();
             assert!(error.contains("s3://BUCKET/PREFIX"), "{error}");

@@ -118,7 +118,9 @@ pub enum CannotRun {
         secret: String,
     },
     /// No worker has a GPU.
-    #[error("service '{service}' has no GPU workers: leave num_gpus out to run the function on CPUs")]
+    #[error(
+        "service '{service}' has no GPU workers: leave num_gpus out to run the function on CPUs"
+    )]
     NoGpu {
         /// Name of the service.
         service: String,

@@ -108,7 +108,8 @@ impl Service {
             return Ok(Planned::Ignored { reason });
         }
         if self.registry.admission(&message.table).await? == Admission::Removed {
-            let reason = "it was taken out: 'lance-backfill tables add' takes it in again".to_owned();
+            let reason =
+                "it was taken out: 'lance-backfill tables add' takes it in again".to_owned();
             return Ok(Planned::Ignored { reason });
         }
         engine.settle().await?;

@@ -67,7 +67,9 @@ impl Queues {
 
     /// Wakes the planner for several tables.
     pub(crate) async fn send_plans(&self, messages: &[PlanMessage]) -> Result<()> {
-        let outgoing = messages.iter().map(|message| Ok(Outgoing::new(text(encode(message)?)?)));
+        let outgoing = messages
+            .iter()
+            .map(|message| Ok(Outgoing::new(text(encode(message)?)?)));
         let outgoing = outgoing.collect::<Result<Vec<_>>>()?;
         self.plans.send(&outgoing).await
     }

@@ -141,9 +141,8 @@ impl Registry {
         let Some(bytes) = self.store.get(path).await? else {
             return Ok(None);
         };
-        let registered = decode(&bytes).map_err(|error| {
-            Error::from(error).with_source(format!("'{path}' of the service"))
-        })?;
+        let registered = decode(&bytes)
+            .map_err(|error| Error::from(error).with_source(format!("'{path}' of the service")))?;
         Ok(Some(registered))
     }
 
@@ -203,20 +202,44 @@ mod tests {
     async fn a_table_that_was_taken_out_stays_out_until_somebody_asks_for_it() {
         let store = Arc::new(MemStateStore::default());
         let process = || Registry::new(store.clone());
-        assert_eq!(process().take_out(TABLE).await.expect("asks"), Admission::Unknown);
-        assert_eq!(process().tables().await.expect("lists"), Vec::<String>::new());
+        assert_eq!(
+            process().take_out(TABLE).await.expect("asks"),
+            Admission::Unknown
+        );
+        assert_eq!(
+            process().tables().await.expect("lists"),
+            Vec::<String>::new()
+        );
         process().add(TABLE).await.expect("registers");
         assert_eq!(process().tables().await.expect("lists"), [TABLE]);
-        assert_eq!(process().take_out(TABLE).await.expect("asks"), Admission::Kept);
+        assert_eq!(
+            process().take_out(TABLE).await.expect("asks"),
+            Admission::Kept
+        );
         // A planner that has not seen it yet, and one that has.
         let planner = process();
         planner.add(TABLE).await.expect("registers nothing");
-        assert_eq!(planner.admission(TABLE).await.expect("looks"), Admission::Removed);
+        assert_eq!(
+            planner.admission(TABLE).await.expect("looks"),
+            Admission::Removed
+        );
         planner.add(TABLE).await.expect("registers nothing");
-        assert_eq!(process().tables().await.expect("lists"), Vec::<String>::new());
-        assert_eq!(process().take_out(TABLE).await.expect("asks"), Admission::Removed);
-        assert_eq!(process().take_in(TABLE).await.expect("asks"), Admission::Removed);
-        assert_eq!(process().take_in(TABLE).await.expect("asks"), Admission::Kept);
+        assert_eq!(
+            process().tables().await.expect("lists"),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            process().take_out(TABLE).await.expect("asks"),
+            Admission::Removed
+        );
+        assert_eq!(
+            process().take_in(TABLE).await.expect("asks"),
+            Admission::Removed
+        );
+        assert_eq!(
+            process().take_in(TABLE).await.expect("asks"),
+            Admission::Kept
+        );
         assert_eq!(process().tables().await.expect("lists"), [TABLE]);
     }
 }

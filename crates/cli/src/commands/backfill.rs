@@ -54,7 +54,15 @@ pub(super) async fn run(
         )),
         Some(through) => {
             let engine = super::open(&target.table, process, None).await?;
-            send(&engine, &through, &target.column, &selection, *waiting, json).await
+            send(
+                &engine,
+                &through,
+                &target.column,
+                &selection,
+                *waiting,
+                json,
+            )
+            .await
         }
         None => {
             refuse_no_wait(*waiting)?;
@@ -78,7 +86,15 @@ pub(super) async fn retry(
     };
     match through {
         Some(through) => {
-            send(&engine, &through, &target.column, &selection, *waiting, json).await
+            send(
+                &engine,
+                &through,
+                &target.column,
+                &selection,
+                *waiting,
+                json,
+            )
+            .await
         }
         None => {
             refuse_no_wait(*waiting)?;
@@ -171,7 +187,9 @@ async fn send(
         }));
     }
     let done = match &job {
-        Some(job) => Some(follow::follow(engine, &bound.binding, column, job, Some(through)).await?),
+        Some(job) => {
+            Some(follow::follow(engine, &bound.binding, column, job, Some(through)).await?)
+        }
         None => None,
     };
     let mut refreshed = refresh::look(engine, std::slice::from_ref(column)).await?;

@@ -69,7 +69,7 @@ fn expression(definition: &Definition) -> &str {
 
 async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
     let through = Through::to_take_in(&arguments.target.table, process).await?;
-    let engine = super::open(&arguments.target.table, process, None).await?;
+    let engine = super::open_through(&arguments.target.table, process, through.as_ref()).await?;
     let function = super::function::request(&engine, &arguments.function, through.as_ref()).await?;
     let function = function.ok_or_else(|| {
         Error::invalid("say what computes the column: give --sql, --udf with --from, or --function")
@@ -217,7 +217,7 @@ pub(super) struct Altered {
 
 async fn alter(arguments: &AlterArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
     let through = Through::to_write(&arguments.target.table, process).await?;
-    let engine = super::open(&arguments.target.table, process, None).await?;
+    let engine = super::open_through(&arguments.target.table, process, through.as_ref()).await?;
     let document = change(&engine, arguments, through.as_ref()).await?;
     if let Some(through) = &through {
         through.wake().await?;

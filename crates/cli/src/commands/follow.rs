@@ -105,7 +105,10 @@ async fn look_closer(
 }
 
 const fn is_passing(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Indeterminate)
+    matches!(
+        error.kind,
+        ErrorKind::Unavailable | ErrorKind::Indeterminate
+    )
 }
 
 fn gone(column: &str, job: &JobId) -> Error {

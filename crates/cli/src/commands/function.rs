@@ -63,8 +63,8 @@ fn refuse_machine(packing: &PackingArguments, through: Option<&Through>) -> Resu
             gpus: 0.0,
         })?;
     }
-    let is_current = packing.requirements.is_none()
-        && packing.env.as_deref().is_none_or(|env| env == "current");
+    let is_current =
+        packing.requirements.is_none() && packing.env.as_deref().is_none_or(|env| env == "current");
     match through {
         Some(_) if is_current => Err(Error::invalid(
             "a service does not have the interpreter of this machine: give --requirements FILE or --env capture, which take its packages along, or --env image:NAME@sha256:…",
@@ -171,7 +171,7 @@ pub(super) async fn register(
 ) -> Result<Exit> {
     let through = Through::to_look(&arguments.table, process).await?;
     refuse_machine(&arguments.packing, through.as_ref())?;
-    let engine = super::open(&arguments.table, process, None).await?;
+    let engine = super::open_through(&arguments.table, process, through.as_ref()).await?;
     let request = pack_request(&arguments.udf, &arguments.packing)?;
     let registered = engine.pack(&request).await?;
     check_service(&registered, through.as_ref())?;

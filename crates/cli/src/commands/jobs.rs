@@ -9,9 +9,7 @@ use lance_backfill_ports::{Error, Result};
 use serde::Serialize;
 
 use super::follow;
-use crate::args::{
-    JobArguments, JobsCommand, ProcessArguments, ShowJobArguments, TableArguments,
-};
+use crate::args::{JobArguments, JobsCommand, ProcessArguments, ShowJobArguments, TableArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
 use crate::service::Through;
@@ -54,7 +52,9 @@ pub(super) async fn run(
                 // Whatever waited for it goes on.
                 through.wake().await?;
             }
-            Ok(output::result(json, &job, || describe(&job, through.as_ref())))
+            Ok(output::result(json, &job, || {
+                describe(&job, through.as_ref())
+            }))
         }
     }
 }

@@ -82,11 +82,16 @@ async fn pause(remote: &Remote, arguments: &StopArguments, json: bool) -> Result
         },
     };
     let name = &remote.deployment().name;
-    Ok(output::result(json, &document, || match document.was_paused {
-        true => format!("service '{name}' was paused already: {}", document.paused.text()),
-        false => format!(
-            "service '{name}' is paused: within seconds nothing is computed any more; what is finished is published\n'service resume' ends that"
-        ),
+    Ok(output::result(json, &document, || {
+        match document.was_paused {
+            true => format!(
+                "service '{name}' was paused already: {}",
+                document.paused.text()
+            ),
+            false => format!(
+                "service '{name}' is paused: within seconds nothing is computed any more; what is finished is published\n'service resume' ends that"
+            ),
+        }
     }))
 }
 
@@ -106,12 +111,14 @@ async fn resume(remote: &Remote, json: bool) -> Result<Exit> {
         tables: tables.unwrap_or_default(),
     };
     let name = &remote.deployment().name;
-    Ok(output::result(json, &document, || match document.was_paused {
-        true => format!(
-            "service '{name}' goes on; {} tables are looked at",
-            document.tables
-        ),
-        false => format!("service '{name}' was not paused"),
+    Ok(output::result(json, &document, || {
+        match document.was_paused {
+            true => format!(
+                "service '{name}' goes on; {} tables are looked at",
+                document.tables
+            ),
+            false => format!("service '{name}' was not paused"),
+        }
     }))
 }
 

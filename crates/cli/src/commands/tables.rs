@@ -75,12 +75,17 @@ async fn add(arguments: &TableArguments, process: &ProcessArguments, json: bool)
             false => "is kept up to date by",
         };
         let next = match added.columns.is_empty() {
-            true => format!("\nit has no computed columns yet: lance-backfill column add {table} …"),
+            true => {
+                format!("\nit has no computed columns yet: lance-backfill column add {table} …")
+            }
             false => format!("\nnext: lance-backfill status {table}"),
         };
         match added.was_registered {
             true => format!("{table} {verb}{next}"),
-            false => format!("{table} {verb} service '{}'{next}", remote.deployment().name),
+            false => format!(
+                "{table} {verb} service '{}'{next}",
+                remote.deployment().name
+            ),
         }
     }))
 }

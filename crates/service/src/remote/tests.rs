@@ -69,13 +69,17 @@ fn remote(region: &Region, store: &MemStateStore) -> Remote {
 fn wakes(bodies: &[String]) -> Vec<(String, Wake)> {
     let read = |body: &String| decode::<PlanMessage>(body.as_bytes()).expect("a plan message");
     let messages = bodies.iter().map(read);
-    messages.map(|message| (message.table, message.why)).collect()
+    messages
+        .map(|message| (message.table, message.why))
+        .collect()
 }
 
 #[tokio::test]
 async fn a_prefix_without_a_service_says_what_to_do() {
     let store = MemStateStore::default();
-    let error = Remote::deployment_of(PREFIX, &store).await.expect_err("nothing");
+    let error = Remote::deployment_of(PREFIX, &store)
+        .await
+        .expect_err("nothing");
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.one_line().contains("terraform output"), "{error}");
     let written = encode(&deployment()).expect("JSON");
@@ -88,7 +92,10 @@ async fn a_prefix_without_a_service_says_what_to_do() {
 #[test]
 fn tables_have_the_name_that_events_have() {
     let remote = remote(&Region::default(), &MemStateStore::default());
-    assert_eq!(remote.table_name("s3://lake/t.lance/").expect("a name"), TABLE);
+    assert_eq!(
+        remote.table_name("s3://lake/t.lance/").expect("a name"),
+        TABLE
+    );
     for unreachable in ["t.lance", "/data/t.lance", "gs://lake/t.lance"] {
         let error = remote.table_name(unreachable).expect_err(unreachable);
         assert!(error.one_line().contains("cannot reach"), "{error}");
@@ -99,13 +106,34 @@ fn tables_have_the_name_that_events_have() {
 async fn a_pause_is_somebodys_until_all_tables_are_told_of_its_end() {
     let (region, store) = (Region::default(), MemStateStore::default());
     let remote = remote(&region, &store);
-    assert_eq!(remote.take_in(TABLE).await.expect("registers"), Admission::Unknown);
-    assert_eq!(remote.take_in("s3://lake/u.lance").await.expect("registers"), Admission::Unknown);
-    assert_eq!(remote.take_in("s3://lake/v.lance").await.expect("registers"), Admission::Unknown);
-    assert_eq!(remote.take_out("s3://lake/v.lance").await.expect("removes"), Admission::Kept);
+    assert_eq!(
+        remote.take_in(TABLE).await.expect("registers"),
+        Admission::Unknown
+    );
+    assert_eq!(
+        remote
+            .take_in("s3://lake/u.lance")
+            .await
+            .expect("registers"),
+        Admission::Unknown
+    );
+    assert_eq!(
+        remote
+            .take_in("s3://lake/v.lance")
+            .await
+            .expect("registers"),
+        Admission::Unknown
+    );
+    assert_eq!(
+        remote.take_out("s3://lake/v.lance").await.expect("removes"),
+        Admission::Kept
+    );
     let woken = wakes(&region.take("plans").await);
     assert_eq!(woken.len(), 3);
-    assert!(woken.contains(&(TABLE.to_owned(), Wake::Requested)), "{woken:?}");
+    assert!(
+        woken.contains(&(TABLE.to_owned(), Wake::Requested)),
+        "{woken:?}"
+    );
 
     assert_eq!(remote.resume().await.expect("looks"), None);
     let reason = Some("the bill".to_owned());
@@ -127,7 +155,12 @@ async fn a_pause_is_somebodys_until_all_tables_are_told_of_its_end() {
 async fn dead_letters_go_back_each_once() {
     let (region, store) = (Region::default(), MemStateStore::default());
     let remote = remote(&region, &store);
-    let body = |number: usize| format!(r#"{{"table":"s3://lake/t{}.lance","n":{number}}}"#, number % 3);
+    let body = |number: usize| {
+        format!(
+            r#"{{"table":"s3://lake/t{}.lance","n":{number}}}"#,
+            number % 3
+        )
+    };
     let mut sent: Vec<String> = (0..25).map(body).collect();
     sent.push("nobody's".to_owned());
     for dead in ["bulk-dead", "commits-dead"] {
@@ -154,5 +187,8 @@ async fn dead_letters_go_back_each_once() {
     assert_eq!(told.last(), Some(&(26, 26)));
     let depths = remote.depths().await.expect("counts");
     assert_eq!(depths[2].depth.in_flight, 26);
-    assert!(depths.iter().all(|depths| depths.dead_letters == 0), "{depths:?}");
+    assert!(
+        depths.iter().all(|depths| depths.dead_letters == 0),
+        "{depths:?}"
+    );
 }

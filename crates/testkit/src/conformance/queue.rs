@@ -78,7 +78,10 @@ async fn counted(queue: &dyn Queue) -> anyhow::Result<()> {
     queue.send(&messages).await?;
     let expect = async |waiting: u64, in_flight: u64| {
         let depth = queue.depth().await?;
-        ensure!((depth.waiting, depth.in_flight) == (waiting, in_flight), "{depth:?}");
+        ensure!(
+            (depth.waiting, depth.in_flight) == (waiting, in_flight),
+            "{depth:?}"
+        );
         anyhow::Ok(())
     };
     expect(3, 0).await?;
