@@ -215,7 +215,8 @@ impl Engine {
         catalog: &Catalog,
         wanted: &(dyn Fn(&BoundColumn) -> bool + Sync),
     ) -> Result<Vec<(Column, Survey)>> {
-        self.survey_for(version, catalog, wanted, Scope::Whole).await
+        self.survey_for(version, catalog, wanted, Scope::Whole)
+            .await
     }
 
     /// The same of a part of each wanted column, or with what somebody might ask for.

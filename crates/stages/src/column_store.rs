@@ -24,9 +24,9 @@ mod records;
 mod snapshots;
 
 pub(crate) use jobs::job_of;
-pub(crate) use records::{RecordPlace, Sought};
 pub use names::{SnapshotFile, checkpoint_path, snapshot_chain};
 pub(crate) use names::{checkpoint_batch, sent_path, superseded_snapshots, values_batch};
+pub(crate) use records::{RecordPlace, Sought};
 
 use crate::history::Trail;
 use names::ledger_seq;

@@ -163,10 +163,12 @@ async fn is_accounted_for(column: &Column, survey: &Survey) -> Result<bool> {
     }
     match survey.snapshot_extension(&column.bound.generation) {
         None => Ok(true),
-        Some(extension) => Ok(match column.store.extend_snapshot(&known, extension).await? {
-            Created::New => true,
-            Created::AlreadyThere => false,
-        }),
+        Some(extension) => Ok(
+            match column.store.extend_snapshot(&known, extension).await? {
+                Created::New => true,
+                Created::AlreadyThere => false,
+            },
+        ),
     }
 }
 
