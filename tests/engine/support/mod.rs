@@ -5,7 +5,6 @@ pub(crate) mod emulator;
 pub(crate) mod functions;
 pub(crate) mod oracle;
 pub(crate) mod program;
-pub(crate) mod proxy;
 pub(crate) mod scenario;
 pub(crate) mod serving;
 pub(crate) mod table;
