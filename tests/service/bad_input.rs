@@ -79,14 +79,17 @@ async fn bad_input_is_told_and_disturbs_nothing() {
         created("tables", "good.lance/data/0.lance"),
         created("tables", "good.lance/_backfill/x/_versions/1.manifest"),
         r#"{"Event":"s3:TestEvent","Bucket":"tables"}"#.to_owned(),
-        json!({ "source": "aws.ec2", "detail-type": "Spot Interruption", "detail": {} }).to_string(),
+        json!({ "source": "aws.ec2", "detail-type": "Spot Interruption", "detail": {} })
+            .to_string(),
     ];
     for body in &ignored {
         service.send("plans", body).await;
     }
     let too_large = service.sqs.send_message().queue_url(service.queue("bulk"));
     let refused = too_large.message_body(format!("{garbage}x")).send().await;
-    let refused = refused.expect_err("SQS takes no more than 1 MiB").into_service_error();
+    let refused = refused
+        .expect_err("SQS takes no more than 1 MiB")
+        .into_service_error();
     assert!(refused.code().is_some(), "{refused:?}");
     // It knows of a table that is gone.
     service.schedule().await;
@@ -104,7 +107,10 @@ async fn bad_input_is_told_and_disturbs_nothing() {
     wanted.sort();
     let short = |letters: &[(String, String)]| -> Vec<(String, String)> {
         let cut = |body: &String| body.chars().take(80).collect();
-        letters.iter().map(|(lane, body)| (lane.clone(), cut(body))).collect()
+        letters
+            .iter()
+            .map(|(lane, body)| (lane.clone(), cut(body)))
+            .collect()
     };
     assert_eq!(short(&found), short(&wanted));
     for (kind, reasons) in [
@@ -123,8 +129,20 @@ async fn bad_input_is_told_and_disturbs_nothing() {
                 "'Spot Interruption' is not ours",
             ][..],
         ),
-        ("worker", &["a batch message is damaged", "a batch message has format 999"]),
-        ("committer", &["a commit message is damaged", "a commit message has format 999"]),
+        (
+            "worker",
+            &[
+                "a batch message is damaged",
+                "a batch message has format 999",
+            ][..],
+        ),
+        (
+            "committer",
+            &[
+                "a commit message is damaged",
+                "a commit message has format 999",
+            ][..],
+        ),
     ] {
         let log = service.log(kind);
         for reason in reasons {

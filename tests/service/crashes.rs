@@ -37,7 +37,11 @@ async fn a_worker_that_is_killed_or_hangs_costs_its_batch_another_delivery() {
     let mut rows = 100;
     for (what, folder, fault) in [
         ("killed in mid-batch", "data", Fault::KillBefore),
-        ("killed when the batch is done", "checkpoints", Fault::KillAfter),
+        (
+            "killed when the batch is done",
+            "checkpoints",
+            Fault::KillAfter,
+        ),
         ("standing still in mid-batch", "data", Fault::Freeze),
     ] {
         let deaths = service.processes("worker");
@@ -81,10 +85,22 @@ async fn batches_of_a_worker_that_cannot_start_are_dead_letters_until_they_are_r
     })
     .await;
     let log = service.log("worker");
-    assert!(log.contains("LANCE_BACKFILL_COMMITS_QUEUE is not set"), "{log}");
-    assert!(scenario.rows().await.iter().all(|row| row.text("p").is_none()));
+    assert!(
+        log.contains("LANCE_BACKFILL_COMMITS_QUEUE is not set"),
+        "{log}"
+    );
+    assert!(
+        scenario
+            .rows()
+            .await
+            .iter()
+            .all(|row| row.text("p").is_none())
+    );
 
-    service.configure("worker", &[("LANCE_BACKFILL_COMMITS_QUEUE", Some(&commits))]);
+    service.configure(
+        "worker",
+        &[("LANCE_BACKFILL_COMMITS_QUEUE", Some(&commits))],
+    );
     for letter in service.take_dead("fresh").await {
         service.send("fresh", &letter).await;
     }

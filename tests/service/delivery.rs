@@ -46,7 +46,9 @@ async fn events_may_come_twice_in_any_order_or_never() {
         scenario.append(100).await;
     }
     // Each version twice, in any order, and one of them never.
-    let mut told: Vec<u64> = (1..=scenario.version().await).flat_map(|at| [at, at]).collect();
+    let mut told: Vec<u64> = (1..=scenario.version().await)
+        .flat_map(|at| [at, at])
+        .collect();
     for place in (1..told.len()).rev() {
         let other = usize::try_from(dice.roll(place as u64 + 1)).expect("a place");
         told.swap(place, other);
@@ -59,7 +61,11 @@ async fn events_may_come_twice_in_any_order_or_never() {
     eventually("'p' is filled", async || is_filled(&scenario).await).await;
     eventually("all is done", async || service.is_drained().await).await;
     assert_eq!(scenario.check_int("p", product).await, 700);
-    assert_eq!(service.proxy.rows_computed(), 700, "each row is computed once");
+    assert_eq!(
+        service.proxy.rows_computed(),
+        700,
+        "each row is computed once"
+    );
 
     // All messages between the functions come again, latest first.
     let version = scenario.version().await;
@@ -69,8 +75,16 @@ async fn events_may_come_twice_in_any_order_or_never() {
         service.send_again(message).await;
     }
     eventually("all is done", async || service.is_drained().await).await;
-    assert_eq!(service.proxy.rows_computed(), 700, "nothing is computed again");
-    assert_eq!(scenario.version().await, version, "nothing is published again");
+    assert_eq!(
+        service.proxy.rows_computed(),
+        700,
+        "nothing is computed again"
+    );
+    assert_eq!(
+        scenario.version().await,
+        version,
+        "nothing is published again"
+    );
     assert!(service.all_dead().await.is_empty());
 
     // An event that is lost altogether is made up for by the schedule.

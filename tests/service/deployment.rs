@@ -212,7 +212,10 @@ impl Deployment {
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
         ];
         let answer = self.sqs.get_queue_attributes().queue_url(url);
-        let answer = answer.set_attribute_names(Some(names.to_vec())).send().await;
+        let answer = answer
+            .set_attribute_names(Some(names.to_vec()))
+            .send()
+            .await;
         let found = answer.expect("a queue").attributes.unwrap_or_default();
         let number = |name| found.get(name).and_then(|text: &String| text.parse().ok());
         let [waiting, at_work] = names.each_ref().map(|name| number(name).unwrap_or(0));
@@ -316,7 +319,11 @@ impl Deployment {
     }
 
     fn lambda(&self, method: &str, path: &str, body: &Value) -> Value {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let answer = self.emulator.ask(method, path, &body).expect("an answer");
         let (_, document) = answer.split_once("\r\n\r\n").expect("a body");
         serde_json::from_str(document).expect("JSON")

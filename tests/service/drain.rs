@@ -43,7 +43,11 @@ async fn many_batches_drain_without_loss_and_none_is_done_twice() {
     let checkpoints = service.proxy.checkpoints();
     let computed = checkpoints.iter().filter(|manifest| manifest.calls > 0);
     assert_eq!(computed.count() as u64, batches, "each batch is done");
-    assert_eq!(service.proxy.rows_computed(), rows, "each row is computed once");
+    assert_eq!(
+        service.proxy.rows_computed(),
+        rows,
+        "each row is computed once"
+    );
     let repeated = service.proxy.repeated();
     assert!(repeated.is_empty(), "batches are done twice: {repeated:#?}");
     assert!(service.all_dead().await.is_empty());

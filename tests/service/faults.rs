@@ -49,8 +49,9 @@ impl Trouble {
             *seen += 1;
             *seen
         };
-        let class = (request.class.bytes())
-            .fold(self.seed, |seed, byte| seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte));
+        let class = (request.class.bytes()).fold(self.seed, |seed, byte| {
+            seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)
+        });
         let mut dice = Dice::of(class.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         if dice.roll(1_000) >= PER_MILLE {
             return None;
@@ -60,9 +61,7 @@ impl Trouble {
             1 => ("500", Some(Fault::Refused(Refusal::Internal))),
             2 => ("cut before", Some(Fault::CutBefore)),
             3 => ("answer lost", Some(Fault::AnswerLost)),
-            4 if request.is_conditional => {
-                ("409", Some(Fault::Refused(Refusal::Conflict)))
-            }
+            4 if request.is_conditional => ("409", Some(Fault::Refused(Refusal::Conflict))),
             _ => {
                 // The delay is the trouble.
                 std::thread::sleep(Duration::from_millis(dice.roll(MOST_DELAY_MS)));

@@ -61,4 +61,3 @@ async fn columns_that_read_each_other_follow_one_another() {
     })
     .await;
 }
-

@@ -50,7 +50,10 @@ async fn values_of_appended_rows_are_visible_soon() {
         took.push(started.elapsed() - appended);
     }
     let rows = scenario.check_int("p", product).await;
-    assert_eq!(rows, usize::try_from(ROWS).expect("rows") * (took.len() + 1));
+    assert_eq!(
+        rows,
+        usize::try_from(ROWS).expect("rows") * (took.len() + 1)
+    );
     took.sort_unstable();
     let half = took[took.len() / 2];
     say(&format!(
@@ -61,6 +64,9 @@ async fn values_of_appended_rows_are_visible_soon() {
         took[took.len() - 1].as_secs_f64(),
     ));
     if measured.is_some() {
-        assert!(half <= MOST_HALF, "half of the appends took {half:?} or more");
+        assert!(
+            half <= MOST_HALF,
+            "half of the appends took {half:?} or more"
+        );
     }
 }

@@ -14,7 +14,11 @@ pub(crate) fn of_function(name: &str) -> Vec<Process> {
     folders
         .flatten()
         .filter_map(|folder| folder.file_name().to_str()?.parse().ok().map(Process))
-        .filter(|process| environment(*process).split(|byte| *byte == 0).any(|one| one == wanted))
+        .filter(|process| {
+            environment(*process)
+                .split(|byte| *byte == 0)
+                .any(|one| one == wanted)
+        })
         .collect()
 }
 
@@ -37,7 +41,9 @@ pub(crate) fn of_client(port: u16, ours: u16) -> Option<Process> {
         // Never the test itself.
         let is_function = || {
             let name = b"AWS_LAMBDA_FUNCTION_NAME=";
-            environment(process).windows(name.len()).any(|at| at == name)
+            environment(process)
+                .windows(name.len())
+                .any(|at| at == name)
         };
         (is_ours && is_function()).then_some(process)
     })
@@ -60,5 +66,7 @@ pub(crate) fn freeze(process: Process) {
 
 fn signal(Process(id): Process, signal: &str) {
     // One that has just ended needs no signal.
-    let _ = Command::new("kill").args([signal, &id.to_string()]).output();
+    let _ = Command::new("kill")
+        .args([signal, &id.to_string()])
+        .output();
 }

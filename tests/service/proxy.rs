@@ -58,22 +58,26 @@ impl Request {
     }
 }
 
+/// Folders that tell what an object is.
+const KINDS: [&str; 10] = [
+    "ledger",
+    "sent",
+    "checkpoints",
+    "values",
+    "coverage",
+    "snapshot",
+    "pauses",
+    "_versions",
+    "_transactions",
+    "data",
+];
+
 /// The folder that tells what an object is, or what is listed.
 fn class_of(path: &str) -> String {
     let path = path.split('?').next().unwrap_or_default();
-    const KINDS: [&str; 10] = [
-        "ledger",
-        "sent",
-        "checkpoints",
-        "values",
-        "coverage",
-        "snapshot",
-        "pauses",
-        "_versions",
-        "_transactions",
-        "data",
-    ];
-    let found = KINDS.iter().find(|kind| path.contains(&format!("/{kind}/")));
+    let found = KINDS
+        .iter()
+        .find(|kind| path.contains(&format!("/{kind}/")));
     (*found.unwrap_or(&"other")).to_owned()
 }
 
@@ -115,7 +119,6 @@ pub(crate) type Rule = dyn Fn(&Request) -> Option<Fault> + Send + Sync;
 pub(crate) struct Sent {
     pub(crate) queue: String,
     pub(crate) body: String,
-    pub(crate) group: Option<String>,
 }
 
 #[derive(Default)]
@@ -182,10 +185,7 @@ impl Proxy {
     }
 
     /// From now on this decides about each request.
-    pub(crate) fn rule(
-        &self,
-        rule: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static,
-    ) {
+    pub(crate) fn rule(&self, rule: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static) {
         *self.lock_rule() = Some(Arc::new(rule));
     }
 
@@ -250,7 +250,10 @@ impl Proxy {
 /// Serves one connection of a client.
 fn serve(client: TcpStream, state: &State) -> Option<()> {
     client.set_nodelay(true).ok()?;
-    let ends = (client.peer_addr().ok()?.port(), client.local_addr().ok()?.port());
+    let ends = (
+        client.peer_addr().ok()?.port(),
+        client.local_addr().ok()?.port(),
+    );
     let mut answers = client.try_clone().ok()?;
     let mut requests = BufReader::new(client);
     let mut server: Option<BufReader<TcpStream>> = None;
@@ -262,7 +265,9 @@ fn serve(client: TcpStream, state: &State) -> Option<()> {
         let fault = rule.and_then(|rule| rule(&request));
         match fault {
             Some(Fault::Refused(refusal)) => {
-                answers.write_all(&refusal.answer(request.is_of_sqs())).ok()?;
+                answers
+                    .write_all(&refusal.answer(request.is_of_sqs()))
+                    .ok()?;
                 continue;
             }
             Some(Fault::CutBefore) => return None,
@@ -295,8 +300,8 @@ fn serve(client: TcpStream, state: &State) -> Option<()> {
             _ => {}
         }
         answers.write_all(&answer.bytes).ok()?;
-        let closes = (answer.header("connection"))
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let closes =
+            (answer.header("connection")).is_some_and(|value| value.eq_ignore_ascii_case("close"));
         server = (!closes).then_some(upstream);
     }
 }
@@ -312,8 +317,8 @@ fn is_open(stream: &TcpStream) -> bool {
 /// Remembers what a request did.
 fn note(state: &State, request: &Request, status: u16) {
     if request.writes("checkpoints") {
-        let manifest = (status == 200)
-            .then(|| decode(&request.body).expect("a sound checkpoint manifest"));
+        let manifest =
+            (status == 200).then(|| decode(&request.body).expect("a sound checkpoint manifest"));
         let mut seen = state.seen();
         let (written, taken) = seen.checkpoints.entry(request.what.clone()).or_default();
         *written += 1;
@@ -326,7 +331,6 @@ fn note(state: &State, request: &Request, status: u16) {
         let sent = entries.iter().map(|entry| Sent {
             queue: text(&asked["QueueUrl"]).unwrap_or_default(),
             body: text(&entry["MessageBody"]).unwrap_or_default(),
-            group: text(&entry["MessageGroupId"]),
         });
         state.seen().sent.extend(sent);
     }

@@ -59,7 +59,9 @@ impl Traces {
     /// Lines of all threads of all processes.
     fn lines(&self) -> Vec<String> {
         let files = std::fs::read_dir(self.0.path()).expect("a folder");
-        let texts = files.flatten().filter_map(|file| std::fs::read(file.path()).ok());
+        let texts = files
+            .flatten()
+            .filter_map(|file| std::fs::read(file.path()).ok());
         texts
             .flat_map(|bytes| {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -85,7 +87,10 @@ impl Traces {
                 _ => rest.to_owned(),
             })
         };
-        self.lines().iter().filter_map(|line| address(line)).collect()
+        self.lines()
+            .iter()
+            .filter_map(|line| address(line))
+            .collect()
     }
 }
 
@@ -118,7 +123,10 @@ impl Refusing {
     }
 
     fn asked(&self) -> BTreeSet<String> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -148,9 +156,15 @@ async fn functions_reach_s3_and_sqs_and_nothing_else() {
     let mut allowed = service.runtime_apis();
     allowed.insert(endpoint.clone());
     let peers = traces.peers();
-    assert!(peers.len() >= 4, "an endpoint and three functions' own: {peers:?}");
+    assert!(
+        peers.len() >= 4,
+        "an endpoint and three functions' own: {peers:?}"
+    );
     let others: Vec<_> = peers.difference(&allowed).collect();
-    assert!(others.is_empty(), "allowed are {allowed:?}, others: {others:?}");
+    assert!(
+        others.is_empty(),
+        "allowed are {allowed:?}, others: {others:?}"
+    );
 
     // As deployed: no endpoint, and a way to the network that is closed.
     let refusing = Refusing::start();
@@ -169,14 +183,19 @@ async fn functions_reach_s3_and_sqs_and_nothing_else() {
         );
     }
     service.schedule().await;
-    let to = |lane: &str| sent.iter().find(|message| message.queue == service.queue(lane));
+    let to = |lane: &str| {
+        sent.iter()
+            .find(|message| message.queue == service.queue(lane))
+    };
     for lane in ["fresh", "commits"] {
         service.send_again(to(lane).expect("it was used")).await;
     }
     let is_told = async || !refusing.asked().is_empty();
     eventually("S3 is asked for", is_told).await;
     eventually("all functions run", async || {
-        FUNCTIONS.iter().all(|kind| !service.processes(kind).is_empty())
+        FUNCTIONS
+            .iter()
+            .all(|kind| !service.processes(kind).is_empty())
     })
     .await;
     // Whatever else they ask for they ask for now.
@@ -185,7 +204,10 @@ async fn functions_reach_s3_and_sqs_and_nothing_else() {
     allowed.extend([endpoint, format!("127.0.0.1:{}", refusing.port)]);
     let peers = traces.peers();
     let others: Vec<_> = peers.difference(&allowed).collect();
-    assert!(others.is_empty(), "allowed are {allowed:?}, others: {others:?}");
+    assert!(
+        others.is_empty(),
+        "allowed are {allowed:?}, others: {others:?}"
+    );
     let asked = refusing.asked();
     let is_ours = |line: &String| {
         let host = line.strip_prefix("CONNECT ").unwrap_or(line);
@@ -194,5 +216,8 @@ async fn functions_reach_s3_and_sqs_and_nothing_else() {
     };
     assert!(!asked.is_empty(), "S3 was asked for");
     let others: Vec<_> = asked.iter().filter(|line| !is_ours(line)).collect();
-    assert!(others.is_empty(), "S3 and SQS alone may be asked for: {others:?}");
+    assert!(
+        others.is_empty(),
+        "S3 and SQS alone may be asked for: {others:?}"
+    );
 }

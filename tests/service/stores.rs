@@ -63,7 +63,9 @@ async fn converges(seed: u64, dice: &mut Dice) {
     let rows = scenario.check_int("p", product).await as u64;
     scenario.check_int("q", next).await;
     let what = format!("all is done, seed {seed}");
-    service.eventually(&what, PATIENCE, async || service.is_drained().await).await;
+    service
+        .eventually(&what, PATIENCE, async || service.is_drained().await)
+        .await;
     assert!(service.all_dead().await.is_empty());
     scenario.expect_computed_nothing();
     let status = scenario.status();

@@ -24,7 +24,11 @@ fn configuration(endpoint: &str) -> String {
         block.contains("AWS_ENDPOINT_URL").then_some(block)
     });
     let block = block.expect("a configuration for an emulator in infra/README.md");
-    for told in ["../lance-backfill/infra", "http://127.0.0.1:4566", "bootstrap.zip"] {
+    for told in [
+        "../lance-backfill/infra",
+        "http://127.0.0.1:4566",
+        "bootstrap.zip",
+    ] {
         assert!(block.contains(told), "'{told}' in:\n{block}");
     }
     block
@@ -41,7 +45,11 @@ fn release(folder: &Path) {
         info.external_attr = 0o755 << 16\n\
         zipfile.ZipFile(sys.argv[1], 'w').writestr(info, sys.argv[2])";
     let zip = folder.join("bootstrap.zip");
-    let zipped = Command::new("python3").args(["-c", code]).arg(zip).arg(script).output();
+    let zipped = Command::new("python3")
+        .args(["-c", code])
+        .arg(zip)
+        .arg(script)
+        .output();
     succeeded(&zipped.expect("python3 starts"));
 }
 
@@ -110,5 +118,7 @@ fn terraform_applied_then_pylance_appends_and_the_column_is_filled() {
     // From here on nothing runs but a client that appends.
     client(&["append", &table, "1000", "500"]);
     assert_eq!(client(&["wait", &table, "1500"]).trim(), "1500");
-    say(&format!("the Terraform module was applied in {took:.1} s, and filled what pylance appended"));
+    say(&format!(
+        "the Terraform module was applied in {took:.1} s, and filled what pylance appended"
+    ));
 }

@@ -57,13 +57,19 @@ async fn ten_writers_and_the_service_do_not_keep_each_other_out() {
     }
     let rows = 200 + u64::try_from(WRITERS * APPENDS * ROWS).expect("rows");
     let all = async || is_filled(&scenario).await;
-    service.eventually("all rows are filled", PATIENCE, all).await;
+    service
+        .eventually("all rows are filled", PATIENCE, all)
+        .await;
     assert_eq!(scenario.check_int("p", product).await as u64, rows);
     let drained = async || service.is_drained().await;
     service.eventually("all is done", PATIENCE, drained).await;
     assert!(service.all_dead().await.is_empty());
     scenario.expect_computed_nothing();
-    assert_eq!(scenario.status().column("p").rows_current, rows, "no row is lost");
+    assert_eq!(
+        scenario.status().column("p").rows_current,
+        rows,
+        "no row is lost"
+    );
     say(&format!(
         "{WRITERS} writers: {rows} rows, {} versions, {} compactions tried again",
         scenario.version().await - before,

@@ -31,7 +31,7 @@ impl Message {
             message.read_chunks(from)?;
         } else if let Some(length) = length.filter(|_| !is_bare) {
             let length = length.parse().map_err(io::Error::other)?;
-            from.take(length).read_to_end(&mut message.bytes)?;
+            from.by_ref().take(length).read_to_end(&mut message.bytes)?;
         } else if asked.is_some() && !is_bare {
             from.read_to_end(&mut message.bytes)?;
         }
@@ -46,7 +46,7 @@ impl Message {
             let size = size.split(';').next().unwrap_or_default().trim();
             let size = u64::from_str_radix(size, 16).map_err(io::Error::other)?;
             // The line's end after it, too.
-            from.take(size + 2).read_to_end(&mut self.bytes)?;
+            from.by_ref().take(size + 2).read_to_end(&mut self.bytes)?;
             if size == 0 {
                 return Ok(());
             }
@@ -84,7 +84,9 @@ impl Message {
     /// Status of an answer; 0 of a request.
     pub(super) fn status(&self) -> u16 {
         let line = self.head().lines().next().unwrap_or_default();
-        let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+        let status = line
+            .strip_prefix("HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3));
         status.and_then(|status| status.parse().ok()).unwrap_or(0)
     }
 }
