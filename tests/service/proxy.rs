@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::format::decode;
 
-use super::processes;
+use super::processes::{self, Process};
 
 mod http;
 
@@ -133,14 +132,16 @@ struct State {
     to: u16,
     seen: Mutex<Seen>,
     rule: Mutex<Option<Arc<Rule>>>,
-    killed: AtomicU64,
+    struck: Mutex<Vec<Process>>,
 }
 
 impl State {
-    fn kill(&self, (client, ours): (u16, u16)) {
+    /// Does something to the process at the other end of a connection.
+    fn strike(&self, (client, ours): (u16, u16), harm: fn(Process)) {
         if let Some(process) = processes::of_client(client, ours) {
-            processes::kill(process);
-            self.killed.fetch_add(1, Ordering::AcqRel);
+            harm(process);
+            let struck = self.struck.lock();
+            struck.unwrap_or_else(PoisonError::into_inner).push(process);
         }
     }
 
@@ -164,7 +165,7 @@ impl Proxy {
             to,
             seen: Mutex::default(),
             rule: Mutex::new(None),
-            killed: AtomicU64::new(0),
+            struck: Mutex::default(),
         });
         let shared = state.clone();
         std::thread::spawn(move || {
@@ -231,9 +232,10 @@ impl Proxy {
             .sum()
     }
 
-    /// Processes that were killed.
-    pub(crate) fn killed(&self) -> u64 {
-        self.state.killed.load(Ordering::Acquire)
+    /// Processes that were killed or stopped.
+    pub(crate) fn struck(&self) -> Vec<Process> {
+        let struck = self.state.struck.lock();
+        struck.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Batches whose results were written more than once: they were done more than once.
@@ -272,7 +274,7 @@ fn serve(client: TcpStream, state: &State) -> Option<()> {
             }
             Some(Fault::CutBefore) => return None,
             Some(Fault::KillBefore) => {
-                state.kill(ends);
+                state.strike(ends, processes::kill);
                 return None;
             }
             None | Some(Fault::AnswerLost | Fault::KillAfter | Fault::Freeze) => {}
@@ -293,10 +295,10 @@ fn serve(client: TcpStream, state: &State) -> Option<()> {
         match fault {
             Some(Fault::AnswerLost) => return None,
             Some(Fault::KillAfter) => {
-                state.kill(ends);
+                state.strike(ends, processes::kill);
                 return None;
             }
-            Some(Fault::Freeze) => processes::freeze(processes::of_client(ends.0, ends.1)?),
+            Some(Fault::Freeze) => state.strike(ends, processes::freeze),
             _ => {}
         }
         answers.write_all(&answer.bytes).ok()?;

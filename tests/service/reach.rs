@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::delivery::is_filled;
 use crate::deployment::{Deployment, Settings};
 use crate::support::oracle::product;
-use crate::support::program::skip;
+use crate::support::program::{say, skip};
 use crate::support::serving::eventually;
 use crate::support::table::Shape;
 
@@ -215,6 +215,7 @@ async fn functions_reach_s3_and_sqs_and_nothing_else() {
             || host.contains("sqs.us-east-1.amazonaws.com:443")
     };
     assert!(!asked.is_empty(), "S3 was asked for");
+    say(&format!("without an endpoint functions ask for {asked:?}"));
     let others: Vec<_> = asked.iter().filter(|line| !is_ours(line)).collect();
     assert!(
         others.is_empty(),
