@@ -120,7 +120,9 @@ pub fn read(body: &str) -> Result<Intake, Unreadable> {
             let ObjectCreated { bucket, object } = serde_json::from_value(detail)
                 .map_err(|error| unreadable(format!("an 'Object Created' event: {error}")))?;
             // EventBridge gives keys as they are.
-            Ok(events_of([written(&bucket.name, &object.key, &object)].into_iter()))
+            Ok(events_of(
+                [written(&bucket.name, &object.key, &object)].into_iter(),
+            ))
         }
         (Some("Scheduled Event"), Some("aws.events")) => Ok(Intake::Reconcile),
         (Some(other), _) => Ok(events_of(

@@ -17,6 +17,7 @@ use lance_backfill_stages::execute::{Evaluated, OpenBatch, execute};
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::reconcile::collect;
 use lance_backfill_stages::survey::{Scope, Survey};
+use tracing::Instrument;
 
 use crate::catalog::Catalog;
 use crate::converge::GRACE;
@@ -51,7 +52,9 @@ impl Engine {
         limits: &Limits,
         order: Order<'_>,
     ) -> Result<PlanOutcome> {
-        dispatch(survey, column, limits, order, self.world.as_ref()).await
+        dispatch(survey, column, limits, order, self.world.as_ref())
+            .instrument(tracing::info_span!("hand_out", column = column.name()))
+            .await
     }
 
     /// Writes down what is no work: a hold, or the end of one.
@@ -92,6 +95,7 @@ impl Engine {
             &self.workers,
             self.world.as_ref(),
         )
+        .instrument(tracing::info_span!("execute", column = column.name()))
         .await
     }
 
@@ -107,12 +111,21 @@ impl Engine {
         column: &Column,
         survey: &Survey,
     ) -> Result<CommitReport> {
-        commit(version, column, survey).await
+        commit(version, column, survey)
+            .instrument(tracing::info_span!("publish", column = column.name()))
+            .await
     }
 
     /// Deletes what nothing of a column needs any more.
     pub async fn collect(&self, column: &Column, survey: &Survey) -> Result<usize> {
-        collect(column, survey, self.world.as_ref(), GRACE).await
+        collect(column, survey, self.world.as_ref(), GRACE)
+            .instrument(tracing::info_span!("collect", column = column.name()))
+            .await
+    }
+
+    /// A fresh token, for what is written down once.
+    pub fn token(&self) -> String {
+        self.world.token()
     }
 
     /// Milliseconds since the epoch.

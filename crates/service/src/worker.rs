@@ -1,5 +1,7 @@
 //! Worker: does one batch, and tells the committer.
 
+use std::time::Duration;
+
 use lance_backfill_core::batch::{BatchMessage, Lane, Work};
 use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::definition::BoundColumn;
@@ -10,8 +12,10 @@ use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::execute::{Attempted, OpenBatch};
+use lance_backfill_stages::until::Until;
 
 use crate::Service;
+use crate::spending::STOPPED;
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +33,14 @@ pub enum Worked {
         /// Why it stopped before its end.
         fault: Option<String>,
     },
+    /// The service does not run its function. The planner holds the column for the same reason, and
+    /// sends the batch again once it is gone.
+    Refused {
+        /// Name of the column.
+        column: String,
+        /// One line for a person.
+        reason: String,
+    },
     /// Nobody wants it any more.
     Obsolete {
         /// One line for a person.
@@ -36,20 +48,26 @@ pub enum Worked {
     },
 }
 
-/// Whether the message of a batch came before, as far as its queue tells.
+/// How the message of a batch came, as far as its queue tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivered {
-    /// This is the first time.
+    /// For the first time, and it was sent a moment ago.
+    Now,
+    /// For the first time.
     Once,
     /// It may have come before, and somebody may have done it.
     Again,
 }
 
+/// How young a message must be whose planner just made sure that nothing is stopped.
+const JUST_SENT: Duration = Duration::from_secs(1);
+
 impl Delivered {
-    /// Of a message that was received so many times, this one included.
-    pub const fn after(receives: u32) -> Self {
-        match receives {
-            1 => Self::Once,
+    /// Of a message that was received so many times, this one included, and sent so long ago.
+    pub fn after(receives: u32, age: Option<Duration>) -> Self {
+        match (receives, age) {
+            (1, Some(age)) if age < JUST_SENT => Self::Now,
+            (1, _) => Self::Once,
             _ => Self::Again,
         }
     }
@@ -57,11 +75,21 @@ impl Delivered {
 
 impl Service {
     /// Does a batch; an error means that nothing was recorded and it may be tried again.
-    ///
-    /// `delivered` says whether its message came for the first time.
-    pub async fn work(&self, message: &BatchMessage, delivered: Delivered) -> Result<Worked> {
+    pub async fn work(&self, message: &BatchMessage) -> Result<Worked> {
+        self.work_until(message, Delivered::Again, &Until::never())
+            .await
+    }
+
+    /// The same within some time: when it is over, what is finished is recorded, and the rest of the
+    /// rows is planned again.
+    pub async fn work_until(
+        &self,
+        message: &BatchMessage,
+        delivered: Delivered,
+        until: &Until,
+    ) -> Result<Worked> {
         let engine = self.tables.engine(&message.table).await?;
-        let worked = Box::pin(self.work_on(&engine, message, delivered)).await;
+        let worked = Box::pin(self.work_on(&engine, message, delivered, until)).await;
         if worked.is_err() {
             self.tables.close(&message.table).await;
         }
@@ -73,21 +101,23 @@ impl Service {
         engine: &Engine,
         message: &BatchMessage,
         delivered: Delivered,
+        until: &Until,
     ) -> Result<Worked> {
         let obsolete = |reason: String| Ok(Worked::Obsolete { reason });
         if let Some(reason) = engine.copy_note() {
             return obsolete(reason);
         }
+        if delivered != Delivered::Now && self.spending.is_stopped().await? {
+            return obsolete(STOPPED.to_owned());
+        }
+        let first = message.seen.as_ref();
+        let first = first.filter(|_| delivered != Delivered::Again);
         // What was planned a moment ago need not be looked for; what waited in bulk may be old.
-        let seen = match (delivered, &message.seen) {
-            (Delivered::Once, Some(seen)) => Some(seen),
-            (Delivered::Again, _) | (_, None) => None,
-        };
-        let told = match seen.filter(|_| message.lane == Lane::Fresh) {
+        let seen = match first.filter(|_| message.lane == Lane::Fresh) {
             Some(seen) => engine.seen(seen).await?,
             None => None,
         };
-        let version = match told {
+        let version = match seen {
             Some(version) => version,
             None => engine.latest().await?,
         };
@@ -103,7 +133,8 @@ impl Service {
             return obsolete(format!("column '{}' was changed meanwhile", bound.name));
         }
         let column = engine.column(bound, &catalog, version.as_ref())?;
-        if let Some(job) = &message.job
+        let job = message.job.as_ref();
+        if let Some(job) = job
             && column.store.job_end(job).await?.is_some()
         {
             return obsolete(format!("job {job} is over"));
@@ -111,17 +142,30 @@ impl Service {
         let Some(work) = work_of(&column, message).await? else {
             return obsolete("the ledger does not have it any more".to_owned());
         };
+        // A fold calls no function.
+        if matches!(work, Work::Compute(_))
+            && let Some(reason) = engine.refusal(&bound.definition).await?
+        {
+            let column = column.name().to_owned();
+            return Ok(Worked::Refused { column, reason });
+        }
         let open = OpenBatch {
             batch: &message.batch,
-            job: message.job.as_ref(),
+            job,
             work: &work,
             at: Some(&version),
-            attempted: match seen {
+            attempted: match first {
                 Some(_) => Attempted::Never,
                 None => Attempted::Perhaps,
             },
+            until,
         };
-        let manifest = engine.execute(&column, open).await?;
+        let manifest = tokio::select! {
+            biased;
+            manifest = engine.execute(&column, open) => manifest?,
+            // What was not finished is dropped; without a checkpoint manifest it is nothing.
+            reason = self.called_off(&column, job) => return obsolete(reason),
+        };
         let finished = CommitMessage {
             version: CommitMessage::VERSION,
             table: message.table.clone(),

@@ -24,9 +24,9 @@ mod records;
 mod snapshots;
 
 pub(crate) use jobs::job_of;
-pub(crate) use records::{RecordPlace, Sought};
 pub use names::{SnapshotFile, checkpoint_path, snapshot_chain};
 pub(crate) use names::{checkpoint_batch, sent_path, superseded_snapshots, values_batch};
+pub(crate) use records::{RecordPlace, Sought};
 
 use crate::history::Trail;
 use names::ledger_seq;
@@ -89,7 +89,8 @@ pub struct LoadedSnapshot {
     pub snapshot: CoverageSnapshot,
     /// Files that it was put together from, oldest first: (since, seq, entries).
     pub files: Vec<SnapshotFile>,
-    /// Whether a newer file was collected before it could be read: something newer is accounted for.
+    /// Whether something newer may be accounted for: a file was collected before it could be read, or
+    /// another process wrote one of the same number.
     pub is_torn: bool,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use lance_backfill_core::breaker;
 use lance_backfill_core::ids::{BatchId, JobId, LedgerSeq};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry, approved_left, still_needed};
 use lance_backfill_ports::Result;
@@ -70,7 +71,9 @@ pub async fn collect(
     let of_open_job =
         |entry: &&LedgerEntry| entry.job().is_some_and(|job| open_jobs.contains(&job));
     let counted = entries.iter().filter(of_open_job).map(|entry| entry.seq);
-    let kept: BTreeSet<LedgerSeq> = open.iter().copied().chain(counted).collect();
+    let mut kept: BTreeSet<LedgerSeq> = open.iter().copied().chain(counted).collect();
+    let checkpoint = |batch: &BatchId| survey.checkpoint(batch);
+    kept.extend(breaker::still_counts(&entries, &checkpoint, &kept));
     if entries
         .iter()
         .any(|entry| entry.table_version > survey.version)
@@ -160,10 +163,12 @@ async fn is_accounted_for(column: &Column, survey: &Survey) -> Result<bool> {
     }
     match survey.snapshot_extension(&column.bound.generation) {
         None => Ok(true),
-        Some(extension) => Ok(match column.store.extend_snapshot(&known, extension).await? {
-            Created::New => true,
-            Created::AlreadyThere => false,
-        }),
+        Some(extension) => Ok(
+            match column.store.extend_snapshot(&known, extension).await? {
+                Created::New => true,
+                Created::AlreadyThere => false,
+            },
+        ),
     }
 }
 

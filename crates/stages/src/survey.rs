@@ -19,13 +19,16 @@ use lance_backfill_core::state::{Counts, FragmentState};
 
 use crate::column_store::{LoadedSnapshot, StoredEntry};
 
+mod breaker;
 mod drop;
 mod happenings;
 pub(crate) mod look;
 pub(crate) mod requests;
 mod scope;
 mod take;
+mod waits;
 
+pub use breaker::StandingBreaker;
 pub use requests::{JobProgress, OpenRequest};
 pub use scope::Scope;
 pub use take::{survey, survey_for};

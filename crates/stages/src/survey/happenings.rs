@@ -338,6 +338,8 @@ fn is_own(entry: &LedgerEntry, column: &Column) -> bool {
         EntryBody::Hold { .. }
         | EntryBody::Resume {}
         | EntryBody::Approval { .. }
+        | EntryBody::Breaker(_)
+        | EntryBody::BreakerClosed {}
         | EntryBody::Request(_)
         | EntryBody::Settled { .. } => false,
     }

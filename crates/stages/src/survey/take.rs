@@ -46,8 +46,7 @@ pub async fn survey_for(
     scope: Scope<'_>,
 ) -> Result<Survey> {
     // That an input was renamed must be proven by some fragment, whichever it is.
-    let only_finished =
-        matches!(scope, Scope::Finished) && column.bound.renamed_input().is_none();
+    let only_finished = matches!(scope, Scope::Finished) && column.bound.renamed_input().is_none();
     let whole = || Box::pin(survey_for(table, version, column, upstream, Scope::Whole));
     let (snapshot, ledger) = match only_finished {
         true => (column.store.known_snapshot(), column.store.ledger().await?),
@@ -309,12 +308,11 @@ fn puzzling(
     unknown: &[Fragmentary<'_>],
     records: &BTreeMap<FragmentId, Arc<CoverageRecord>>,
 ) -> BTreeSet<FragmentId> {
-    let is_puzzling = |(fragment, identities, ..): &&Fragmentary<'_>| match records
-        .get(&fragment.id)
-    {
-        Some(record) => record.in_id != identities.watched,
-        None => identities.out.is_some(),
-    };
+    let is_puzzling =
+        |(fragment, identities, ..): &&Fragmentary<'_>| match records.get(&fragment.id) {
+            Some(record) => record.in_id != identities.watched,
+            None => identities.out.is_some(),
+        };
     (unknown.iter().filter(is_puzzling))
         .map(|(fragment, ..)| fragment.id)
         .collect()
