@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lance_backfill_core::batch::{BatchMessage, Lane, Work};
 use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::{BatchId, LedgerSeq};
-use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
+use lance_backfill_core::ledger::{EntryBody, LedgerEntry, Page};
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
 use lance_backfill_core::table::SeenVersion;
 use lance_backfill_core::waits::Waits;
@@ -292,6 +292,7 @@ impl Service {
                 binding: column.bound.binding.clone(),
                 batch: None,
                 checkpoint: None,
+                entry: None,
             };
             let reason = format!("scheduled at {}", engine.now_ms());
             self.queues.send_commit(&finished, &reason).await?;
@@ -437,8 +438,13 @@ impl Planning<'_> {
             lane: page.lane,
             work: Some(work.clone()),
             seen: seen.cloned(),
+            entry: Some(entry.clone()).filter(|_| works(page) <= MOST_UNMARKED),
         })
     }
+}
+
+const fn works(page: &Page) -> usize {
+    page.batches.len() + page.folds.len()
 }
 
 /// Whether it is written down that the work of an entry was sent.
@@ -449,9 +455,7 @@ impl Planning<'_> {
 fn is_marked(entry: &LedgerEntry) -> bool {
     match &entry.body {
         EntryBody::Page(page) => {
-            page.lane != Lane::Fresh
-                || page.job.is_some()
-                || page.batches.len() + page.folds.len() > MOST_UNMARKED
+            page.lane != Lane::Fresh || page.job.is_some() || works(page) > MOST_UNMARKED
         }
         _ => true,
     }
