@@ -85,11 +85,16 @@ fn a_function_starts_without_a_request() {
             let first = invocations.recv_timeout(PATIENCE).expect("it gets ready");
             times.push(began.elapsed());
             assert!(first.contains("/runtime/invocation/next"), "{first}");
-            assert_eq!(requests.try_iter().collect::<Vec<_>>(), Vec::<String>::new());
+            assert_eq!(
+                requests.try_iter().collect::<Vec<_>>(),
+                Vec::<String>::new()
+            );
         }
         times.sort_unstable();
         let told: Vec<_> = times.iter().map(Duration::as_millis).collect();
-        say(&format!("{handler}: from its start to its first event {told:?} ms"));
+        say(&format!(
+            "{handler}: from its start to its first event {told:?} ms"
+        ));
     }
 }
 

@@ -8,16 +8,16 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use lance_backfill_core::batch::BatchMessage;
 use lance_backfill_core::format::{Stored, decode, encode};
-use lance_backfill_core::message::{
-    CommitMessage, MOST_HOPS, PlanMessage, RegisteredTable, Wake,
-};
+use lance_backfill_core::message::{CommitMessage, MOST_HOPS, PlanMessage, RegisteredTable, Wake};
 use lance_backfill_embedded::python::PythonFunctions;
-use lance_backfill_embedded::{EngineOptions, Python};
-use lance_backfill_functions::{Answer, Context, Time};
+use lance_backfill_embedded::{ArtifactSource, EngineOptions, Python};
+use lance_backfill_functions::{Answer, Context, Metrics, Time};
 use lance_backfill_lance::{ObjectStateStore, OpenOptions};
 use lance_backfill_ports::queue::{Delivery, Outgoing, Queue, Receipt};
 use lance_backfill_ports::{Error, ErrorKind, Result};
-use lance_backfill_service::{InProcessQueue, PullOptions, Queues, Service, ServiceOptions};
+use lance_backfill_service::{
+    InProcessQueue, Outages, PullOptions, Queues, Service, ServiceOptions,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -73,6 +73,8 @@ impl Process {
             fresh: queue(),
             bulk: queue(),
             commits: queue(),
+            fresh_dead: None,
+            bulk_dead: None,
         })
         .await
     }
@@ -91,16 +93,22 @@ impl Process {
             most_rows_per_batch: None,
             cache,
             python: Arc::new(PythonFunctions::new(python, 2)),
+            artifacts: ArtifactSource::Table,
         };
         let prefix = folder.path().join("service").display().to_string();
         let store = ObjectStateStore::open(&prefix, &engine.open).await;
         let options = ServiceOptions {
             engine,
             batches_at_once: 2,
+            outages: Outages::default(),
         };
         let store = Arc::new(store.expect("a state store"));
+        let metrics = Metrics {
+            service: "test".to_owned(),
+            by_column: false,
+        };
         Self {
-            context: Context::new(Service::new(options, queues.clone(), store)),
+            context: Context::new(Service::new(options, queues.clone(), store), metrics),
             queues,
             folder,
         }
@@ -192,7 +200,10 @@ fn unreadable(message: &str) -> Vec<(&'static str, String)> {
         ("text", "not JSON at all".to_owned()),
         ("empty", String::new()),
         ("null", "null".to_owned()),
-        ("newer", message.replacen(r#""version":1"#, r#""version":9"#, 1)),
+        (
+            "newer",
+            message.replacen(r#""version":1"#, r#""version":9"#, 1),
+        ),
         ("cut", message[..message.len() / 2].to_owned()),
         ("more", message.replacen('{', r#"{"surprise":1,"#, 1)),
         ("large", "x".repeat(2 << 20)),
@@ -217,8 +228,14 @@ async fn a_planner_does_what_it_can_read_and_gives_the_rest_back() {
     records.extend([
         ("foreign", s3("ObjectCreated:Put", "logs/2026/app.log")),
         ("data", s3("ObjectCreated:Put", "t.lance/data/1.lance")),
-        ("removed", s3("ObjectRemoved:Delete", "t.lance/_versions/1.manifest")),
-        ("test", json!({"Event": "s3:TestEvent", "Bucket": "lake"}).to_string()),
+        (
+            "removed",
+            s3("ObjectRemoved:Delete", "t.lance/_versions/1.manifest"),
+        ),
+        (
+            "test",
+            json!({"Event": "s3:TestEvent", "Bucket": "lake"}).to_string(),
+        ),
         ("gone", plan(&process.nowhere())),
         ("good", good),
     ]);
@@ -238,6 +255,8 @@ async fn a_planner_that_panics_about_one_table_plans_the_others() {
         fresh: moody(Some(bad.uri.clone()), false),
         bulk: queue(),
         commits: queue(),
+        fresh_dead: None,
+        bulk_dead: None,
     })
     .await;
     let records = [
@@ -329,18 +348,30 @@ async fn a_worker_does_what_it_can_read_and_drops_what_nobody_wants() {
     let other = |id: &str| format!("{:020}-{id}-0", 7).parse().expect("a batch");
     records.extend([
         ("gone", with(&|it| it.table = process.nowhere())),
-        ("column", with(&|it| it.binding = "nobody".parse().expect("a binding"))),
-        ("ledger", with(&|it| {
-            it.batch = other("t");
-            it.work = None;
-        })),
+        (
+            "column",
+            with(&|it| it.binding = "nobody".parse().expect("a binding")),
+        ),
+        (
+            "ledger",
+            with(&|it| {
+                it.batch = other("t");
+                it.work = None;
+            }),
+        ),
         ("good", text(batch)),
         ("twice", text(batch)),
     ]);
     // Without time nothing is begun, and what is not done comes again.
-    let none = process.work(&[("good", text(batch))], Time::of(Duration::ZERO)).await;
+    let none = process
+        .work(&[("good", text(batch))], Time::of(Duration::ZERO))
+        .await;
     assert_eq!(none, again(&["good"]));
-    assert!(take::<CommitMessage>(process.queues.commits.as_ref()).await.is_empty());
+    assert!(
+        take::<CommitMessage>(process.queues.commits.as_ref())
+            .await
+            .is_empty()
+    );
     assert_eq!(process.work(&records, time()).await, again(&expected));
     let commits: Vec<CommitMessage> = take(process.queues.commits.as_ref()).await;
     assert!(!commits.is_empty() && commits.iter().all(|it| it.table == scenario.uri));
@@ -380,7 +411,9 @@ async fn a_committer_keeps_the_order_of_each_table_and_lets_no_table_wait_for_an
         ("column", of(&scenario.uri, "nobody")),
     ]);
     let good_records = [("good", text(good)), ("again", text(good))];
-    let none = process.commit(&good_records, Time::of(Duration::ZERO)).await;
+    let none = process
+        .commit(&good_records, Time::of(Duration::ZERO))
+        .await;
     assert_eq!(none, again(&["good", "again"]));
     let answer = process.commit(&records, time()).await;
     assert_eq!(answer, again(&["d1", "d2", "d3"]));
@@ -412,7 +445,11 @@ async fn a_worker_that_pulls_does_what_is_in_its_queues_and_stops_when_it_is_tol
     let mut commits = vec![];
     let stop = async {
         let found = queues.commits.receive(10, LONG).await.expect("receives");
-        commits.extend(found.iter().map(|it| decode::<CommitMessage>(it.body.as_bytes())));
+        commits.extend(
+            found
+                .iter()
+                .map(|it| decode::<CommitMessage>(it.body.as_bytes())),
+        );
     };
     let pulled = service.pull(&lanes, &options, stop).await;
     assert_eq!((pulled.done, pulled.lost), (1, 0), "{pulled:?}");

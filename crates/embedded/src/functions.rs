@@ -134,7 +134,8 @@ impl Engine {
                     inputs: Arc::new(schema),
                     output,
                 };
-                Ok(self.options.python.function(spec, artifacts))
+                let function = self.options.python.function(spec, artifacts);
+                Ok(self.guarded(&bound.definition, function))
             }
         }
     }

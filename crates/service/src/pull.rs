@@ -91,7 +91,10 @@ impl Service {
             Ok(message) => message,
             Err(error) => {
                 let reason = error.to_string();
-                tracing::error!(reason, "a message cannot be read: it goes to the dead letters");
+                tracing::error!(
+                    reason,
+                    "a message cannot be read: it goes to the dead letters"
+                );
                 return Ok(Done::No);
             }
         };
@@ -230,7 +233,8 @@ where
             () = &mut stop => break Some(receiving),
             received = &mut receiving => received,
         };
-        match received.unwrap_or_else(|error| Err(Error::internal("it stopped").with_source(error))) {
+        match received.unwrap_or_else(|error| Err(Error::internal("it stopped").with_source(error)))
+        {
             Ok(messages) => {
                 failures = 0;
                 for (delivery, message) in messages {

@@ -1,6 +1,7 @@
 //! The queues between the stages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lance_backfill_core::batch::{BatchMessage, Lane};
 use lance_backfill_core::format::encode;
@@ -27,6 +28,10 @@ pub struct Queues {
     pub bulk: Arc<dyn Queue>,
     /// Columns to publish; ordered, a table is a group.
     pub commits: Arc<dyn Queue>,
+    /// Dead letters of `fresh`; only the planner reads them.
+    pub fresh_dead: Option<Arc<dyn Queue>>,
+    /// Dead letters of `bulk`.
+    pub bulk_dead: Option<Arc<dyn Queue>>,
 }
 
 impl Queues {
@@ -64,7 +69,20 @@ impl Queues {
 
     /// Wakes the planner.
     pub(crate) async fn send_plan(&self, message: &PlanMessage) -> Result<()> {
-        self.send_plans(std::slice::from_ref(message)).await
+        self.send_plan_after(message, Duration::ZERO).await
+    }
+
+    /// Wakes the planner after a while.
+    pub(crate) async fn send_plan_after(
+        &self,
+        message: &PlanMessage,
+        delay: Duration,
+    ) -> Result<()> {
+        let outgoing = Outgoing {
+            delay,
+            ..Outgoing::new(text(encode(message)?)?)
+        };
+        self.plans.send(&[outgoing]).await
     }
 
     /// Wakes the planner for some tables.
@@ -73,6 +91,11 @@ impl Queues {
             .map(|message| Ok(Outgoing::new(text(encode(message)?)?)))
             .collect::<Result<Vec<_>>>()?;
         self.plans.send(&outgoing).await
+    }
+
+    /// Where what no worker finished of each lane ends up, as far as this process may read it.
+    pub(crate) fn dead_letters(&self) -> impl Iterator<Item = &Arc<dyn Queue>> {
+        [&self.fresh_dead, &self.bulk_dead].into_iter().flatten()
     }
 }
 
@@ -100,7 +123,7 @@ fn text(bytes: Vec<u8>) -> Result<String> {
 }
 
 /// A table's name as a group: its URI may be too long for one, and have characters that none may have.
-fn group(table: &str) -> String {
+pub(crate) fn group(table: &str) -> String {
     digest(table)
 }
 

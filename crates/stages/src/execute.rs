@@ -40,6 +40,8 @@ use budget::Budget;
 pub struct Workers {
     /// Slices at work at once.
     pub slices: Arc<Semaphore>,
+    /// How long calls of one batch may have to wait for the other side of the function.
+    patience: Option<Duration>,
 }
 
 impl Workers {
@@ -47,6 +49,18 @@ impl Workers {
     pub fn new(count: usize) -> Self {
         Self {
             slices: Arc::new(Semaphore::new(count.max(1))),
+            patience: None,
+        }
+    }
+
+    /// The same; a batch whose calls would have to wait for longer ends with what it has.
+    ///
+    /// For processes that are paid by their time, or that somebody ends.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
         }
     }
 }
@@ -60,10 +74,22 @@ pub struct OpenBatch<'a> {
     pub job: Option<&'a JobId>,
     /// What is to be done.
     pub work: &'a Work,
-    /// Version to do it at, just loaded; the newest without.
+    /// Version to do it at; the newest without.
     pub at: Option<&'a Arc<dyn TableVersion>>,
     /// Time that there is for it: when it is over, what is finished is recorded, and nothing else.
     pub until: &'a Until,
+    /// Whether it was attempted before, as far as anybody knows.
+    pub attempted: Attempted,
+}
+
+/// Whether a batch was attempted before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempted {
+    /// It may have left a checkpoint manifest.
+    Perhaps,
+    /// This is its first delivery. Should somebody do it all the same, the second checkpoint manifest
+    /// is not written, and the first is the result.
+    Never,
 }
 
 /// Does the work of one batch; an earlier attempt's checkpoint manifest is taken as it is.
@@ -85,8 +111,11 @@ pub async fn execute(
         work,
         at,
         until,
+        attempted,
     } = open;
-    if let Some(done) = column.store.checkpoint(batch).await? {
+    if attempted == Attempted::Perhaps
+        && let Some(done) = column.store.checkpoint(batch).await?
+    {
         return Ok(done);
     }
     let version = match at {
@@ -96,7 +125,13 @@ pub async fn execute(
     let attempt = world.token();
     let policy = &column.bound.definition.error_policy;
     let lanes = column.function.lanes();
-    let budget = Arc::new(Budget::new(policy, lanes, evaluated.clone(), until.clone()));
+    let budget = Arc::new(Budget::new(
+        policy,
+        lanes,
+        workers.patience,
+        evaluated.clone(),
+        until.clone(),
+    ));
     let done = match work {
         Work::Compute(spec) => {
             let task = |slice: Slice, index: u32| SliceTask {
@@ -147,7 +182,11 @@ pub async fn execute(
     });
     let fault = done.iter().find_map(|slice| slice.fault.clone()).or(fault);
     let fault = match fault {
-        None => until.end().map(|end| nothing_done(&done, end)).transpose()?.flatten(),
+        None => until
+            .end()
+            .map(|end| nothing_done(&done, end))
+            .transpose()?
+            .flatten(),
         fault => fault,
     };
     let manifest = CheckpointManifest {
@@ -161,6 +200,7 @@ pub async fn execute(
         fault,
         calls: done.iter().map(|slice| slice.calls).sum(),
         bytes_written: done.iter().map(|slice| slice.bytes_written).sum(),
+        finished_ms: world.now_ms(),
         elapsed_ms: done.iter().map(|slice| slice.busy_ms).sum(),
         slices: done.into_iter().map(|slice| slice.result).collect(),
     };

@@ -68,7 +68,11 @@ mod tests {
     fn functions_of_usual_sizes_use_their_cores() {
         let of = |mib, cores, python| {
             let found = shares(mib, cores, python);
-            (found.slices, found.hosts, found.host_bytes.map(|it| it / MIB))
+            (
+                found.slices,
+                found.hosts,
+                found.host_bytes.map(|it| it / MIB),
+            )
         };
         assert_eq!(of(None, 2, true), (3, 2, None));
         assert_eq!(of(Some(128), 2, false), (1, 1, None));

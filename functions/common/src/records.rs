@@ -8,12 +8,16 @@ use futures::FutureExt;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use tokio::time::{Instant, timeout_at};
 
+use crate::tally::Tally;
+
 /// Which messages SQS is to deliver again; all others it removes.
 ///
 /// Those that fail too often SQS moves to the dead-letter queue.
 #[derive(Debug, Default)]
 pub struct Answer {
     failed: Vec<String>,
+    /// What was done meanwhile.
+    pub tally: Tally,
 }
 
 impl Answer {
@@ -52,10 +56,7 @@ pub async fn guarded<T>(end: Instant, work: impl Future<Output = Result<T>>) -> 
 }
 
 /// The same; nothing where the time was over before its end.
-pub async fn within<T>(
-    end: Instant,
-    work: impl Future<Output = Result<T>>,
-) -> Option<Result<T>> {
+pub async fn within<T>(end: Instant, work: impl Future<Output = Result<T>>) -> Option<Result<T>> {
     let work = AssertUnwindSafe(work).catch_unwind();
     let ended = timeout_at(end, work).await.ok()?;
     Some(ended.unwrap_or_else(|panic| {

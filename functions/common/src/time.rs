@@ -57,7 +57,10 @@ mod tests {
             (900_000, 868_000, 898_000),
         ] {
             let found = times(Duration::from_millis(left));
-            assert_eq!(found, (Duration::from_millis(begin), Duration::from_millis(end)));
+            assert_eq!(
+                found,
+                (Duration::from_millis(begin), Duration::from_millis(end))
+            );
         }
     }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use lance_backfill_aws::event::{Intake, Written, read};
 use lance_backfill_core::message::{PlanMessage, Wake};
-use lance_backfill_functions::{Answer, Context, Time, guarded, within};
+use lance_backfill_functions::{Answer, Context, Tally, Time, Waiting, Watched, guarded, within};
 use lance_backfill_ports::{ErrorKind, Result};
-use lance_backfill_service::Planned;
+use lance_backfill_service::{ColumnPlan, GivenUp, Planned, Quarantined};
+use tracing::Instrument;
 
 /// Tables that the schedule's own invocation looks at; more of them are looked at by as many planners
 /// as it takes.
@@ -40,7 +41,7 @@ pub async fn handle(context: &Context, event: SqsEvent, time: Time) -> Answer {
     for asked in asked.into_values() {
         let looked = match time.begin.is_over() {
             true => Looked::Left,
-            false => look(context, &asked.plan, &time).await,
+            false => look(context, &asked.plan, &time, &mut answer.tally).await,
         };
         match looked {
             Looked::Done => {}
@@ -65,32 +66,42 @@ async fn take_in(
     match read(&body) {
         Ok(Intake::Events { written, ignored }) => {
             for reason in ignored {
-                tracing::info!(message, reason, "an event is ignored");
+                tracing::info!(message_id = message, reason, "an event is ignored");
             }
             for Written { table, version } in written {
                 if context.service.has_planned(&table, version) {
-                    tracing::info!(message, table, version, "the version is planned already");
+                    tracing::info!(
+                        message_id = message,
+                        table,
+                        version,
+                        "the version is planned already"
+                    );
                     continue;
                 }
                 ask(asked, PlanMessage::new(table, Wake::Committed), &message);
             }
         }
         Ok(Intake::Plan(plan)) => ask(asked, plan, &message),
-        Ok(Intake::Reconcile) => match guarded(time.end, reconcile(context)).await {
-            Ok(here) => (here.into_iter()).for_each(|plan| ask(asked, plan, &message)),
-            Err(error) => {
-                tracing::error!(
-                    message,
-                    error = error.one_line(),
-                    "no table can be reconciled"
-                );
-                answer.again(&message);
+        Ok(Intake::Reconcile) => {
+            match guarded(time.end, reconcile(context, &mut answer.tally)).await {
+                Ok(here) => {
+                    answer.tally.watched.get_or_insert_default();
+                    (here.into_iter()).for_each(|plan| ask(asked, plan, &message));
+                }
+                Err(error) => {
+                    tracing::error!(
+                        message_id = message,
+                        error = error.one_line(),
+                        "no table can be reconciled"
+                    );
+                    answer.again(&message);
+                }
             }
-        },
+        }
         Err(unreadable) => {
             let reason = unreadable.reason;
             tracing::error!(
-                message,
+                message_id = message,
                 reason,
                 "a message cannot be read: it goes to the dead-letter queue"
             );
@@ -100,7 +111,8 @@ async fn take_in(
 }
 
 /// The registered tables that this invocation is to look at; of many, each gets a message of its own.
-async fn reconcile(context: &Context) -> Result<Vec<PlanMessage>> {
+async fn reconcile(context: &Context, tally: &mut Tally) -> Result<Vec<PlanMessage>> {
+    quarantine(context, tally).await;
     let tables = context.service.tables().await?;
     let plan = |table| PlanMessage::new(table, Wake::Scheduled);
     let plans: Vec<PlanMessage> = tables.into_iter().map(plan).collect();
@@ -110,6 +122,71 @@ async fn reconcile(context: &Context) -> Result<Vec<PlanMessage>> {
     context.service.ask_for_plans(&plans).await?;
     tracing::info!(tables = plans.len(), "each table is planned by itself");
     Ok(vec![])
+}
+
+/// Adds what was done for a column, and what the schedule found in it.
+fn count(tally: &mut Tally, table: &str, plan: &ColumnPlan) {
+    let ColumnPlan {
+        column,
+        sent,
+        waits,
+        looked_ms,
+    } = plan;
+    tally.columns.insert(column.clone());
+    tally.batches += sent.batches as u64;
+    tally.folds += sent.folds as u64;
+    tally.again += sent.again as u64;
+    tally.rows += sent.rows;
+    tally.held = tally.held.take().or_else(|| sent.held.clone());
+    let Some(watched) = &mut tally.watched else {
+        return;
+    };
+    watched.stalled += waits.stalled(*looked_ms) as u64;
+    watched.held += u64::from(sent.held.is_some());
+    if let Some(oldest_ms) = waits.age_ms(*looked_ms) {
+        watched.waiting.push(Waiting {
+            table: table.to_owned(),
+            column: column.clone(),
+            oldest_ms,
+            rows: waits.rows,
+        });
+    }
+}
+
+/// Gives up what no worker finished, so that the plans to come see its rows.
+async fn quarantine(context: &Context, tally: &mut Tally) {
+    match context.service.quarantine().await {
+        Ok(Quarantined {
+            given_up,
+            obsolete,
+            left,
+        }) => {
+            for GivenUp {
+                table,
+                column,
+                batches,
+                rows_failed,
+            } in given_up
+            {
+                tracing::error!(
+                    table,
+                    column,
+                    batches,
+                    rows_failed,
+                    "batches were given up that no worker finished"
+                );
+                tally.quarantined += batches as u64;
+            }
+            if obsolete + left > 0 {
+                tracing::info!(obsolete, left, "dead letters of the workers");
+            }
+        }
+        // The tables are looked at all the same.
+        Err(error) => {
+            let error = error.one_line();
+            tracing::error!(error, "the dead letters of the workers cannot be read");
+        }
+    }
 }
 
 fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
@@ -124,24 +201,44 @@ fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
 }
 
 fn again(asked: &Asked, answer: &mut Answer) {
-    asked.messages.iter().for_each(|message| answer.again(message));
+    asked
+        .messages
+        .iter()
+        .for_each(|message| answer.again(message));
 }
 
-async fn look(context: &Context, plan: &PlanMessage, time: &Time) -> Looked {
+async fn look(context: &Context, plan: &PlanMessage, time: &Time, sum: &mut Tally) -> Looked {
+    let mut tally = Tally {
+        tables: [plan.table.clone()].into(),
+        watched: (plan.why == Wake::Scheduled).then(Watched::default),
+        ..Tally::default()
+    };
+    let looked = look_at(context, plan, time, &mut tally).await;
+    sum.add(tally);
+    looked
+}
+
+async fn look_at(context: &Context, plan: &PlanMessage, time: &Time, tally: &mut Tally) -> Looked {
     let table = plan.table.as_str();
+    let span = tracing::info_span!("plan", table);
     let planning = context.service.plan_until(plan, &time.begin);
-    let Some(planned) = within(time.end, planning).await else {
+    let Some(planned) = within(time.end, planning.instrument(span)).await else {
         // What it handed out stands, and what it did not live to send the next plan does.
         return Looked::Left;
     };
+    if let (Err(_), Some(watched)) = (&planned, &mut tally.watched) {
+        watched.failed += 1;
+    }
     match planned {
         Ok(Planned::Looked {
             version,
             columns,
             left,
         }) => {
+            tally.version = Some(version);
             for column in columns {
                 let (name, sent) = (&column.column, &column.sent);
+                let oldest_ms = column.waits.age_ms(column.looked_ms);
                 tracing::info!(
                     table,
                     version,
@@ -151,8 +248,11 @@ async fn look(context: &Context, plan: &PlanMessage, time: &Time) -> Looked {
                     folds = sent.folds,
                     again = sent.again,
                     held = sent.held,
+                    rows_waiting = column.waits.rows,
+                    oldest_s = oldest_ms.map(|ms| ms / 1_000),
                     "planned"
                 );
+                count(tally, table, &column);
             }
             if left > 0 {
                 return Looked::Left;

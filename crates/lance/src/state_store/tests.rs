@@ -64,7 +64,9 @@ impl FakeS3 {
             ("aws_region", "us-east-1"),
         ];
         let options = OpenOptions {
-            storage_options: options.map(|(key, value)| (key.into(), value.into())).into(),
+            storage_options: options
+                .map(|(key, value)| (key.into(), value.into()))
+                .into(),
             branch: None,
         };
         let store = ObjectStateStore::open("s3://bucket/prefix", &options).await;
@@ -98,7 +100,10 @@ fn serve(client: TcpStream, bucket: &Mutex<Bucket>) {
             return;
         }
         let mut words = head.first().map(|line| line.split(' ')).expect("a request");
-        let (method, path) = (words.next().expect("a method"), words.next().expect("a path"));
+        let (method, path) = (
+            words.next().expect("a method"),
+            words.next().expect("a path"),
+        );
         let is_create = header("if-none-match").is_some();
         let answer = {
             let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +117,10 @@ fn serve(client: TcpStream, bucket: &Mutex<Bucket>) {
             "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nETag: \"1\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n"
         );
         let client = reader.get_mut();
-        if client.write_all(&[head.as_bytes(), &body].concat()).is_err() {
+        if client
+            .write_all(&[head.as_bytes(), &body].concat())
+            .is_err()
+        {
             return;
         }
     }
@@ -130,7 +138,10 @@ fn answer(
     if method != "PUT" {
         return Some(match bucket.objects.get(&key) {
             Some(found) => ("200 OK", found.clone()),
-            None => ("404 Not Found", b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
+            None => (
+                "404 Not Found",
+                b"<Error><Code>NoSuchKey</Code></Error>".to_vec(),
+            ),
         });
     }
     assert!(is_create, "a write that could overwrite");

@@ -56,7 +56,9 @@ pub(super) async fn call(
 ) -> Result<Computed> {
     let mut calls = Calls::new(batch.num_rows(), function.max_attempts());
     let mut found = Found::default();
-    let running = run(function, batch, &mut calls, output, budget, name, &mut found);
+    let running = run(
+        function, batch, &mut calls, output, budget, name, &mut found,
+    );
     // Of calls that are dropped in the end nothing counts.
     budget.until().within(running).await;
     if found.fault.is_none() && !found.over_budget {
@@ -92,11 +94,17 @@ async fn run(
                 true => calls.take_begun(most),
             };
             let Some(piece) = piece else { break };
+            let wait = Duration::from_millis(piece.wait_ms);
+            if !budget.wait(wait) {
+                calls.put_off(&piece);
+                continue;
+            }
             found.calls += 1;
             running_rows += piece.rows.len();
             let call = Call {
                 rows: batch.slice(piece.rows.start, piece.rows.len()),
-                wait: Duration::from_millis(piece.wait_ms),
+                wait,
+                most_wait: budget.patience(),
                 batch: name,
             };
             running.push(function.call(call).map(|answer| (piece, answer)).boxed());
@@ -281,6 +289,10 @@ fn outage_fault(outage: Outage) -> Fault {
         Outage::Limited { error, waited_ms } => {
             let minutes = waited_ms / 60_000;
             let what = format!("a rate limit let no row through for {minutes} minutes");
+            (what, error)
+        }
+        Outage::PutOff(error) => {
+            let what = "no row has a result, and another attempt must wait".to_owned();
             (what, error)
         }
     };
