@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lance_backfill_core::batch::Work;
+use lance_backfill_core::breaker::standing;
 use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::{BatchId, BindingId, JobId};
 use lance_backfill_core::job::{JobEnd, JobOutcome, Selection};
@@ -15,7 +16,7 @@ use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::{ColumnStore, StoredEntry};
 use lance_backfill_stages::plan::{PlanOutcome, preview, write_down};
 use lance_backfill_stages::reconcile::{Grace, collect};
-use lance_backfill_stages::survey::{OpenRequest, Survey};
+use lance_backfill_stages::survey::{OpenRequest, Scope, Survey};
 
 use crate::catalog::Catalog;
 use crate::converge::GRACE;
@@ -69,6 +70,8 @@ pub struct JobNow {
 pub enum Released {
     /// A hold ended, which was there for this reason.
     Hold(HoldReason, String),
+    /// A breaker closed, which this fault had opened.
+    Breaker(String),
     /// Nothing held the column.
     NothingHeld,
 }
@@ -87,7 +90,7 @@ impl Engine {
                 version,
                 catalog,
                 &|bound| bound.is_named(column),
-                Some(selection),
+                Scope::Asked(selection),
             )
             .await?;
         surveyed.pop().ok_or_else(|| {
@@ -202,33 +205,36 @@ impl Engine {
         }))
     }
 
-    /// Ends the holds of a column, also those for failed rows.
+    /// Ends the holds of a column, also those for failed rows, and closes its breaker.
     pub async fn end_holds(&self, column: &str) -> Result<Released> {
-        self.release(column, |_, _| Ok(EntryBody::Resume {})).await
+        self.release(column, |_, _| Ok(Some(EntryBody::Resume {})))
+            .await
     }
 
     /// Lets unattended work hand out `up_to` rows, or all that are in need now.
     pub async fn approve(&self, column: &str, up_to: Option<u64>) -> Result<(Released, u64)> {
         let mut approved = 0;
         let released = self
-            .release(column, |reason, in_need| match reason {
-                HoldReason::Approval => {
+            .release(column, |kept, in_need| match kept {
+                Released::Hold(HoldReason::Approval, _) => {
                     approved = up_to.unwrap_or(in_need);
-                    Ok(EntryBody::Approval { rows: approved })
+                    Ok(Some(EntryBody::Approval { rows: approved }))
                 }
-                HoldReason::Budget => Err(Error::new(
+                Released::Hold(HoldReason::Budget, _) => Err(Error::new(
                     ErrorKind::Invalid,
                     format!("column '{column}' is held for failed rows, which no approval ends; see 'failures', then 'column resume'"),
                 )),
+                Released::Breaker(_) | Released::NothingHeld => Ok(None),
             })
             .await?;
         Ok((released, approved))
     }
 
+    /// Writes down what ends what keeps a column's rows back, if `by` says how.
     async fn release(
         &self,
         column: &str,
-        mut by: impl FnMut(HoldReason, u64) -> Result<EntryBody>,
+        mut by: impl FnMut(&Released, u64) -> Result<Option<EntryBody>>,
     ) -> Result<Released> {
         self.settle().await?;
         for _ in 0..MOST_LOST_RACES {
@@ -236,15 +242,19 @@ impl Engine {
             let catalog = Catalog::read(version.view())?;
             let (column, survey) = self.one(&version, &catalog, column).await?;
             let entries = survey.entries();
-            let Some((reason, message)) = standing_hold(&entries) else {
+            let kept = match (standing_hold(&entries), standing(&entries)) {
+                (Some((reason, message)), _) => Released::Hold(reason, message.to_owned()),
+                (None, Some((_, open))) => Released::Breaker(open.message.clone()),
+                (None, None) => return Ok(Released::NothingHeld),
+            };
+            let Some(body) = by(&kept, survey.rows_to_hand_out())? else {
                 return Ok(Released::NothingHeld);
             };
-            let body = by(reason, survey.rows_to_hand_out())?;
             let world = self.world.as_ref();
             if let PlanOutcome::Dispatched(_) =
                 write_down(&survey, &column, body, None, world).await?
             {
-                return Ok(Released::Hold(reason, message.to_owned()));
+                return Ok(kept);
             }
         }
         Err(busy(column))

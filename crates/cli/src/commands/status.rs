@@ -8,12 +8,15 @@ use lance_backfill_core::definition::{BoundColumn, Definition, Function, OnUnkno
 use lance_backfill_core::ledger::standing_hold;
 use lance_backfill_core::state::Counts;
 use lance_backfill_embedded::Engine;
+use lance_backfill_embedded::breaker::breaker_line;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
 use lance_backfill_embedded::converge::generations;
 use lance_backfill_embedded::pause::paused_line;
 use lance_backfill_ports::Result;
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_service::Admission;
+use lance_backfill_stages::column::Column;
+use lance_backfill_stages::survey::Survey;
 use serde::Serialize;
 
 use crate::args::{ProcessArguments, TableArguments};
@@ -55,10 +58,38 @@ pub(super) struct Found {
     pub(super) numbers: Numbers,
     pub(super) generations: BTreeMap<String, u64>,
     pub(super) hold: Option<String>,
+    pub(super) breaker: Option<BreakerReport>,
     pub(super) oldest_row_in_need_s: Option<u64>,
 }
 
-/// Surveys columns and keeps the numbers, by column name.
+/// A breaker that is open.
+#[derive(Clone, Serialize)]
+pub(super) struct BreakerReport {
+    /// Faults in a row.
+    faults: u32,
+    /// What went wrong last.
+    reason: String,
+    /// When the next batch may probe.
+    next_probe_in_ms: u64,
+    /// All of it for a person.
+    #[serde(skip)]
+    pub(super) line: String,
+}
+
+impl BreakerReport {
+    /// The breaker of a surveyed column, if it is open.
+    pub(super) fn of(engine: &Engine, column: &Column, survey: &Survey) -> Option<Self> {
+        let standing = survey.standing_breaker(&column.bound.generation)?;
+        let now_ms = engine.now_ms();
+        Some(Self {
+            faults: standing.open.faults,
+            next_probe_in_ms: standing.until_ms.saturating_sub(now_ms),
+            line: breaker_line(&standing, now_ms),
+            reason: standing.open.message,
+        })
+    }
+}
+
 /// Rows in need beside those that remain: of lost origin, where these are computed again.
 pub(super) const fn distrusted(definition: &Definition, rows_unknown: u64) -> u64 {
     match definition.on_unknown {
@@ -67,6 +98,7 @@ pub(super) const fn distrusted(definition: &Definition, rows_unknown: u64) -> u6
     }
 }
 
+/// Surveys columns and keeps the numbers, by column name.
 pub(super) async fn survey_numbers(
     engine: &Engine,
     version: &Arc<dyn TableVersion>,
@@ -80,6 +112,7 @@ pub(super) async fn survey_numbers(
             numbers: Numbers::from(&survey.counts),
             generations: generations(&survey),
             hold: standing_hold(&entries).map(|(_, message)| message.to_owned()),
+            breaker: BreakerReport::of(engine, &column, &survey),
             oldest_row_in_need_s: engine.oldest_need_s(version, &column, &survey).await?,
         };
         numbers.insert(column.name().to_owned(), found);
@@ -162,6 +195,9 @@ struct StatusColumn {
     filter: Option<String>,
     #[serde(flatten)]
     numbers: Numbers,
+    /// What keeps rows from workers that would fail on all of them, if something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<BreakerReport>,
     /// Rows by the generation that made them.
     generations: BTreeMap<String, u64>,
     /// How long the oldest row in need has had its present inputs.
@@ -212,6 +248,7 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
         numbers,
         generations,
         hold,
+        breaker,
         oldest_row_in_need_s,
     } = found.unwrap_or_default();
     let cycle = (declared.bound.as_ref().ok()).and_then(|bound| catalog.cycle(bound));
@@ -223,6 +260,10 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
         Ok(_) if cycle.is_some() => ("blocked", cycle.as_ref().map(ToString::to_string)),
         Ok(bound) if !bound.definition.auto => ("paused", None),
         Ok(_) if hold.is_some() => ("held", hold),
+        Ok(_) if breaker.is_some() => (
+            "breaker open",
+            breaker.as_ref().map(|breaker| breaker.line.clone()),
+        ),
         Ok(bound) if in_need(&bound.definition) => ("in need", None),
         Ok(_) => ("settled", None),
     };
@@ -238,6 +279,7 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
         },
         filter: declared.definition.filter.clone(),
         numbers,
+        breaker,
         generations,
         oldest_row_in_need_s,
     }

@@ -15,7 +15,7 @@ use crate::format::Stored;
 use crate::ids::LedgerSeq;
 use crate::job::{JobEnd, JobOutcome, Selection, Take};
 use crate::journey::{Journey, Site};
-use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page, Request};
+use crate::ledger::{EntryBody, HoldReason, LedgerEntry, OpenBreaker, Page, Request};
 use crate::message::{CommitMessage, PlanMessage, RegisteredTable, Wake};
 use crate::pause::{PauseBody, PauseEntry};
 use crate::permit::{Permit, Program};
@@ -51,6 +51,14 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("ledger-hold.json", entry(8, hold)),
         Form::json("ledger-resume.json", entry(9, EntryBody::Resume {})),
         Form::json("ledger-approval.json", entry(10, approval)),
+        Form::json(
+            "ledger-breaker.json",
+            entry(13, EntryBody::Breaker(breaker())),
+        ),
+        Form::json(
+            "ledger-breaker-closed.json",
+            entry(14, EntryBody::BreakerClosed {}),
+        ),
         Form::json(
             "ledger-request.json",
             entry(11, EntryBody::Request(request())),
@@ -129,6 +137,15 @@ fn request() -> Request {
     Request {
         selection: selection(),
         rows: 17,
+    }
+}
+
+fn breaker() -> OpenBreaker {
+    OpenBreaker {
+        generation: generation(1),
+        faults: 3,
+        wait_ms: 240_000,
+        message: "every row failed, and trying again did not help: Unavailable: 503".to_owned(),
     }
 }
 
@@ -371,6 +388,7 @@ fn checkpoint() -> CheckpointManifest {
         }),
         calls: 17,
         elapsed_ms: 1_250,
+        finished_ms: 1_764_368_000_000,
         bytes_written: 4_608,
     }
 }
