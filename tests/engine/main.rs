@@ -13,6 +13,7 @@ mod support;
 
 mod alter;
 mod beside;
+mod cold;
 mod concurrency;
 mod copies;
 mod damage;
@@ -23,6 +24,7 @@ mod failures;
 mod fill;
 mod filters;
 mod groups;
+mod handlers;
 mod history;
 mod holds;
 mod jobs;

@@ -7,6 +7,7 @@ mod committer;
 mod in_process;
 mod pace;
 mod planner;
+mod pull;
 mod quarantine;
 mod queues;
 mod registry;
@@ -15,7 +16,9 @@ mod worker;
 
 pub use committer::Committed;
 pub use in_process::InProcessQueue;
+pub use lance_backfill_stages::until::{End, Stop, Until};
 pub use planner::{ColumnPlan, Planned, Sent};
+pub use pull::{PullOptions, Pulled};
 pub use quarantine::{GivenUp, Quarantined};
 pub use queues::Queues;
 pub use worker::Worked;

@@ -16,6 +16,7 @@ use lance_backfill_ports::table::TableVersion;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::StoredEntry;
 use lance_backfill_stages::survey::{OpenWork, Survey};
+use lance_backfill_stages::until::Until;
 
 use crate::Service;
 
@@ -41,6 +42,8 @@ pub enum Planned {
         version: u64,
         /// Each column that is kept up to date.
         columns: Vec<ColumnPlan>,
+        /// Columns for which there was no time.
+        left: usize,
     },
     /// There is nothing for a planner in it.
     Ignored {
@@ -109,15 +112,25 @@ enum Handed {
 impl Service {
     /// Looks at a table, and sends its work to the workers.
     pub async fn plan(&self, message: &PlanMessage) -> Result<Planned> {
+        self.plan_until(message, &Until::never()).await
+    }
+
+    /// The same within some time: it stops between two columns.
+    pub async fn plan_until(&self, message: &PlanMessage, until: &Until) -> Result<Planned> {
         let engine = self.tables.engine(&message.table).await?;
-        let planned = Box::pin(self.plan_table(&engine, message)).await;
+        let planned = Box::pin(self.plan_table(&engine, message, until)).await;
         if planned.is_err() {
             self.tables.close(&message.table).await;
         }
         planned
     }
 
-    async fn plan_table(&self, engine: &Engine, message: &PlanMessage) -> Result<Planned> {
+    async fn plan_table(
+        &self,
+        engine: &Engine,
+        message: &PlanMessage,
+        until: &Until,
+    ) -> Result<Planned> {
         if let Some(reason) = engine.copy_note() {
             return Ok(Planned::Ignored { reason });
         }
@@ -138,7 +151,11 @@ impl Service {
                 let reason = "it has no computed column that is kept up to date".to_owned();
                 return Ok(Planned::Ignored { reason });
             }
+            let mut left = surveyed.len();
             for (column, survey) in &surveyed {
+                if until.is_over() {
+                    break;
+                }
                 // What came before this plan is sent again once, however often it looks.
                 let first_look = !sums.contains_key(column.name());
                 let why = Some(message.why).filter(|_| first_look);
@@ -160,6 +177,7 @@ impl Service {
                         continue 'plan;
                     }
                 }
+                left -= 1;
             }
             let columns = sums.into_iter();
             let looked_ms = engine.now_ms();
@@ -172,8 +190,14 @@ impl Service {
             let columns = columns.collect();
             self.registry.add(&message.table).await?;
             let version = version.view().version;
-            self.tables.note_planned(&message.table, version);
-            return Ok(Planned::Looked { version, columns });
+            if left == 0 {
+                self.tables.note_planned(&message.table, version);
+            }
+            return Ok(Planned::Looked {
+                version,
+                columns,
+                left,
+            });
         }
         Ok(Planned::Outrun)
     }

@@ -1,17 +1,24 @@
 //! Worker: does one batch, and tells the committer.
 
+use std::time::Duration;
+
 use lance_backfill_core::batch::{BatchMessage, Work};
 use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::format::Stored;
+use lance_backfill_core::ids::JobId;
 use lance_backfill_core::message::CommitMessage;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::execute::OpenBatch;
+use lance_backfill_stages::until::Until;
 
 use crate::Service;
+
+/// How often we look whether somebody called a job off: each look is a request.
+const LOOK_FOR_CANCEL: Duration = Duration::from_secs(3);
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,15 +54,26 @@ pub enum Worked {
 impl Service {
     /// Does a batch; an error means that nothing was recorded and it may be tried again.
     pub async fn work(&self, message: &BatchMessage) -> Result<Worked> {
+        self.work_until(message, &Until::never()).await
+    }
+
+    /// The same within some time: when it is over, what is finished is recorded, and the rest of the
+    /// rows is planned again.
+    pub async fn work_until(&self, message: &BatchMessage, until: &Until) -> Result<Worked> {
         let engine = self.tables.engine(&message.table).await?;
-        let worked = Box::pin(self.work_on(&engine, message)).await;
+        let worked = Box::pin(self.work_on(&engine, message, until)).await;
         if worked.is_err() {
             self.tables.close(&message.table).await;
         }
         worked
     }
 
-    async fn work_on(&self, engine: &Engine, message: &BatchMessage) -> Result<Worked> {
+    async fn work_on(
+        &self,
+        engine: &Engine,
+        message: &BatchMessage,
+        until: &Until,
+    ) -> Result<Worked> {
         let obsolete = |reason: String| Ok(Worked::Obsolete { reason });
         if let Some(reason) = engine.copy_note() {
             return obsolete(reason);
@@ -73,10 +91,12 @@ impl Service {
             return obsolete(format!("column '{}' was changed meanwhile", bound.name));
         }
         let column = engine.column(bound, &catalog, version.as_ref())?;
-        if let Some(job) = &message.job
+        let job = message.job.as_ref();
+        let is_over = |job: &JobId| obsolete(format!("job {job} is over"));
+        if let Some(job) = job
             && column.store.job_end(job).await?.is_some()
         {
-            return obsolete(format!("job {job} is over"));
+            return is_over(job);
         }
         let Some(work) = work_of(&column, message).await? else {
             return obsolete("the ledger does not have it any more".to_owned());
@@ -90,11 +110,16 @@ impl Service {
         }
         let open = OpenBatch {
             batch: &message.batch,
-            job: message.job.as_ref(),
+            job,
             work: &work,
             at: Some(&version),
+            until,
         };
-        let manifest = engine.execute(&column, open).await?;
+        let manifest = tokio::select! {
+            manifest = engine.execute(&column, open) => manifest?,
+            // Nobody wants the rest; what other batches of the job finished is kept.
+            job = called_off(&column, job) => return is_over(job?),
+        };
         let finished = CommitMessage {
             version: CommitMessage::VERSION,
             table: message.table.clone(),
@@ -106,6 +131,27 @@ impl Service {
         self.queues.send_commit(&finished, &reason).await?;
         Ok(done(&column, &manifest))
     }
+}
+
+/// Returns when the job is over, never without one.
+async fn called_off<'a>(column: &Column, job: Option<&'a JobId>) -> Result<&'a JobId> {
+    let Some(job) = job else {
+        return std::future::pending().await;
+    };
+    loop {
+        wait(LOOK_FOR_CANCEL).await;
+        if column.store.job_end(job).await?.is_some() {
+            return Ok(job);
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waits for what somebody types, which no test can hurry"
+)]
+async fn wait(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 /// What is to be done: the message says it, or where the ledger does.

@@ -13,7 +13,7 @@ use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_service::{Outages, Queues, Service, ServiceOptions};
 
-use crate::metrics::Metrics;
+use crate::memory::Shares;
 
 /// Folder for what a process keeps while it lives: the only one that a function may write.
 const CACHE: &str = "/tmp/lance-backfill";
@@ -24,13 +24,17 @@ const BATCHES_AT_ONCE: u32 = 10;
 pub struct Context {
     /// The stages.
     pub service: Service,
-    /// Where what they did is counted.
-    pub metrics: Metrics,
 }
 
 impl Context {
+    /// Of stages that are there already.
+    pub const fn new(service: Service) -> Self {
+        Self { service }
+    }
+
     /// Reads the environment; an error names the variable that is missing.
-    pub async fn from_environment(environment: BTreeMap<String, String>) -> Result<Self> {
+    pub async fn from_environment() -> Result<Self> {
+        let environment = environment();
         let client = client_from_environment().await;
         let needed = |name: &str, what: &str| {
             let value = environment.get(name).filter(|value| !value.is_empty());
@@ -42,13 +46,6 @@ impl Context {
             "LANCE_BACKFILL_SERVICE",
             "where the service keeps what is its own, as s3://bucket/prefix",
         )?;
-        let metrics = Metrics {
-            service: (environment.get("LANCE_BACKFILL_NAME").cloned())
-                .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| prefix.clone()),
-            by_column: (environment.get("LANCE_BACKFILL_COLUMN_METRICS"))
-                .is_some_and(|value| value == "1"),
-        };
         let queue = |name: &str| -> Result<Arc<dyn Queue>> {
             let url = needed(name, "the URL of a queue")?;
             Ok(Arc::new(SqsQueue::new(client.clone(), url)))
@@ -83,7 +80,11 @@ impl Context {
             Some(json) => ManagedSecrets::from_json(json)
                 .map_err(|error| Error::invalid("LANCE_BACKFILL_SECRETS").with_source(error))?,
         };
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // Lambda says how much memory a function has, in megabytes of two to the twentieth.
+        let memory_mib = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
+        let memory_mib = memory_mib.and_then(|mib| mib.parse().ok());
+        let has_python = environment.contains_key("LANCE_BACKFILL_PYTHON");
+        let shares = Shares::of(memory_mib, has_python);
         let cache = PathBuf::from(CACHE);
         let open = OpenOptions::default();
         let store: Arc<dyn StateStore> = Arc::new(ObjectStateStore::open(&prefix, &open).await?);
@@ -94,9 +95,13 @@ impl Context {
         };
         let engine = EngineOptions {
             open,
-            workers: cores + 1,
+            workers: shares.slices,
             most_rows_per_batch: None,
-            python: Arc::new(PythonFunctions::new(python, cores).with_secrets(Arc::new(secrets))),
+            python: Arc::new(
+                PythonFunctions::new(python, shares.hosts)
+                    .with_secrets(Arc::new(secrets))
+                    .with_memory(shares.host_bytes),
+            ),
             cache,
             artifacts: ArtifactSource::Service(Arc::new(ServiceFunctions::new(store.clone()))),
         };
@@ -105,10 +110,7 @@ impl Context {
             batches_at_once,
             outages: Outages::default(),
         };
-        Ok(Self {
-            service: Service::new(options, queues, store),
-            metrics,
-        })
+        Ok(Self::new(Service::new(options, queues, store)))
     }
 }
 

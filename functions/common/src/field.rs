@@ -27,6 +27,8 @@ pub const FIELDS: &[(&str, &str)] = &[
         "version",
         "version of the table that was looked at or published",
     ),
+    ("tables", "how many tables are planned, each by itself"),
+    ("hops", "invocations that a plan went through"),
     ("batches", "batches that a planner sent"),
     ("folds", "folds that it sent"),
     ("again", "batches and folds that it sent once more"),

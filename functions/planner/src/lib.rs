@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use aws_lambda_events::event::sqs::SqsEvent;
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use lance_backfill_aws::event::{Intake, Written, read};
 use lance_backfill_core::message::{PlanMessage, Wake};
-use lance_backfill_functions::{Answer, Context, Tally, Waiting, Watched, guarded};
+use lance_backfill_functions::{Answer, Context, Tally, Time, Waiting, Watched, guarded, within};
 use lance_backfill_ports::{ErrorKind, Result};
 use lance_backfill_service::{ColumnPlan, GivenUp, Planned, Quarantined};
-use tokio::time::Instant;
 use tracing::Instrument;
+
+/// Tables that the schedule's own invocation looks at; more of them are looked at by as many planners
+/// as it takes.
+const MOST_TABLES: usize = 10;
 
 /// A table, and the messages that speak of it.
 struct Asked {
@@ -17,121 +20,240 @@ struct Asked {
     messages: Vec<String>,
 }
 
-/// Looks at each table that the messages speak of, once.
-pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answer {
+/// What became of a table.
+enum Looked {
+    /// Its messages need not come again.
+    Done,
+    /// There was no time for all of it.
+    Left,
+    /// It is tried again.
+    Failed,
+}
+
+/// Looks at each table that the messages speak of, once; those for which there is no time are handed on.
+pub async fn handle(context: &Context, event: SqsEvent, time: Time) -> Answer {
     let mut answer = Answer::default();
     let mut asked: BTreeMap<String, Asked> = BTreeMap::new();
     for record in event.records {
-        let message = record.message_id.unwrap_or_default();
-        let body = record.body.unwrap_or_default();
-        match read(&body) {
-            Ok(Intake::Events { written, ignored }) => {
-                for reason in ignored {
-                    tracing::info!(message_id = message, reason, "an event is ignored");
-                }
-                for Written { table, version } in written {
-                    if context.service.has_planned(&table, version) {
-                        tracing::info!(
-                            message_id = message,
-                            table,
-                            version,
-                            "the version is planned already"
-                        );
-                        continue;
-                    }
-                    let plan = PlanMessage::new(table, Wake::Committed);
-                    ask(&mut asked, plan, &message);
-                }
+        take_in(context, record, &time, &mut asked, &mut answer).await;
+    }
+    let mut left = vec![];
+    for asked in asked.into_values() {
+        let looked = match time.begin.is_over() {
+            true => Looked::Left,
+            false => {
+                let mut tally = Tally {
+                    tables: [asked.plan.table.clone()].into(),
+                    watched: (asked.plan.why == Wake::Scheduled).then(Watched::default),
+                    ..Tally::default()
+                };
+                let looked = look(context, &asked.plan, &time, &mut tally).await;
+                answer.tally.add(tally);
+                looked
             }
-            Ok(Intake::Plan(plan)) => ask(&mut asked, plan, &message),
-            Ok(Intake::Reconcile) => match reconcile(context, until, &mut answer.tally).await {
-                Ok(tables) => {
-                    answer.tally.watched.get_or_insert_default();
-                    for table in tables {
-                        ask(
-                            &mut asked,
-                            PlanMessage::new(table, Wake::Scheduled),
-                            &message,
-                        );
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(
+        };
+        match looked {
+            Looked::Done => {}
+            Looked::Left => left.push(asked),
+            Looked::Failed => again(&asked, &mut answer),
+        }
+    }
+    hand_on(context, left, &mut answer).await;
+    answer
+}
+
+/// What a record asks for.
+async fn take_in(
+    context: &Context,
+    record: SqsMessage,
+    time: &Time,
+    asked: &mut BTreeMap<String, Asked>,
+    answer: &mut Answer,
+) {
+    let message = record.message_id.unwrap_or_default();
+    let body = record.body.unwrap_or_default();
+    match read(&body) {
+        Ok(Intake::Events { written, ignored }) => {
+            for reason in ignored {
+                tracing::info!(message_id = message, reason, "an event is ignored");
+            }
+            for Written { table, version } in written {
+                if context.service.has_planned(&table, version) {
+                    tracing::info!(
                         message_id = message,
-                        error = error.one_line(),
-                        "no table can be listed"
+                        table,
+                        version,
+                        "the version is planned already"
                     );
-                    answer.again(&message);
+                    continue;
                 }
-            },
-            Err(unreadable) => {
-                let reason = unreadable.reason;
+                ask(asked, PlanMessage::new(table, Wake::Committed), &message);
+            }
+        }
+        Ok(Intake::Plan(plan)) => ask(asked, plan, &message),
+        Ok(Intake::Reconcile) => match reconcile(context, time, answer).await {
+            Ok(here) => (here.into_iter()).for_each(|plan| ask(asked, plan, &message)),
+            Err(error) => {
                 tracing::error!(
                     message_id = message,
-                    reason,
-                    "a message cannot be read: it goes to the dead-letter queue"
+                    error = error.one_line(),
+                    "no table can be reconciled"
                 );
                 answer.again(&message);
             }
+        },
+        Err(unreadable) => {
+            let reason = unreadable.reason;
+            tracing::error!(
+                message_id = message,
+                reason,
+                "a message cannot be read: it goes to the dead-letter queue"
+            );
+            answer.again(&message);
         }
     }
-    for (table, Asked { plan, messages }) in asked {
-        let span = tracing::info_span!("plan", table);
-        let scheduled = plan.why == Wake::Scheduled;
-        let mut tally = Tally {
-            tables: [table.clone()].into(),
-            watched: scheduled.then(Watched::default),
-            ..Tally::default()
-        };
-        let planned = guarded(until, context.service.plan(&plan));
-        let planned = planned.instrument(span).await;
-        if let (Err(_), Some(watched)) = (&planned, &mut tally.watched) {
-            watched.failed += 1;
-        }
-        match planned {
-            Ok(Planned::Looked { version, columns }) => {
-                tally.version = Some(version);
-                for column in columns {
-                    let (name, sent) = (&column.column, &column.sent);
-                    let oldest_ms = column.waits.age_ms(column.looked_ms);
-                    tracing::info!(
-                        table,
-                        version,
-                        column = name,
-                        batches = sent.batches,
-                        rows = sent.rows,
-                        folds = sent.folds,
-                        again = sent.again,
-                        held = sent.held,
-                        rows_waiting = column.waits.rows,
-                        oldest_s = oldest_ms.map(|ms| ms / 1_000),
-                        "planned"
-                    );
-                    count(&mut tally, &table, &column);
-                }
-            }
-            Ok(Planned::Ignored { reason }) => tracing::info!(table, reason, "nothing to plan"),
-            Ok(Planned::Outrun) => tracing::info!(table, "other planners are at it"),
-            // Asking again changes nothing: the table is gone, or its definition is of a newer program.
-            Err(error) if error.kind == ErrorKind::Invalid => {
-                tracing::error!(
-                    table,
-                    error = error.one_line(),
-                    "the table cannot be planned"
-                );
-            }
-            Err(error) => {
-                tracing::error!(
-                    table,
-                    error = error.one_line(),
-                    "planning failed, and is tried again"
-                );
-                messages.iter().for_each(|message| answer.again(message));
-            }
-        }
-        answer.tally.add(tally);
+}
+
+/// The registered tables that this invocation is to look at; of many, each gets a message of its own.
+async fn reconcile(
+    context: &Context,
+    time: &Time,
+    answer: &mut Answer,
+) -> Result<Vec<PlanMessage>> {
+    guarded(time.end, async {
+        answer.tally.quarantined += quarantine(context).await;
+        Ok(())
+    })
+    .await?;
+    let tables = guarded(time.end, context.service.tables()).await?;
+    // Also if there are none: somebody waits to hear that all is well.
+    answer.tally.watched.get_or_insert_default();
+    let plan = |table| PlanMessage::new(table, Wake::Scheduled);
+    let plans: Vec<PlanMessage> = tables.into_iter().map(plan).collect();
+    if plans.len() <= MOST_TABLES {
+        return Ok(plans);
     }
-    answer
+    guarded(time.end, context.service.ask_for_plans(&plans)).await?;
+    tracing::info!(tables = plans.len(), "each table is planned by itself");
+    Ok(vec![])
+}
+
+/// Gives up what no worker finished, so that the plans to come see its rows; says how many batches.
+async fn quarantine(context: &Context) -> u64 {
+    let mut sum = 0;
+    match context.service.quarantine().await {
+        Ok(Quarantined {
+            given_up,
+            obsolete,
+            left,
+        }) => {
+            for GivenUp {
+                table,
+                column,
+                batches,
+                rows_failed,
+            } in given_up
+            {
+                tracing::error!(
+                    table,
+                    column,
+                    batches,
+                    rows_failed,
+                    "batches were given up that no worker finished"
+                );
+                sum += batches as u64;
+            }
+            if obsolete + left > 0 {
+                tracing::info!(obsolete, left, "dead letters of the workers");
+            }
+        }
+        // The tables are looked at all the same.
+        Err(error) => {
+            let error = error.one_line();
+            tracing::error!(error, "the dead letters of the workers cannot be read");
+        }
+    }
+    sum
+}
+
+fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
+    let known = asked.entry(plan.table.clone()).or_insert_with(|| Asked {
+        plan: plan.clone(),
+        messages: vec![],
+    });
+    // The schedule looks at the most, then a person; the chain goes on where it is longest.
+    known.plan.why = known.plan.why.max(plan.why);
+    known.plan.hops = known.plan.hops.max(plan.hops);
+    known.messages.push(message.to_owned());
+}
+
+fn again(asked: &Asked, answer: &mut Answer) {
+    asked
+        .messages
+        .iter()
+        .for_each(|message| answer.again(message));
+}
+
+async fn look(context: &Context, plan: &PlanMessage, time: &Time, tally: &mut Tally) -> Looked {
+    let table = plan.table.as_str();
+    let span = tracing::info_span!("plan", table);
+    let planning = context.service.plan_until(plan, &time.begin);
+    let Some(planned) = within(time.end, planning).instrument(span).await else {
+        // What it handed out stands, and what it did not live to send the next plan does.
+        return Looked::Left;
+    };
+    if let (Err(_), Some(watched)) = (&planned, &mut tally.watched) {
+        watched.failed += 1;
+    }
+    match planned {
+        Ok(Planned::Looked {
+            version,
+            columns,
+            left,
+        }) => {
+            tally.version = Some(version);
+            for column in columns {
+                let (name, sent) = (&column.column, &column.sent);
+                let oldest_ms = column.waits.age_ms(column.looked_ms);
+                tracing::info!(
+                    table,
+                    version,
+                    column = name,
+                    batches = sent.batches,
+                    rows = sent.rows,
+                    folds = sent.folds,
+                    again = sent.again,
+                    held = sent.held,
+                    rows_waiting = column.waits.rows,
+                    oldest_s = oldest_ms.map(|ms| ms / 1_000),
+                    "planned"
+                );
+                count(tally, table, &column);
+            }
+            if left > 0 {
+                return Looked::Left;
+            }
+        }
+        Ok(Planned::Ignored { reason }) => tracing::info!(table, reason, "nothing to plan"),
+        Ok(Planned::Outrun) => tracing::info!(table, "other planners are at it"),
+        // Asking again changes nothing: the table is gone, or its definition is of a newer program.
+        Err(error) if error.kind == ErrorKind::Invalid => {
+            tracing::error!(
+                table,
+                error = error.one_line(),
+                "the table cannot be planned"
+            );
+        }
+        Err(error) => {
+            tracing::error!(
+                table,
+                error = error.one_line(),
+                "planning failed, and is tried again"
+            );
+            return Looked::Failed;
+        }
+    }
+    Looked::Done
 }
 
 /// Adds what was done for a column, and what the schedule found in it.
@@ -163,49 +285,28 @@ fn count(tally: &mut Tally, table: &str, plan: &ColumnPlan) {
     }
 }
 
-/// Gives up what no worker finished, so that the plans to come see its rows; then says what tables there are.
-async fn reconcile(context: &Context, until: Instant, tally: &mut Tally) -> Result<Vec<String>> {
-    match guarded(until, context.service.quarantine()).await {
-        Ok(Quarantined {
-            given_up,
-            obsolete,
-            left,
-        }) => {
-            for GivenUp {
-                table,
-                column,
-                batches,
-                rows_failed,
-            } in given_up
-            {
-                tracing::error!(
-                    table,
-                    column,
-                    batches,
-                    rows_failed,
-                    "batches were given up that no worker finished"
-                );
-                tally.quarantined += batches as u64;
-            }
-            if obsolete + left > 0 {
-                tracing::info!(obsolete, left, "dead letters of the workers");
-            }
-        }
-        // The tables are looked at all the same.
-        Err(error) => {
-            let error = error.one_line();
-            tracing::error!(error, "the dead letters of the workers cannot be read");
-        }
-    }
-    guarded(until, context.service.tables()).await
-}
-
-fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
-    let known = asked.entry(plan.table.clone()).or_insert_with(|| Asked {
-        plan: plan.clone(),
-        messages: vec![],
+/// Leaves tables for which there was no time to the next invocation, as long as their chains are short.
+async fn hand_on(context: &Context, mut left: Vec<Asked>, answer: &mut Answer) {
+    let mut next = vec![];
+    left.retain(|Asked { plan, .. }| {
+        let Some(plan) = plan.next() else {
+            tracing::error!(
+                table = plan.table,
+                hops = plan.hops,
+                "planning takes too long again and again, and is left to the schedule"
+            );
+            return false;
+        };
+        tracing::info!(table = plan.table, hops = plan.hops, "planning goes on");
+        next.push(plan);
+        true
     });
-    // The schedule looks at the most, then a person.
-    known.plan.why = known.plan.why.max(plan.why);
-    known.messages.push(message.to_owned());
+    if next.is_empty() {
+        return;
+    }
+    if let Err(error) = context.service.ask_for_plans(&next).await {
+        let error = error.one_line();
+        tracing::error!(error, "planning cannot go on, and is tried again");
+        left.iter().for_each(|asked| again(asked, answer));
+    }
 }

@@ -4,15 +4,14 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use futures::future::join_all;
 use lance_backfill_core::batch::BatchMessage;
 use lance_backfill_core::format::decode;
-use lance_backfill_functions::{Answer, Context, Tally, guarded};
+use lance_backfill_functions::{Answer, Context, Tally, Time, guarded};
 use lance_backfill_ports::ErrorKind;
 use lance_backfill_service::Worked;
-use tokio::time::Instant;
 use tracing::Instrument;
 
-/// Does each batch.
-pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answer {
-    let done = join_all((event.records.iter()).map(|record| work(context, record, until))).await;
+/// Does each batch, as much of it as there is time for.
+pub async fn handle(context: &Context, event: SqsEvent, time: Time) -> Answer {
+    let done = join_all((event.records.iter()).map(|record| work(context, record, &time))).await;
     let mut answer = Answer::default();
     for (record, (done, tally)) in event.records.iter().zip(done) {
         answer.tally.add(tally);
@@ -24,7 +23,7 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
 }
 
 /// Whether the message need not come again, and what was done.
-async fn work(context: &Context, record: &SqsMessage, until: Instant) -> (bool, Tally) {
+async fn work(context: &Context, record: &SqsMessage, time: &Time) -> (bool, Tally) {
     let mut tally = Tally::default();
     let id = record.message_id.as_deref().unwrap_or_default();
     let body = record.body.as_deref().unwrap_or_default();
@@ -46,8 +45,8 @@ async fn work(context: &Context, record: &SqsMessage, until: Instant) -> (bool, 
     let lane = message.lane.name();
     let generation = message.generation.to_string();
     let span = tracing::info_span!("work", table, batch, job, lane, generation);
-    let worked = guarded(until, context.service.work(&message));
-    let done = match worked.instrument(span).await {
+    let working = context.service.work_until(&message, &time.begin);
+    let done = match guarded(time.end, working).instrument(span).await {
         Ok(Worked::Done {
             column,
             rows_computed,

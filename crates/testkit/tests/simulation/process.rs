@@ -18,6 +18,7 @@ use lance_backfill_stages::execute::{OpenBatch, Workers, execute};
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::reconcile::{Grace, collect};
 use lance_backfill_stages::survey::{OpenRequest, OpenWork, Survey, survey};
+use lance_backfill_stages::until::Until;
 use lance_backfill_testkit::{
     Fault, Faults, Faulty, ManualClock, MemStateStore, MemTable, Random, SeededWorld,
 };
@@ -184,6 +185,7 @@ impl Process {
                 let workers = Workers::new(2);
                 let job = open.entry.entry.job();
                 let evaluated = Arc::default();
+                let until = Until::never();
                 let batch = execute(
                     &self.table,
                     &column,
@@ -192,6 +194,7 @@ impl Process {
                         job: job.as_ref(),
                         work: &open.work,
                         at: None,
+                        until: &until,
                     },
                     &evaluated,
                     &workers,

@@ -100,6 +100,7 @@ impl PythonFunction {
         let edition = self.launches.newest(&self.spec).await?;
         loop {
             let Some(mut host) = self.resting.take() else {
+                self.resting.make_room();
                 return self.start(edition).await;
             };
             if host.edition == edition.number && host.lives() {
