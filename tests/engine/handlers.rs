@@ -10,12 +10,14 @@ use lance_backfill_core::batch::BatchMessage;
 use lance_backfill_core::format::{Stored, decode, encode};
 use lance_backfill_core::message::{CommitMessage, MOST_HOPS, PlanMessage, RegisteredTable, Wake};
 use lance_backfill_embedded::python::PythonFunctions;
-use lance_backfill_embedded::{EngineOptions, Python};
-use lance_backfill_functions::{Answer, Context, Time};
+use lance_backfill_embedded::{ArtifactSource, EngineOptions, Python};
+use lance_backfill_functions::{Answer, Context, Metrics, Time};
 use lance_backfill_lance::{ObjectStateStore, OpenOptions};
 use lance_backfill_ports::queue::{Delivery, Outgoing, Queue, Receipt};
 use lance_backfill_ports::{Error, ErrorKind, Result};
-use lance_backfill_service::{InProcessQueue, PullOptions, Queues, Service, ServiceOptions};
+use lance_backfill_service::{
+    InProcessQueue, Outages, PullOptions, Queues, Service, ServiceOptions,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -71,6 +73,8 @@ impl Process {
             fresh: queue(),
             bulk: queue(),
             commits: queue(),
+            fresh_dead: None,
+            bulk_dead: None,
         })
         .await
     }
@@ -89,16 +93,22 @@ impl Process {
             most_rows_per_batch: None,
             cache,
             python: Arc::new(PythonFunctions::new(python, 2)),
+            artifacts: ArtifactSource::Table,
         };
         let prefix = folder.path().join("service").display().to_string();
         let store = ObjectStateStore::open(&prefix, &engine.open).await;
         let options = ServiceOptions {
             engine,
             batches_at_once: 2,
+            outages: Outages::default(),
         };
         let store = Arc::new(store.expect("a state store"));
+        let metrics = Metrics {
+            service: "test".to_owned(),
+            by_column: false,
+        };
         Self {
-            context: Context::new(Service::new(options, queues.clone(), store)),
+            context: Context::new(Service::new(options, queues.clone(), store), metrics),
             queues,
             folder,
         }
@@ -245,6 +255,8 @@ async fn a_planner_that_panics_about_one_table_plans_the_others() {
         fresh: moody(Some(bad.uri.clone()), false),
         bulk: queue(),
         commits: queue(),
+        fresh_dead: None,
+        bulk_dead: None,
     })
     .await;
     let records = [

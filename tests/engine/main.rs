@@ -40,6 +40,7 @@ mod serve;
 mod service;
 mod service_artifacts;
 mod service_outage;
+mod service_remote;
 mod service_secrets;
 mod types;
 mod unpublished;

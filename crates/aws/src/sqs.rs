@@ -3,37 +3,50 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
-    SendMessageBatchRequestEntry,
+    QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use lance_backfill_ports::queue::{Delivery, Outgoing, Queue, Receipt};
+use lance_backfill_ports::queue::{Delivery, Depth, Outgoing, Queue, Receipt};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
 mod chunks;
+mod region;
 
 pub use chunks::{MOST_BYTES, MOST_ENTRIES, chunks};
+use region::region_of;
 
 /// A client of SQS; cheap to clone.
 pub type Client = aws_sdk_sqs::Client;
 
 /// A client with the region, credentials and endpoint that the environment names.
 pub async fn client_from_environment() -> Client {
+    Client::new(&defaults().load().await)
+}
+
+fn defaults() -> ConfigLoader {
     let time = TimeoutConfig::builder().operation_attempt_timeout(MOST_TIME);
-    let config = aws_config::defaults(BehaviorVersion::latest())
+    aws_config::defaults(BehaviorVersion::latest())
         .timeout_config(time.build())
         .retry_config(RetryConfig::standard().with_max_attempts(MOST_ATTEMPTS))
-        .load();
-    Client::new(&config.await)
 }
 
 /// A request that has no answer by then is made again: longer than SQS waits for a message.
 const MOST_TIME: Duration = Duration::from_secs(30);
+
+/// The same for a queue of this URL, which tells the region that it is in: the environment need not.
+pub async fn client_for(url: &str) -> Client {
+    let mut config = defaults();
+    if let Some(region) = region_of(url) {
+        config = config.region(Region::new(region));
+    }
+    Client::new(&config.load().await)
+}
 
 /// Requests of one call that are under way at once.
 const REQUESTS_AT_ONCE: usize = 8;
@@ -289,6 +302,30 @@ impl Queue for SqsQueue {
             }
         }
         Ok(())
+    }
+
+    async fn depth(&self) -> Result<Depth> {
+        let asked = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let answer = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .set_attribute_names(Some(asked.to_vec()))
+            .send()
+            .await
+            .map_err(|error| self.failed("cannot count the messages of", &error))?;
+        let known = answer.attributes.unwrap_or_default();
+        let [waiting, in_flight, delayed] =
+            asked.map(|name| known.get(&name).and_then(|count| count.parse().ok()));
+        Ok(Depth {
+            waiting: waiting.unwrap_or_default(),
+            in_flight: in_flight.unwrap_or_default(),
+            delayed: delayed.unwrap_or_default(),
+        })
     }
 }
 

@@ -11,6 +11,7 @@ pub mod commit;
 pub mod coverage;
 pub mod definition;
 pub mod depend;
+pub mod deployment;
 pub mod error_budget;
 pub mod format;
 pub mod history;

@@ -45,6 +45,15 @@ pub enum Wake {
     Requested,
     /// It is time to reconcile.
     Scheduled,
+    /// Work goes on after a pause, in which workers acknowledged batches without doing them.
+    Resumed,
+}
+
+impl Wake {
+    /// Whether what nobody else would find is looked for as well.
+    pub fn reconciles(self) -> bool {
+        self >= Self::Scheduled
+    }
 }
 
 impl PlanMessage {
@@ -89,7 +98,7 @@ impl Stored for CommitMessage {
     const VERSION: u32 = 1;
 }
 
-/// Says that a service keeps a table up to date.
+/// Says that a service keeps a table up to date, or that it is to leave it alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegisteredTable {
@@ -97,6 +106,20 @@ pub struct RegisteredTable {
     pub version: u32,
     /// URI of the table.
     pub table: String,
+    /// Whether somebody took it out: its events lead to nothing then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
+}
+
+impl RegisteredTable {
+    /// A table that is kept up to date.
+    pub const fn new(table: String) -> Self {
+        Self {
+            version: Self::VERSION,
+            table,
+            removed: false,
+        }
+    }
 }
 
 impl Stored for RegisteredTable {

@@ -19,6 +19,8 @@ use lance_backfill_stages::survey::{OpenWork, Survey};
 use lance_backfill_stages::until::Until;
 
 use crate::Service;
+use crate::registry::Admission;
+use crate::spending::STOPPED;
 
 mod hand_out;
 mod outage;
@@ -134,9 +136,14 @@ impl Service {
         if let Some(reason) = engine.copy_note() {
             return Ok(Planned::Ignored { reason });
         }
+        if self.registry.admission(&message.table).await? == Admission::Removed {
+            let reason =
+                "it was taken out: 'lance-backfill tables add' takes it in again".to_owned();
+            return Ok(Planned::Ignored { reason });
+        }
         engine.settle().await?;
         // A person may ask for rows of a column that is not kept up to date by itself.
-        let paused_too = matches!(message.why, Wake::Requested | Wake::Scheduled);
+        let paused_too = message.why >= Wake::Requested;
         let mut sums: BTreeMap<String, (Sent, Waits)> = BTreeMap::new();
         let mut races = 0;
         'plan: for _ in 0..MOST_LOOKS {
@@ -225,10 +232,15 @@ impl Service {
             refusal,
             sent: Sent::default(),
         };
-        if let Some(why) = why {
+        let is_at_rest = survey.unsettled.is_empty() && survey.open_work.is_empty();
+        let is_stopped = !is_at_rest && self.spending.is_stopped().await?;
+        if is_stopped {
+            planning.sent.held = Some(STOPPED.to_owned());
+        } else if let Some(why) = why {
             planning.send_again(why).await?;
         }
-        if why == Some(Wake::Scheduled) && survey.has_finished() {
+        let reconciles = why.is_some_and(Wake::reconciles);
+        if reconciles && survey.has_finished() {
             // Who was to publish it never came.
             let finished = CommitMessage {
                 version: CommitMessage::VERSION,
@@ -241,6 +253,7 @@ impl Service {
             self.queues.send_commit(&finished, &reason).await?;
         }
         let handed = match planning.judge().await? {
+            Handed::Done if is_stopped => Handed::Done,
             Handed::Done => planning.hand_out().await?,
             handed => handed,
         };
@@ -249,10 +262,9 @@ impl Service {
         if handed == Handed::Done && !survey.newly_settled.is_empty() {
             engine.note_settled(column, survey).await?;
         }
-        let is_scheduled = why == Some(Wake::Scheduled);
         let rests = handed == Handed::Done && sent.is_nothing() && survey.open_work.is_empty();
         let many = survey.ledger.len() > MOST_ENTRIES;
-        if rests && (many || (is_scheduled && survey.ledger.len() > 1)) {
+        if rests && (many || (reconciles && survey.ledger.len() > 1)) {
             engine.collect(column, survey).await?;
         }
         Ok((sent, handed))
@@ -315,16 +327,18 @@ impl Planning<'_> {
                 Work::Fold(spec) => spec.deadline_s,
             };
             let age_ms = now_ms.saturating_sub(entry.created_ms);
-            let overdue = why == Wake::Scheduled && age_ms > deadline_s.saturating_mul(1_000);
+            let overdue = why.reconciles() && age_ms > deadline_s.saturating_mul(1_000);
             let seq = entry.entry.seq;
             // Embedded processes do their work themselves, as long as they live.
             let is_queued = entry.entry.session.is_none();
-            if is_queued && age_ms > SENDING_MS && !asked.contains_key(&seq) {
+            // In a pause workers acknowledge what they do not do.
+            let given_up = is_queued && why == Wake::Resumed;
+            if is_queued && !given_up && age_ms > SENDING_MS && !asked.contains_key(&seq) {
                 let was_sent = self.column.store.was_sent(&entry.entry).await?;
                 asked.insert(seq, (!was_sent).then(|| entry.clone()));
             }
             let lost = matches!(asked.get(&seq), Some(Some(_)));
-            if (lost || overdue)
+            if (lost || overdue || given_up)
                 && let Some(message) = self.message(&entry.entry, batch, work)
             {
                 messages.push(message);

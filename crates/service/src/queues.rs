@@ -123,7 +123,7 @@ fn text(bytes: Vec<u8>) -> Result<String> {
 }
 
 /// A table's name as a group: its URI may be too long for one, and have characters that none may have.
-fn group(table: &str) -> String {
+pub(crate) fn group(table: &str) -> String {
     digest(table)
 }
 

@@ -1,12 +1,9 @@
 //! Worker: does one batch, and tells the committer.
 
-use std::time::Duration;
-
 use lance_backfill_core::batch::{BatchMessage, Work};
 use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::format::Stored;
-use lance_backfill_core::ids::JobId;
 use lance_backfill_core::message::CommitMessage;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
@@ -16,9 +13,7 @@ use lance_backfill_stages::execute::OpenBatch;
 use lance_backfill_stages::until::Until;
 
 use crate::Service;
-
-/// How often we look whether somebody called a job off: each look is a request.
-const LOOK_FOR_CANCEL: Duration = Duration::from_secs(3);
+use crate::spending::STOPPED;
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +73,9 @@ impl Service {
         if let Some(reason) = engine.copy_note() {
             return obsolete(reason);
         }
+        if self.spending.is_stopped().await? {
+            return obsolete(STOPPED.to_owned());
+        }
         let version = engine.latest().await?;
         let catalog = Catalog::read(version.view())?;
         let of_binding = |bound: &&BoundColumn| bound.binding == message.binding;
@@ -92,11 +90,10 @@ impl Service {
         }
         let column = engine.column(bound, &catalog, version.as_ref())?;
         let job = message.job.as_ref();
-        let is_over = |job: &JobId| obsolete(format!("job {job} is over"));
         if let Some(job) = job
             && column.store.job_end(job).await?.is_some()
         {
-            return is_over(job);
+            return obsolete(format!("job {job} is over"));
         }
         let Some(work) = work_of(&column, message).await? else {
             return obsolete("the ledger does not have it any more".to_owned());
@@ -116,9 +113,10 @@ impl Service {
             until,
         };
         let manifest = tokio::select! {
+            biased;
             manifest = engine.execute(&column, open) => manifest?,
-            // Nobody wants the rest; what other batches of the job finished is kept.
-            job = called_off(&column, job) => return is_over(job?),
+            // What was not finished is dropped; without a checkpoint manifest it is nothing.
+            reason = self.called_off(&column, job) => return obsolete(reason),
         };
         let finished = CommitMessage {
             version: CommitMessage::VERSION,
@@ -131,27 +129,6 @@ impl Service {
         self.queues.send_commit(&finished, &reason).await?;
         Ok(done(&column, &manifest))
     }
-}
-
-/// Returns when the job is over, never without one.
-async fn called_off<'a>(column: &Column, job: Option<&'a JobId>) -> Result<&'a JobId> {
-    let Some(job) = job else {
-        return std::future::pending().await;
-    };
-    loop {
-        wait(LOOK_FOR_CANCEL).await;
-        if column.store.job_end(job).await?.is_some() {
-            return Ok(job);
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "waits for what somebody types, which no test can hurry"
-)]
-async fn wait(time: Duration) {
-    tokio::time::sleep(time).await;
 }
 
 /// What is to be done: the message says it, or where the ledger does.

@@ -74,10 +74,22 @@ pub struct OpenBatch<'a> {
     pub job: Option<&'a JobId>,
     /// What is to be done.
     pub work: &'a Work,
-    /// Version to do it at, just loaded; the newest without.
+    /// Version to do it at; the newest without.
     pub at: Option<&'a Arc<dyn TableVersion>>,
     /// Time that there is for it: when it is over, what is finished is recorded, and nothing else.
     pub until: &'a Until,
+    /// Whether it was attempted before, as far as anybody knows.
+    pub attempted: Attempted,
+}
+
+/// Whether a batch was attempted before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempted {
+    /// It may have left a checkpoint manifest.
+    Perhaps,
+    /// This is its first delivery. Should somebody do it all the same, the second checkpoint manifest
+    /// is not written, and the first is the result.
+    Never,
 }
 
 /// Does the work of one batch; an earlier attempt's checkpoint manifest is taken as it is.
@@ -99,8 +111,11 @@ pub async fn execute(
         work,
         at,
         until,
+        attempted,
     } = open;
-    if let Some(done) = column.store.checkpoint(batch).await? {
+    if attempted == Attempted::Perhaps
+        && let Some(done) = column.store.checkpoint(batch).await?
+    {
         return Ok(done);
     }
     let version = match at {

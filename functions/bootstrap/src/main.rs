@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use lance_backfill_functions::{
-    Answer, Context, Flushed, Invocation, Metrics, Spans, Start, Time, environment, start_log,
+    Answer, Context, Flushed, Invocation, Spans, Start, Time, environment, start_log,
 };
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -36,7 +36,6 @@ impl Function {
 struct Process {
     context: Context,
     function: Function,
-    metrics: Metrics,
     spans: Spans,
     start: Start,
 }
@@ -57,13 +56,12 @@ async fn main() -> Result<(), Error> {
     };
     let environment = environment();
     let spans = start_log(&environment, function.name()).map_err(|error| error.one_line())?;
-    let context = Context::from_environment()
+    let context = Context::from_environment(environment)
         .await
         .map_err(|error| error.one_line())?;
     let process = &Process {
         context,
         function,
-        metrics: Metrics::from_environment(&environment),
         spans,
         start: Start::new(began.elapsed()),
     };
@@ -77,42 +75,48 @@ async fn invoke(
     process: &Process,
     event: LambdaEvent<SqsEvent>,
 ) -> Result<SqsBatchResponse, Error> {
+    let Process {
+        context, function, ..
+    } = process;
+    let span = tracing::info_span!(
+        "invocation",
+        function = function.name(),
+        request = event.context.request_id
+    );
     let began = now();
     let end = Duration::from_millis(event.context.deadline);
     let time = Time::of(end.saturating_sub(began));
-    let function = process.function.name();
     let request = event.context.request_id;
-    let memory_mb = event.context.env_config.memory;
-    let records = event.payload.records.len();
-    let span = tracing::info_span!("invocation", function, request);
-    let handled = handle(process, event.payload, time).instrument(span);
-    let answer = handled.await;
+    let memory = event.context.env_config.memory;
+    let event = event.payload;
+    let records = event.records.len();
+    let handled = async {
+        match function {
+            Function::Planner => {
+                Box::pin(lance_backfill_planner::handle(context, event, time)).await
+            }
+            Function::Worker => Box::pin(lance_backfill_worker::handle(context, event, time)).await,
+            Function::Committer => {
+                Box::pin(lance_backfill_committer::handle(context, event, time)).await
+            }
+        }
+    };
+    let answer: Answer = handled.instrument(span).await;
     let ended = now();
     let invocation = Invocation {
-        function,
+        function: function.name(),
         request: &request,
         records,
         answer: &answer,
         took: ended.saturating_sub(began),
-        memory_limit_mb: u64::try_from(memory_mb).unwrap_or_default(),
+        memory_limit_mb: u64::try_from(memory).unwrap_or_default(),
         now_ms: u64::try_from(ended.as_millis()).unwrap_or(u64::MAX),
     };
-    invocation.tell(&process.start, &process.metrics);
+    invocation.tell(&process.start, &context.metrics);
     if process.spans.flush().await == Flushed::Lost {
         tracing::debug!("the collector did not take the spans");
     }
     Ok(answer.into())
-}
-
-async fn handle(process: &Process, event: SqsEvent, time: Time) -> Answer {
-    let context = &process.context;
-    match process.function {
-        Function::Planner => Box::pin(lance_backfill_planner::handle(context, event, time)).await,
-        Function::Worker => Box::pin(lance_backfill_worker::handle(context, event, time)).await,
-        Function::Committer => {
-            Box::pin(lance_backfill_committer::handle(context, event, time)).await
-        }
-    }
 }
 
 #[expect(

@@ -40,8 +40,8 @@ pub async fn handle(context: &Context, event: SqsEvent, time: Time) -> Answer {
         let mut failed = false;
         for (id, message) in messages {
             if !failed && published.insert(&message.binding) {
-                let tally = &mut answer.tally;
-                failed = time.begin.is_over() || !commit(context, message, &time, tally).await;
+                failed = time.begin.is_over()
+                    || !commit(context, message, &time, &mut answer.tally).await;
             }
             if failed {
                 answer.again(id);
@@ -61,8 +61,8 @@ async fn commit(
     let table = message.table.as_str();
     tally.tables.insert(message.table.clone());
     let span = tracing::info_span!("commit", table);
-    let committing = guarded(time.end, context.service.commit(message));
-    match committing.instrument(span).await {
+    let committed = guarded(time.end, context.service.commit(message));
+    match committed.instrument(span).await {
         Ok(Committed::Published {
             column,
             version,

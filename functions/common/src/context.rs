@@ -14,6 +14,7 @@ use lance_backfill_ports::{Error, Result};
 use lance_backfill_service::{Outages, Queues, Service, ServiceOptions};
 
 use crate::memory::Shares;
+use crate::metrics::Metrics;
 
 /// Folder for what a process keeps while it lives: the only one that a function may write.
 const CACHE: &str = "/tmp/lance-backfill";
@@ -24,17 +25,18 @@ const BATCHES_AT_ONCE: u32 = 10;
 pub struct Context {
     /// The stages.
     pub service: Service,
+    /// Where what they did is counted.
+    pub metrics: Metrics,
 }
 
 impl Context {
     /// Of stages that are there already.
-    pub const fn new(service: Service) -> Self {
-        Self { service }
+    pub const fn new(service: Service, metrics: Metrics) -> Self {
+        Self { service, metrics }
     }
 
     /// Reads the environment; an error names the variable that is missing.
-    pub async fn from_environment() -> Result<Self> {
-        let environment = environment();
+    pub async fn from_environment(environment: BTreeMap<String, String>) -> Result<Self> {
         let client = client_from_environment().await;
         let needed = |name: &str, what: &str| {
             let value = environment.get(name).filter(|value| !value.is_empty());
@@ -46,6 +48,7 @@ impl Context {
             "LANCE_BACKFILL_SERVICE",
             "where the service keeps what is its own, as s3://bucket/prefix",
         )?;
+        let metrics = Metrics::from_environment(&environment);
         let queue = |name: &str| -> Result<Arc<dyn Queue>> {
             let url = needed(name, "the URL of a queue")?;
             Ok(Arc::new(SqsQueue::new(client.clone(), url)))
@@ -110,7 +113,7 @@ impl Context {
             batches_at_once,
             outages: Outages::default(),
         };
-        Ok(Self::new(Service::new(options, queues, store)))
+        Ok(Self::new(Service::new(options, queues, store), metrics))
     }
 }
 

@@ -41,16 +41,7 @@ pub async fn handle(context: &Context, event: SqsEvent, time: Time) -> Answer {
     for asked in asked.into_values() {
         let looked = match time.begin.is_over() {
             true => Looked::Left,
-            false => {
-                let mut tally = Tally {
-                    tables: [asked.plan.table.clone()].into(),
-                    watched: (asked.plan.why == Wake::Scheduled).then(Watched::default),
-                    ..Tally::default()
-                };
-                let looked = look(context, &asked.plan, &time, &mut tally).await;
-                answer.tally.add(tally);
-                looked
-            }
+            false => look(context, &asked.plan, &time, &mut answer.tally).await,
         };
         match looked {
             Looked::Done => {}
@@ -91,17 +82,22 @@ async fn take_in(
             }
         }
         Ok(Intake::Plan(plan)) => ask(asked, plan, &message),
-        Ok(Intake::Reconcile) => match reconcile(context, time, answer).await {
-            Ok(here) => (here.into_iter()).for_each(|plan| ask(asked, plan, &message)),
-            Err(error) => {
-                tracing::error!(
-                    message_id = message,
-                    error = error.one_line(),
-                    "no table can be reconciled"
-                );
-                answer.again(&message);
+        Ok(Intake::Reconcile) => {
+            match guarded(time.end, reconcile(context, &mut answer.tally)).await {
+                Ok(here) => {
+                    answer.tally.watched.get_or_insert_default();
+                    (here.into_iter()).for_each(|plan| ask(asked, plan, &message));
+                }
+                Err(error) => {
+                    tracing::error!(
+                        message_id = message,
+                        error = error.one_line(),
+                        "no table can be reconciled"
+                    );
+                    answer.again(&message);
+                }
             }
-        },
+        }
         Err(unreadable) => {
             let reason = unreadable.reason;
             tracing::error!(
@@ -115,32 +111,50 @@ async fn take_in(
 }
 
 /// The registered tables that this invocation is to look at; of many, each gets a message of its own.
-async fn reconcile(
-    context: &Context,
-    time: &Time,
-    answer: &mut Answer,
-) -> Result<Vec<PlanMessage>> {
-    guarded(time.end, async {
-        answer.tally.quarantined += quarantine(context).await;
-        Ok(())
-    })
-    .await?;
-    let tables = guarded(time.end, context.service.tables()).await?;
-    // Also if there are none: somebody waits to hear that all is well.
-    answer.tally.watched.get_or_insert_default();
+async fn reconcile(context: &Context, tally: &mut Tally) -> Result<Vec<PlanMessage>> {
+    quarantine(context, tally).await;
+    let tables = context.service.tables().await?;
     let plan = |table| PlanMessage::new(table, Wake::Scheduled);
     let plans: Vec<PlanMessage> = tables.into_iter().map(plan).collect();
     if plans.len() <= MOST_TABLES {
         return Ok(plans);
     }
-    guarded(time.end, context.service.ask_for_plans(&plans)).await?;
+    context.service.ask_for_plans(&plans).await?;
     tracing::info!(tables = plans.len(), "each table is planned by itself");
     Ok(vec![])
 }
 
-/// Gives up what no worker finished, so that the plans to come see its rows; says how many batches.
-async fn quarantine(context: &Context) -> u64 {
-    let mut sum = 0;
+/// Adds what was done for a column, and what the schedule found in it.
+fn count(tally: &mut Tally, table: &str, plan: &ColumnPlan) {
+    let ColumnPlan {
+        column,
+        sent,
+        waits,
+        looked_ms,
+    } = plan;
+    tally.columns.insert(column.clone());
+    tally.batches += sent.batches as u64;
+    tally.folds += sent.folds as u64;
+    tally.again += sent.again as u64;
+    tally.rows += sent.rows;
+    tally.held = tally.held.take().or_else(|| sent.held.clone());
+    let Some(watched) = &mut tally.watched else {
+        return;
+    };
+    watched.stalled += waits.stalled(*looked_ms) as u64;
+    watched.held += u64::from(sent.held.is_some());
+    if let Some(oldest_ms) = waits.age_ms(*looked_ms) {
+        watched.waiting.push(Waiting {
+            table: table.to_owned(),
+            column: column.clone(),
+            oldest_ms,
+            rows: waits.rows,
+        });
+    }
+}
+
+/// Gives up what no worker finished, so that the plans to come see its rows.
+async fn quarantine(context: &Context, tally: &mut Tally) {
     match context.service.quarantine().await {
         Ok(Quarantined {
             given_up,
@@ -161,7 +175,7 @@ async fn quarantine(context: &Context) -> u64 {
                     rows_failed,
                     "batches were given up that no worker finished"
                 );
-                sum += batches as u64;
+                tally.quarantined += batches as u64;
             }
             if obsolete + left > 0 {
                 tracing::info!(obsolete, left, "dead letters of the workers");
@@ -173,7 +187,6 @@ async fn quarantine(context: &Context) -> u64 {
             tracing::error!(error, "the dead letters of the workers cannot be read");
         }
     }
-    sum
 }
 
 fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
@@ -194,11 +207,22 @@ fn again(asked: &Asked, answer: &mut Answer) {
         .for_each(|message| answer.again(message));
 }
 
-async fn look(context: &Context, plan: &PlanMessage, time: &Time, tally: &mut Tally) -> Looked {
+async fn look(context: &Context, plan: &PlanMessage, time: &Time, sum: &mut Tally) -> Looked {
+    let mut tally = Tally {
+        tables: [plan.table.clone()].into(),
+        watched: (plan.why == Wake::Scheduled).then(Watched::default),
+        ..Tally::default()
+    };
+    let looked = look_at(context, plan, time, &mut tally).await;
+    sum.add(tally);
+    looked
+}
+
+async fn look_at(context: &Context, plan: &PlanMessage, time: &Time, tally: &mut Tally) -> Looked {
     let table = plan.table.as_str();
     let span = tracing::info_span!("plan", table);
     let planning = context.service.plan_until(plan, &time.begin);
-    let Some(planned) = within(time.end, planning).instrument(span).await else {
+    let Some(planned) = within(time.end, planning.instrument(span)).await else {
         // What it handed out stands, and what it did not live to send the next plan does.
         return Looked::Left;
     };
@@ -254,35 +278,6 @@ async fn look(context: &Context, plan: &PlanMessage, time: &Time, tally: &mut Ta
         }
     }
     Looked::Done
-}
-
-/// Adds what was done for a column, and what the schedule found in it.
-fn count(tally: &mut Tally, table: &str, plan: &ColumnPlan) {
-    let ColumnPlan {
-        column,
-        sent,
-        waits,
-        looked_ms,
-    } = plan;
-    tally.columns.insert(column.clone());
-    tally.batches += sent.batches as u64;
-    tally.folds += sent.folds as u64;
-    tally.again += sent.again as u64;
-    tally.rows += sent.rows;
-    tally.held = tally.held.take().or_else(|| sent.held.clone());
-    let Some(watched) = &mut tally.watched else {
-        return;
-    };
-    watched.stalled += waits.stalled(*looked_ms) as u64;
-    watched.held += u64::from(sent.held.is_some());
-    if let Some(oldest_ms) = waits.age_ms(*looked_ms) {
-        watched.waiting.push(Waiting {
-            table: table.to_owned(),
-            column: column.clone(),
-            oldest_ms,
-            rows: waits.rows,
-        });
-    }
 }
 
 /// Leaves tables for which there was no time to the next invocation, as long as their chains are short.

@@ -45,8 +45,8 @@ async fn work(context: &Context, record: &SqsMessage, time: &Time) -> (bool, Tal
     let lane = message.lane.name();
     let generation = message.generation.to_string();
     let span = tracing::info_span!("work", table, batch, job, lane, generation);
-    let working = context.service.work_until(&message, &time.begin);
-    let done = match guarded(time.end, working).instrument(span).await {
+    let worked = guarded(time.end, context.service.work_until(&message, &time.begin));
+    let done = match worked.instrument(span).await {
         Ok(Worked::Done {
             column,
             rows_computed,

@@ -10,6 +10,7 @@ use crate::checkpoint::{
 use crate::coverage::RowErrors;
 use crate::definition::home::{Home, Records, TablePlace};
 use crate::definition::{Definition, Earlier, Function, Input, OnError, OnUnknown, Pool};
+use crate::deployment::SpendingStop;
 use crate::format::Stored;
 use crate::ids::LedgerSeq;
 use crate::job::{JobEnd, JobOutcome, Selection, Take};
@@ -19,7 +20,7 @@ use crate::message::{CommitMessage, PlanMessage, RegisteredTable, Wake};
 use crate::pause::{PauseBody, PauseEntry};
 use crate::permit::{Permit, Program};
 use crate::rows::RowSet;
-use crate::testing::{batch, binding, generation, identity, job};
+use crate::testing::{batch, binding, deployment, generation, identity, job};
 
 const TABLE: &str = "s3://bucket/flights.lance";
 
@@ -78,11 +79,21 @@ pub(super) fn all() -> Vec<Form> {
             PlanMessage::new(TABLE.to_owned(), Wake::Requested),
         ),
         Form::json("message-commit.json", commit_message()),
+        Form::json("table.json", RegisteredTable::new(TABLE.to_owned())),
         Form::json(
-            "table.json",
+            "table-removed.json",
             RegisteredTable {
-                version: RegisteredTable::VERSION,
-                table: TABLE.to_owned(),
+                removed: true,
+                ..RegisteredTable::new(TABLE.to_owned())
+            },
+        ),
+        Form::json("service.json", deployment()),
+        Form::json(
+            "service-paused.json",
+            SpendingStop {
+                version: SpendingStop::VERSION,
+                since_ms: 1_795_000_000_000,
+                reason: Some("the bill".to_owned()),
             },
         ),
         Form::json("permit.json", permit()),

@@ -9,7 +9,7 @@ use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind};
 use lance_backfill_core::ids::JobId;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
-use lance_backfill_stages::execute::{OpenBatch, execute};
+use lance_backfill_stages::execute::{Attempted, OpenBatch, execute};
 use lance_backfill_stages::until::Until;
 
 use super::run::{Claim, Run, Step, wait};
@@ -57,6 +57,7 @@ impl Run<'_> {
                     work,
                     at: None,
                     until: &until,
+                    attempted: Attempted::Perhaps,
                 },
                 &evaluated,
                 &engine.workers,
