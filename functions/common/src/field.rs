@@ -13,10 +13,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("took_ms", "time of the invocation"),
     ("memory_mb", "the most memory that the process ever used"),
     ("memory_limit_mb", "memory that it may use"),
-    (
-        "message",
-        "id of a message in its queue; or what a line says",
-    ),
+    ("message", "what a line says"),
+    ("message_id", "id of a message in its queue"),
     ("table", "URI of the table"),
     ("column", "name of the column"),
     ("batch", "id of the batch"),
