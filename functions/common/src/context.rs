@@ -66,18 +66,19 @@ impl Context {
             fresh_dead: dead("LANCE_BACKFILL_FRESH_DEAD_QUEUE"),
             bulk_dead: dead("LANCE_BACKFILL_BULK_DEAD_QUEUE"),
         };
-        let batches_at_once = match environment.get("LANCE_BACKFILL_BATCHES_AT_ONCE") {
-            None => BATCHES_AT_ONCE,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|number| *number > 0)
-                .ok_or_else(|| {
-                    Error::invalid(format!(
-                        "LANCE_BACKFILL_BATCHES_AT_ONCE is '{text}', not a number of batches"
-                    ))
-                })?,
+        let number = |name: &str, what: &str| -> Result<Option<u64>> {
+            let Some(text) = environment.get(name) else {
+                return Ok(None);
+            };
+            let number = text.parse().ok().filter(|number| *number > 0);
+            let wrong = || Error::invalid(format!("{name} is '{text}', not a number of {what}"));
+            number.map(Some).ok_or_else(wrong)
         };
+        let batches_at_once = number("LANCE_BACKFILL_BATCHES_AT_ONCE", "batches")?
+            .map_or(Ok(BATCHES_AT_ONCE), u32::try_from)
+            .map_err(|_| Error::invalid("LANCE_BACKFILL_BATCHES_AT_ONCE is too large"))?;
+        // For tables whose rows take unlike times, and to see many batches where there are few rows.
+        let most_rows_per_batch = number("LANCE_BACKFILL_BATCH_ROWS", "rows")?;
         let secrets = match environment.get("LANCE_BACKFILL_SECRETS") {
             None => ManagedSecrets::new(BTreeMap::new()),
             Some(json) => ManagedSecrets::from_json(json)
@@ -99,7 +100,7 @@ impl Context {
         let engine = EngineOptions {
             open,
             workers: shares.slices,
-            most_rows_per_batch: None,
+            most_rows_per_batch,
             python: Arc::new(
                 PythonFunctions::new(python, shares.hosts)
                     .with_secrets(Arc::new(secrets))
