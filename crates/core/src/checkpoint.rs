@@ -34,6 +34,9 @@ pub struct CheckpointManifest {
     pub calls: u64,
     /// Time that workers were at it, one after the other: waiting for a free one does not count.
     pub elapsed_ms: u64,
+    /// When it was finished, in milliseconds since the epoch, by the clock of whoever did it: for
+    /// watching only.
+    pub finished_ms: u64,
     /// Bytes of staged files and values files.
     pub bytes_written: u64,
 }

@@ -175,6 +175,11 @@ pub fn standing_hold(entries: &[LedgerEntry]) -> Option<(HoldReason, &str)> {
         .map(|(_, reason, message)| (reason, message))
 }
 
+/// The oldest hold that is in force after the given entries, if one is, by its number.
+pub fn held_since(entries: &[LedgerEntry]) -> Option<LedgerSeq> {
+    standing_holds(entries).first().map(|(seq, ..)| *seq)
+}
+
 /// An approval ends a hold for approval only: too many failures still wait for a resume.
 fn standing_holds(entries: &[LedgerEntry]) -> Vec<(LedgerSeq, HoldReason, &str)> {
     let mut holds: Vec<(LedgerSeq, HoldReason, &str)> = vec![];

@@ -11,6 +11,7 @@ pub mod commit;
 pub mod coverage;
 pub mod definition;
 pub mod depend;
+pub mod deployment;
 pub mod error_budget;
 pub mod format;
 pub mod history;
@@ -22,6 +23,7 @@ pub mod journey;
 pub mod ledger;
 pub mod message;
 pub mod pause;
+pub mod permit;
 pub mod plan;
 pub mod quarantine;
 pub mod rate;
@@ -31,6 +33,7 @@ pub mod snapshot;
 pub mod state;
 pub mod table;
 pub mod types;
+pub mod waits;
 
 #[cfg(test)]
 mod golden;

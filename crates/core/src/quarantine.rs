@@ -66,6 +66,7 @@ pub fn manifest(
         token,
         read_version,
         receives,
+        now_ms,
     } = attempt;
     let failed = |rows: &RowSet| {
         RowErrors {
@@ -103,6 +104,7 @@ pub fn manifest(
         }),
         calls: 0,
         elapsed_ms: 0,
+        finished_ms: now_ms,
         bytes_written: 0,
     }
 }
@@ -116,6 +118,8 @@ pub struct Attempt {
     pub read_version: u64,
     /// How often its message was received, as far as the queue tells.
     pub receives: u32,
+    /// When that is, in milliseconds since the epoch.
+    pub now_ms: u64,
 }
 
 #[cfg(test)]

@@ -7,17 +7,26 @@ mod committer;
 mod in_process;
 mod pace;
 mod planner;
+mod pull;
 mod quarantine;
 mod queues;
+mod redrive;
 mod registry;
+mod remote;
+mod spending;
 mod tables;
 mod worker;
 
 pub use committer::Committed;
 pub use in_process::InProcessQueue;
+pub use lance_backfill_stages::until::{End, Stop, Until};
 pub use planner::{ColumnPlan, Planned, Sent};
+pub use pull::{PullOptions, Pulled};
 pub use quarantine::{GivenUp, Quarantined};
 pub use queues::Queues;
+pub use redrive::Redriven;
+pub use registry::Admission;
+pub use remote::{Depths, QueueName, Remote, StopOutcome};
 pub use worker::Worked;
 
 use std::sync::Arc;
@@ -29,6 +38,7 @@ use lance_backfill_ports::state_store::StateStore;
 
 use pace::Pace;
 use registry::Registry;
+use spending::Spending;
 use tables::Tables;
 
 /// What a service may use, in each of its processes.
@@ -66,6 +76,7 @@ impl Default for Outages {
 pub struct Service {
     tables: Tables,
     registry: Registry,
+    spending: Spending,
     pace: Pace,
     queues: Queues,
     options: ServiceOptions,
@@ -76,7 +87,8 @@ impl Service {
     pub fn new(options: ServiceOptions, queues: Queues, store: Arc<dyn StateStore>) -> Self {
         Self {
             tables: Tables::new(options.engine.clone(), options.outages.patience),
-            registry: Registry::new(store),
+            registry: Registry::new(store.clone()),
+            spending: Spending::new(store),
             pace: Pace::default(),
             queues,
             options,

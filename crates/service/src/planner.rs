@@ -8,14 +8,19 @@ use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::{BatchId, LedgerSeq};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
+use lance_backfill_core::waits::Waits;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
+use lance_backfill_ports::table::TableVersion;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::StoredEntry;
 use lance_backfill_stages::survey::{OpenWork, Survey};
+use lance_backfill_stages::until::Until;
 
 use crate::Service;
+use crate::registry::Admission;
+use crate::spending::STOPPED;
 
 mod hand_out;
 mod outage;
@@ -39,6 +44,8 @@ pub enum Planned {
         version: u64,
         /// Each column that is kept up to date.
         columns: Vec<ColumnPlan>,
+        /// Columns for which there was no time.
+        left: usize,
     },
     /// There is nothing for a planner in it.
     Ignored {
@@ -56,6 +63,10 @@ pub struct ColumnPlan {
     pub column: String,
     /// Its work.
     pub sent: Sent,
+    /// How long its rows had waited when it was looked at.
+    pub waits: Waits,
+    /// When that was, in milliseconds since the epoch.
+    pub looked_ms: u64,
 }
 
 /// Messages that a plan sent, and why it sent no more.
@@ -103,22 +114,37 @@ enum Handed {
 impl Service {
     /// Looks at a table, and sends its work to the workers.
     pub async fn plan(&self, message: &PlanMessage) -> Result<Planned> {
+        self.plan_until(message, &Until::never()).await
+    }
+
+    /// The same within some time: it stops between two columns.
+    pub async fn plan_until(&self, message: &PlanMessage, until: &Until) -> Result<Planned> {
         let engine = self.tables.engine(&message.table).await?;
-        let planned = Box::pin(self.plan_table(&engine, message)).await;
+        let planned = Box::pin(self.plan_table(&engine, message, until)).await;
         if planned.is_err() {
             self.tables.close(&message.table).await;
         }
         planned
     }
 
-    async fn plan_table(&self, engine: &Engine, message: &PlanMessage) -> Result<Planned> {
+    async fn plan_table(
+        &self,
+        engine: &Engine,
+        message: &PlanMessage,
+        until: &Until,
+    ) -> Result<Planned> {
         if let Some(reason) = engine.copy_note() {
+            return Ok(Planned::Ignored { reason });
+        }
+        if self.registry.admission(&message.table).await? == Admission::Removed {
+            let reason =
+                "it was taken out: 'lance-backfill tables add' takes it in again".to_owned();
             return Ok(Planned::Ignored { reason });
         }
         engine.settle().await?;
         // A person may ask for rows of a column that is not kept up to date by itself.
-        let paused_too = matches!(message.why, Wake::Requested | Wake::Scheduled);
-        let mut sums: BTreeMap<String, Sent> = BTreeMap::new();
+        let paused_too = message.why >= Wake::Requested;
+        let mut sums: BTreeMap<String, (Sent, Waits)> = BTreeMap::new();
         let mut races = 0;
         'plan: for _ in 0..MOST_LOOKS {
             let version = engine.latest().await?;
@@ -132,13 +158,23 @@ impl Service {
                 let reason = "it has no computed column that is kept up to date".to_owned();
                 return Ok(Planned::Ignored { reason });
             }
+            let mut left = surveyed.len();
             for (column, survey) in &surveyed {
+                if until.is_over() {
+                    break;
+                }
                 // What came before this plan is sent again once, however often it looks.
                 let first_look = !sums.contains_key(column.name());
                 let why = Some(message.why).filter(|_| first_look);
                 let planned = self.plan_column(engine, column, survey, (&message.table, why));
                 let (sent, handed) = planned.await?;
-                sums.entry(column.name().to_owned()).or_default().add(sent);
+                let idle = sent.is_nothing();
+                let sum = sums.entry(column.name().to_owned()).or_default();
+                sum.0.add(sent);
+                if let Some(why) = why {
+                    // As it was before anything was handed out.
+                    sum.1 = waits(engine, &version, (column, survey), why, idle).await?;
+                }
                 match handed {
                     Handed::Done => {}
                     Handed::More => continue 'plan,
@@ -148,14 +184,27 @@ impl Service {
                         continue 'plan;
                     }
                 }
+                left -= 1;
             }
             let columns = sums.into_iter();
-            let columns = columns.map(|(column, sent)| ColumnPlan { column, sent });
+            let looked_ms = engine.now_ms();
+            let columns = columns.map(|(column, (sent, waits))| ColumnPlan {
+                column,
+                sent,
+                waits,
+                looked_ms,
+            });
             let columns = columns.collect();
             self.registry.add(&message.table).await?;
             let version = version.view().version;
-            self.tables.note_planned(&message.table, version);
-            return Ok(Planned::Looked { version, columns });
+            if left == 0 {
+                self.tables.note_planned(&message.table, version);
+            }
+            return Ok(Planned::Looked {
+                version,
+                columns,
+                left,
+            });
         }
         Ok(Planned::Outrun)
     }
@@ -167,18 +216,31 @@ impl Service {
         survey: &Survey,
         (table, why): (&str, Option<Wake>),
     ) -> Result<(Sent, Handed)> {
+        let has_work = survey.rows_to_hand_out() > 0
+            || !survey.requests.is_empty()
+            || !survey.open_work.is_empty();
+        let refusal = match has_work {
+            true => engine.refusal(&column.bound.definition).await?,
+            false => None,
+        };
         let mut planning = Planning {
             service: self,
             engine,
             column,
             survey,
             table,
+            refusal,
             sent: Sent::default(),
         };
-        if let Some(why) = why {
+        let is_at_rest = survey.unsettled.is_empty() && survey.open_work.is_empty();
+        let is_stopped = !is_at_rest && self.spending.is_stopped().await?;
+        if is_stopped {
+            planning.sent.held = Some(STOPPED.to_owned());
+        } else if let Some(why) = why {
             planning.send_again(why).await?;
         }
-        if why == Some(Wake::Scheduled) && survey.has_finished() {
+        let reconciles = why.is_some_and(Wake::reconciles);
+        if reconciles && survey.has_finished() {
             // Who was to publish it never came.
             let finished = CommitMessage {
                 version: CommitMessage::VERSION,
@@ -191,6 +253,7 @@ impl Service {
             self.queues.send_commit(&finished, &reason).await?;
         }
         let handed = match planning.judge().await? {
+            Handed::Done if is_stopped => Handed::Done,
             Handed::Done => planning.hand_out().await?,
             handed => handed,
         };
@@ -199,14 +262,40 @@ impl Service {
         if handed == Handed::Done && !survey.newly_settled.is_empty() {
             engine.note_settled(column, survey).await?;
         }
-        let is_scheduled = why == Some(Wake::Scheduled);
         let rests = handed == Handed::Done && sent.is_nothing() && survey.open_work.is_empty();
         let many = survey.ledger.len() > MOST_ENTRIES;
-        if rests && (many || (is_scheduled && survey.ledger.len() > 1)) {
+        if rests && (many || (reconciles && survey.ledger.len() > 1)) {
             engine.collect(column, survey).await?;
         }
         Ok((sent, handed))
     }
+}
+
+/// How long rows have waited; the schedule asks exactly, others as far as the survey tells.
+async fn waits(
+    engine: &Engine,
+    version: &Arc<dyn TableVersion>,
+    (column, survey): (&Column, &Survey),
+    why: Wake,
+    idle: bool,
+) -> Result<Waits> {
+    let mut waits = survey.waits(version.view(), column.bound.definition.auto);
+    if why != Wake::Scheduled {
+        return Ok(waits);
+    }
+    let now_ms = engine.now_ms();
+    let has_breaker = (survey.standing_breaker(&column.bound.generation)).is_some();
+    if idle
+        && (waits.stands_still() || (waits.rows_left > 0 && has_breaker))
+        && let Some(oldest_s) = engine.oldest_need_s(version, column, survey).await?
+    {
+        waits.left_since_ms = now_ms.saturating_sub(oldest_s.saturating_mul(1_000));
+    }
+    // What is finished in a table that a person has paused waits for the end of the pause.
+    if waits.stalled(now_ms) > 0 && engine.paused_for_ms().await?.is_some() {
+        waits.finished_ms.clear();
+    }
+    Ok(waits)
 }
 
 /// One column at one version.
@@ -216,6 +305,8 @@ struct Planning<'a> {
     column: &'a Column,
     survey: &'a Survey,
     table: &'a str,
+    /// Why this service does not run its function, if it does not.
+    refusal: Option<String>,
     sent: Sent,
 }
 
@@ -227,21 +318,27 @@ impl Planning<'_> {
         let mut asked: BTreeMap<LedgerSeq, Option<Arc<StoredEntry>>> = BTreeMap::new();
         let mut messages = vec![];
         for OpenWork { batch, work, entry } in &self.survey.open_work {
+            // A fold calls no function.
+            if self.refusal.is_some() && matches!(work, Work::Compute(_)) {
+                continue;
+            }
             let deadline_s = match work {
                 Work::Compute(spec) => spec.deadline_s,
                 Work::Fold(spec) => spec.deadline_s,
             };
             let age_ms = now_ms.saturating_sub(entry.created_ms);
-            let overdue = why == Wake::Scheduled && age_ms > deadline_s.saturating_mul(1_000);
+            let overdue = why.reconciles() && age_ms > deadline_s.saturating_mul(1_000);
             let seq = entry.entry.seq;
             // Embedded processes do their work themselves, as long as they live.
             let is_queued = entry.entry.session.is_none();
-            if is_queued && age_ms > SENDING_MS && !asked.contains_key(&seq) {
+            // In a pause workers acknowledge what they do not do.
+            let given_up = is_queued && why == Wake::Resumed;
+            if is_queued && !given_up && age_ms > SENDING_MS && !asked.contains_key(&seq) {
                 let was_sent = self.column.store.was_sent(&entry.entry).await?;
                 asked.insert(seq, (!was_sent).then(|| entry.clone()));
             }
             let lost = matches!(asked.get(&seq), Some(Some(_)));
-            if (lost || overdue)
+            if (lost || overdue || given_up)
                 && let Some(message) = self.message(&entry.entry, batch, work)
             {
                 messages.push(message);

@@ -140,6 +140,7 @@ impl Service {
                 token: engine.token(),
                 read_version: survey.version,
                 receives: letter.delivery.receives,
+                now_ms: engine.now_ms(),
             };
             let manifest = manifest(&letter.message, spec, verdict, attempt);
             let winner = column.store.create_checkpoint(manifest).await?;

@@ -10,6 +10,8 @@ use lance_backfill_ports::queue::{Outgoing, Queue};
 use lance_backfill_ports::{Error, Result};
 use sha2::{Digest, Sha256};
 
+use crate::Service;
+
 /// Largest message that carries what the state store has as well; a larger one only names it.
 ///
 /// SQS charges for each 64 KiB.
@@ -83,9 +85,24 @@ impl Queues {
         self.plans.send(&[outgoing]).await
     }
 
+    /// Wakes the planner for some tables.
+    pub(crate) async fn send_plans(&self, messages: &[PlanMessage]) -> Result<()> {
+        let outgoing = (messages.iter())
+            .map(|message| Ok(Outgoing::new(text(encode(message)?)?)))
+            .collect::<Result<Vec<_>>>()?;
+        self.plans.send(&outgoing).await
+    }
+
     /// Where what no worker finished of each lane ends up, as far as this process may read it.
     pub(crate) fn dead_letters(&self) -> impl Iterator<Item = &Arc<dyn Queue>> {
         [&self.fresh_dead, &self.bulk_dead].into_iter().flatten()
+    }
+}
+
+impl Service {
+    /// Asks whichever planner comes first to look at some tables.
+    pub async fn ask_for_plans(&self, messages: &[PlanMessage]) -> Result<()> {
+        self.queues.send_plans(messages).await
     }
 }
 
@@ -106,7 +123,7 @@ fn text(bytes: Vec<u8>) -> Result<String> {
 }
 
 /// A table's name as a group: its URI may be too long for one, and have characters that none may have.
-fn group(table: &str) -> String {
+pub(crate) fn group(table: &str) -> String {
     digest(table)
 }
 

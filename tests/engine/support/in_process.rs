@@ -9,9 +9,11 @@ use lance_backfill_core::batch::BatchMessage;
 use lance_backfill_core::format::{Stored, decode};
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
 use lance_backfill_embedded::python::PythonFunctions;
-use lance_backfill_embedded::{EngineOptions, Python};
+use lance_backfill_embedded::{ArtifactSource, EngineOptions, Python, ServiceFunctions};
 use lance_backfill_lance::{ObjectStateStore, OpenOptions};
 use lance_backfill_ports::queue::Queue;
+use lance_backfill_ports::secrets::Secrets;
+use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_service::{
     InProcessQueue, Outages, Planned, Queues, Service, ServiceOptions, Worked,
 };
@@ -23,6 +25,11 @@ pub(crate) struct Setup {
     pub(crate) batch_rows: u64,
     /// Interpreter of Python functions.
     pub(crate) python: Option<PathBuf>,
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Those of the environment without.
+    pub(crate) secrets: Option<Arc<dyn Secrets>>,
+    /// Whether only functions run that were registered with it; those that tables have without.
+    pub(crate) only_registered: bool,
     pub(crate) outages: Outages,
     /// How long a batch is hidden from others when it is received.
     pub(crate) visibility: Duration,
@@ -35,6 +42,9 @@ impl Default for Setup {
         Self {
             batch_rows: 1_000,
             python: None,
+            environment: BTreeMap::new(),
+            secrets: None,
+            only_registered: false,
             outages: Outages::default(),
             visibility: Duration::from_secs(60),
             most_receives: 5,
@@ -48,6 +58,8 @@ pub(crate) struct InProcess {
     pub(crate) queues: Queues,
     /// Dead letters of both lanes.
     pub(crate) dead: Arc<dyn Queue>,
+    /// The service's own.
+    pub(crate) store: Arc<dyn StateStore>,
     /// How its tables are opened.
     pub(crate) engine: EngineOptions,
     _folder: TempDir,
@@ -66,6 +78,9 @@ impl InProcess {
         let Setup {
             batch_rows,
             python,
+            environment,
+            secrets,
+            only_registered,
             outages,
             visibility,
             most_receives,
@@ -75,17 +90,28 @@ impl InProcess {
         let prefix = folder.path().join("service").display().to_string();
         let python = Python {
             interpreter: python,
-            environment: BTreeMap::new(),
+            environment,
             cache: cache.join("python"),
         };
+        let mut python = PythonFunctions::new(python, 2);
+        if let Some(secrets) = secrets {
+            python = python.with_secrets(secrets);
+        }
+        let open = OpenOptions::default();
+        let store = ObjectStateStore::open(&prefix, &open).await;
+        let store: Arc<dyn StateStore> = Arc::new(store.expect("a state store"));
+        let artifacts = match only_registered {
+            true => ArtifactSource::Service(Arc::new(ServiceFunctions::new(store.clone()))),
+            false => ArtifactSource::Table,
+        };
         let engine = EngineOptions {
-            open: OpenOptions::default(),
+            open,
             workers: 2,
             most_rows_per_batch: Some(batch_rows),
             cache,
-            python: Arc::new(PythonFunctions::new(python, 2)),
+            python: Arc::new(python),
+            artifacts,
         };
-        let store = ObjectStateStore::open(&prefix, &engine.open).await;
         let options = ServiceOptions {
             engine: engine.clone(),
             batches_at_once: 2,
@@ -105,11 +131,11 @@ impl InProcess {
             fresh_dead: Some(dead.clone()),
             bulk_dead: None,
         };
-        let store = Arc::new(store.expect("a state store"));
         Self {
-            service: Service::new(options, queues.clone(), store),
+            service: Service::new(options, queues.clone(), store.clone()),
             queues,
             dead,
+            store,
             engine,
             _folder: folder,
         }
@@ -134,6 +160,13 @@ impl InProcess {
         found
     }
 
+    /// Takes all batches, each of them twice.
+    pub(crate) async fn batches(&self) -> Vec<BatchMessage> {
+        let mut batches: Vec<BatchMessage> = self.take(self.queues.bulk.as_ref()).await;
+        batches.extend(self.take(self.queues.fresh.as_ref()).await);
+        batches
+    }
+
     /// Plans a table and does all that this leads to; how many calls of the function that took.
     pub(crate) async fn converge(&self, table: &str) -> u64 {
         let mut calls = 0;
@@ -143,12 +176,10 @@ impl InProcess {
                 let planned = self.service.plan(&plan).await.expect("plans");
                 assert!(matches!(planned, Planned::Looked { .. }), "{planned:?}");
             }
-            let mut batches: Vec<BatchMessage> = self.take(self.queues.bulk.as_ref()).await;
-            batches.extend(self.take(self.queues.fresh.as_ref()).await);
-            for batch in &batches {
-                match self.service.work(batch).await.expect("works") {
+            for batch in self.batches().await {
+                match self.service.work(&batch).await.expect("works") {
                     Worked::Done { calls: made, .. } => calls += made,
-                    Worked::Obsolete { reason } => panic!("{reason}"),
+                    other => panic!("{other:?}"),
                 }
             }
             let commits: Vec<CommitMessage> = self.take(self.queues.commits.as_ref()).await;

@@ -23,6 +23,7 @@ use super::status::{BreakerReport, Numbers, distrusted};
 use crate::args::{PlanArguments, ProcessArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
+use crate::service::Through;
 
 #[derive(Serialize)]
 struct Plan {
@@ -74,7 +75,14 @@ pub(super) async fn run(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
-    let engine = super::open_to_look(&arguments.table, process).await?;
+    let through = Through::to_look(&arguments.table, process).await?;
+    let mut process = process.clone();
+    if let Some(through) = &through {
+        // What it takes is what the service takes.
+        let at_once = through.remote.deployment().batches_at_once;
+        process.workers = Some(u16::try_from(at_once.max(1)).unwrap_or(u16::MAX));
+    }
+    let engine = super::open_to_look(&arguments.table, &process).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     if let Some(column) = &arguments.column {

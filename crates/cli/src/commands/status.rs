@@ -14,6 +14,7 @@ use lance_backfill_embedded::converge::generations;
 use lance_backfill_embedded::pause::paused_line;
 use lance_backfill_ports::Result;
 use lance_backfill_ports::table::TableVersion;
+use lance_backfill_service::Admission;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::survey::Survey;
 use serde::Serialize;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use crate::args::{ProcessArguments, TableArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
+use crate::service::Through;
 
 /// Live rows of a column by state.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -150,7 +152,33 @@ struct Status {
     /// How long a pause of the table still lasts, if it is paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     paused_for_ms: Option<u64>,
+    /// The service that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<Served>,
     columns: Vec<StatusColumn>,
+}
+
+/// What a service has to do with the table.
+#[derive(Serialize)]
+struct Served {
+    service: String,
+    name: String,
+    /// Whether the table is registered there.
+    registered: bool,
+    /// Whether all spending is stopped.
+    paused: bool,
+}
+
+impl Served {
+    async fn of(through: &Through) -> Result<Self> {
+        let Through { remote, table } = through;
+        Ok(Self {
+            service: remote.prefix().to_owned(),
+            name: remote.deployment().name.clone(),
+            registered: remote.admission(table).await? == Admission::Kept,
+            paused: remote.stopped().await?.is_some(),
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -181,6 +209,7 @@ pub(super) async fn run(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
+    let through = Through::to_look(&arguments.table, process).await?;
     let engine = super::open_to_look(&arguments.table, process).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
@@ -205,6 +234,10 @@ pub(super) async fn run(
         version: version.view().version,
         copy_of: engine.copy_of().cloned(),
         paused_for_ms: engine.paused_for_ms().await?,
+        service: match &through {
+            Some(through) => Some(Served::of(through).await?),
+            None => None,
+        },
         columns,
     };
     Ok(output::result(json, &status, || text(&status)))

@@ -51,6 +51,7 @@ fn manifest(batch: &BatchId, made_by: u8, ended: Ended) -> CheckpointManifest {
         }),
         calls: u64::from(ended != Ended::Obsolete),
         elapsed_ms: 1,
+        finished_ms: 1,
         bytes_written: 0,
     }
 }

@@ -106,6 +106,7 @@ fn done(seq: u64, computed: u32, failed: u32, made_by: u8) -> CheckpointManifest
         fault: None,
         calls: 1,
         elapsed_ms: 1,
+        finished_ms: 1,
         bytes_written: 0,
     }
 }

@@ -30,6 +30,7 @@ fn given_up(seq: u64, index: u32, verdict: Verdict) -> CheckpointManifest {
         token: "a".to_owned(),
         read_version: 7,
         receives: 5,
+        now_ms: 5,
     };
     manifest(&message, &spec(), verdict, attempt)
 }

@@ -46,6 +46,11 @@ impl Planning<'_> {
     pub(super) async fn hand_out(&mut self) -> Result<Handed> {
         let entries = self.survey.entries();
         let approved = approved_left(&entries);
+        if let Some(refusal) = &self.refusal {
+            // What is finished becomes visible. Once the reason is gone, the next plan goes on.
+            self.sent.held = Some(refusal.clone());
+            return self.folds(approved, true).await;
+        }
         let hold = standing_hold(&entries).map(|(reason, text)| (reason, text.to_owned()));
         if let Some((reason, text)) = &hold {
             self.sent.held = Some(text.clone());

@@ -7,6 +7,8 @@ use std::time::Duration;
 use lance_backfill_core::definition::ErrorPolicy;
 use lance_backfill_core::error_budget::Counted;
 
+use crate::until::Until;
+
 /// Rows that a job evaluated so far, in all of its batches that this process does.
 #[derive(Debug, Default)]
 pub struct Evaluated {
@@ -27,6 +29,8 @@ pub(super) struct Budget {
     /// Milliseconds for which calls were told to wait.
     waited_ms: AtomicU64,
     lanes: u32,
+    /// Time of the process that does the batch.
+    until: Until,
 }
 
 /// Time in each host of the function after which a batch stops: its speed may have been guessed, and
@@ -40,6 +44,7 @@ impl Budget {
         lanes: usize,
         patience: Option<Duration>,
         job: Arc<Evaluated>,
+        until: Until,
     ) -> Self {
         let lanes = u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
         Self {
@@ -51,6 +56,7 @@ impl Budget {
             patience,
             waited_ms: AtomicU64::new(0),
             lanes,
+            until,
         }
     }
 
@@ -65,6 +71,7 @@ impl Budget {
             patience: None,
             waited_ms: AtomicU64::new(0),
             lanes: 1,
+            until: Until::never(),
         }
     }
 
@@ -100,10 +107,15 @@ impl Budget {
         may
     }
 
-    /// Whether the batch took as long as one should.
+    /// Time of the process that does the batch.
+    pub(super) const fn until(&self) -> &Until {
+        &self.until
+    }
+
+    /// Whether the batch took as long as one should, or as whoever does it can.
     pub(super) fn time_is_up(&self) -> bool {
         let spent = Duration::from_micros(self.spent_us.load(Ordering::Relaxed));
-        self.most_time.is_some_and(|most| spent >= most)
+        self.most_time.is_some_and(|most| spent >= most) || self.until.is_over()
     }
 
     /// Rows with a result in all batches of the job.

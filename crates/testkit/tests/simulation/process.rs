@@ -9,15 +9,16 @@ use lance_backfill_core::invariant;
 use lance_backfill_core::job::{JobOutcome, Selection, Take};
 use lance_backfill_core::ledger::{EntryBody, Request};
 use lance_backfill_core::plan::Limits;
-use lance_backfill_ports::state_store::StateStore;
+use lance_backfill_ports::state_store::{Created, StateStore};
 use lance_backfill_ports::table::Table;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::commit::commit;
-use lance_backfill_stages::execute::{OpenBatch, Workers, execute};
+use lance_backfill_stages::execute::{Attempted, OpenBatch, Workers, execute};
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::reconcile::{Grace, collect};
 use lance_backfill_stages::survey::{OpenRequest, OpenWork, Survey, survey};
+use lance_backfill_stages::until::Until;
 use lance_backfill_testkit::{
     Fault, Faults, Faulty, ManualClock, MemStateStore, MemTable, Random, SeededWorld,
 };
@@ -168,10 +169,13 @@ impl Process {
             version.view().live_rows()
         );
         if let Some(extension) = found.snapshot_extension(&column.bound.generation) {
-            column
+            match column
                 .store
                 .extend_snapshot(&found.snapshot, extension)
-                .await?;
+                .await?
+            {
+                Created::New | Created::AlreadyThere => {}
+            }
         }
         if found.has_finished() {
             commit(&version, &column, &found).await?;
@@ -184,6 +188,7 @@ impl Process {
                 let workers = Workers::new(2);
                 let job = open.entry.entry.job();
                 let evaluated = Arc::default();
+                let until = Until::never();
                 let batch = execute(
                     &self.table,
                     &column,
@@ -192,6 +197,8 @@ impl Process {
                         job: job.as_ref(),
                         work: &open.work,
                         at: None,
+                        until: &until,
+                        attempted: Attempted::Perhaps,
                     },
                     &evaluated,
                     &workers,
@@ -271,7 +278,8 @@ impl Process {
         let head = found.snapshot_extension(generation);
         ensure!(head.is_some(), "a new column has no history");
         if let Some(head) = head {
-            column.store.extend_snapshot(&found.snapshot, head).await?;
+            let noted = column.store.extend_snapshot(&found.snapshot, head).await?;
+            ensure!(noted == Created::New, "somebody else noted it");
         }
         Ok(())
     }
