@@ -45,6 +45,16 @@ pub enum Lane {
     Bulk,
 }
 
+impl Lane {
+    /// As it is stored and logged.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
 /// A batch as a planner orders it: slices of about one target time of work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,8 @@
 //! The whole engine in one process: the same stages, ledger, checkpoint manifests and commits that
 //! the distributed modes use, with an in-process queue.
 
+mod artifacts;
+pub mod breaker;
 pub mod canary;
 pub mod catalog;
 pub mod claim;
@@ -21,6 +23,7 @@ mod stages;
 mod system;
 pub mod waiting;
 
+pub use artifacts::{ArtifactSource, ServiceFunctions};
 pub use engine::{Engine, EngineOptions};
 pub use lance_backfill_udf::python::{
     Described, EnvironmentChoice, EnvironmentLock, PackRequest, Python, Target,

@@ -5,6 +5,7 @@
 pub mod compute;
 pub mod error;
 pub mod queue;
+pub mod secrets;
 pub mod state_store;
 pub mod table;
 pub mod width;

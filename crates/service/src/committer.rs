@@ -53,7 +53,9 @@ impl Service {
     }
 
     async fn commit_on(&self, engine: &Engine, message: &CommitMessage) -> Result<Committed> {
+        let is_fault = (message.checkpoint.as_ref()).is_some_and(|done| done.fault.is_some());
         if let Some(batch) = &message.batch
+            && !is_fault
             && (self.pace).can_wait(&message.table, &message.binding, batch, now())
         {
             return Ok(Committed::Later);
@@ -85,8 +87,12 @@ impl Service {
             let name = column.name().to_owned();
             if !survey.has_finished() {
                 let has_parts = |unsettled: &Unsettled| !unsettled.parts.is_empty();
-                if survey.unsettled.values().any(has_parts) {
-                    // A planner decides when they are folded.
+                // A planner decides when they are folded, and what a fault means for other batches.
+                let is_fault = (message.batch.as_ref())
+                    .and_then(|batch| survey.checkpoint(batch))
+                    .is_some_and(|done| done.fault.is_some());
+                let probed = survey.standing_breaker(&column.bound.generation).is_some();
+                if is_fault || probed || survey.unsettled.values().any(has_parts) {
                     self.wake_planner(message).await?;
                 }
                 return Ok(Committed::Noted { column: name });

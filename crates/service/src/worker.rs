@@ -10,8 +10,10 @@ use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::execute::OpenBatch;
+use lance_backfill_stages::until::Until;
 
 use crate::Service;
+use crate::spending::STOPPED;
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +31,14 @@ pub enum Worked {
         /// Why it stopped before its end.
         fault: Option<String>,
     },
+    /// The service does not run its function. The planner holds the column for the same reason, and
+    /// sends the batch again once it is gone.
+    Refused {
+        /// Name of the column.
+        column: String,
+        /// One line for a person.
+        reason: String,
+    },
     /// Nobody wants it any more.
     Obsolete {
         /// One line for a person.
@@ -39,18 +49,32 @@ pub enum Worked {
 impl Service {
     /// Does a batch; an error means that nothing was recorded and it may be tried again.
     pub async fn work(&self, message: &BatchMessage) -> Result<Worked> {
+        self.work_until(message, &Until::never()).await
+    }
+
+    /// The same within some time: when it is over, what is finished is recorded, and the rest of the
+    /// rows is planned again.
+    pub async fn work_until(&self, message: &BatchMessage, until: &Until) -> Result<Worked> {
         let engine = self.tables.engine(&message.table).await?;
-        let worked = Box::pin(self.work_on(&engine, message)).await;
+        let worked = Box::pin(self.work_on(&engine, message, until)).await;
         if worked.is_err() {
             self.tables.close(&message.table).await;
         }
         worked
     }
 
-    async fn work_on(&self, engine: &Engine, message: &BatchMessage) -> Result<Worked> {
+    async fn work_on(
+        &self,
+        engine: &Engine,
+        message: &BatchMessage,
+        until: &Until,
+    ) -> Result<Worked> {
         let obsolete = |reason: String| Ok(Worked::Obsolete { reason });
         if let Some(reason) = engine.copy_note() {
             return obsolete(reason);
+        }
+        if self.spending.is_stopped().await? {
+            return obsolete(STOPPED.to_owned());
         }
         let version = engine.latest().await?;
         let catalog = Catalog::read(version.view())?;
@@ -65,7 +89,8 @@ impl Service {
             return obsolete(format!("column '{}' was changed meanwhile", bound.name));
         }
         let column = engine.column(bound, &catalog, version.as_ref())?;
-        if let Some(job) = &message.job
+        let job = message.job.as_ref();
+        if let Some(job) = job
             && column.store.job_end(job).await?.is_some()
         {
             return obsolete(format!("job {job} is over"));
@@ -73,13 +98,26 @@ impl Service {
         let Some(work) = work_of(&column, message).await? else {
             return obsolete("the ledger does not have it any more".to_owned());
         };
+        // A fold calls no function.
+        if matches!(work, Work::Compute(_))
+            && let Some(reason) = engine.refusal(&bound.definition).await?
+        {
+            let column = column.name().to_owned();
+            return Ok(Worked::Refused { column, reason });
+        }
         let open = OpenBatch {
             batch: &message.batch,
-            job: message.job.as_ref(),
+            job,
             work: &work,
             at: Some(&version),
+            until,
         };
-        let manifest = engine.execute(&column, open).await?;
+        let manifest = tokio::select! {
+            biased;
+            manifest = engine.execute(&column, open) => manifest?,
+            // What was not finished is dropped; without a checkpoint manifest it is nothing.
+            reason = self.called_off(&column, job) => return obsolete(reason),
+        };
         let finished = CommitMessage {
             version: CommitMessage::VERSION,
             table: message.table.clone(),

@@ -26,6 +26,7 @@ mod snapshots;
 pub(crate) use jobs::job_of;
 pub use names::{SnapshotFile, checkpoint_path, snapshot_chain};
 pub(crate) use names::{checkpoint_batch, sent_path, superseded_snapshots, values_batch};
+pub(crate) use records::{RecordPlace, Sought};
 
 use crate::history::Trail;
 use names::ledger_seq;
@@ -34,6 +35,8 @@ use names::ledger_seq;
 const LEDGER: &str = "ledger";
 /// Objects read at once.
 const READ_AT_ONCE: usize = 16;
+/// Checkpoint manifests that are asked for one by one; of more, their folder is listed once.
+const FEW_CHECKPOINTS: usize = 2;
 /// Readings of the ledger of which a part was collected meanwhile, before we give up.
 const MOST_TORN_READS: usize = 20;
 
@@ -86,6 +89,8 @@ pub struct LoadedSnapshot {
     pub snapshot: CoverageSnapshot,
     /// Files that it was put together from, oldest first: (since, seq, entries).
     pub files: Vec<SnapshotFile>,
+    /// Whether a newer file was collected before it could be read: something newer is accounted for.
+    pub is_torn: bool,
 }
 
 impl ColumnStore {
@@ -282,19 +287,16 @@ impl ColumnStore {
             })
             .collect();
         if found.len() < batches.len() {
-            let there: BTreeSet<String> = self
-                .store
-                .list("checkpoints")
-                .await?
-                .into_iter()
-                .map(|object| object.path)
+            let mut missing: Vec<BatchId> = (batches.iter())
+                .filter(|batch| !found.contains_key(*batch))
+                .cloned()
                 .collect();
-            let missing = batches
-                .iter()
-                .filter(|batch| {
-                    !found.contains_key(*batch) && there.contains(&checkpoint_path(batch))
-                })
-                .cloned();
+            if missing.len() > FEW_CHECKPOINTS {
+                let listed = self.store.list("checkpoints").await?;
+                let there: BTreeSet<String> =
+                    listed.into_iter().map(|object| object.path).collect();
+                missing.retain(|batch| there.contains(&checkpoint_path(batch)));
+            }
             let read: Vec<_> = stream::iter(missing)
                 .map(|batch| async move {
                     self.checkpoint(&batch)

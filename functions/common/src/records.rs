@@ -8,12 +8,16 @@ use futures::FutureExt;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use tokio::time::{Instant, timeout_at};
 
+use crate::tally::Tally;
+
 /// Which messages SQS is to deliver again; all others it removes.
 ///
 /// Those that fail too often SQS moves to the dead-letter queue.
 #[derive(Debug, Default)]
 pub struct Answer {
     failed: Vec<String>,
+    /// What was done meanwhile.
+    pub tally: Tally,
 }
 
 impl Answer {
@@ -44,19 +48,21 @@ impl From<Answer> for SqsBatchResponse {
 }
 
 /// Does the work of some records; a panic, or the end of the time, is an error of these alone.
-pub async fn guarded<T>(until: Instant, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn guarded<T>(end: Instant, work: impl Future<Output = Result<T>>) -> Result<T> {
+    within(end, work).await.unwrap_or_else(|| {
+        let message = "the function's time is nearly over";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    })
+}
+
+/// The same; nothing where the time was over before its end.
+pub async fn within<T>(end: Instant, work: impl Future<Output = Result<T>>) -> Option<Result<T>> {
     let work = AssertUnwindSafe(work).catch_unwind();
-    match timeout_at(until, work).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => Err(Error::internal(format!(
-            "it panicked: {}",
-            told(panic.as_ref())
-        ))),
-        Err(_) => Err(Error::new(
-            ErrorKind::Unavailable,
-            "the function's time is nearly over",
-        )),
-    }
+    let ended = timeout_at(end, work).await.ok()?;
+    Some(ended.unwrap_or_else(|panic| {
+        let message = format!("it panicked: {}", told(panic.as_ref()));
+        Err(Error::internal(message))
+    }))
 }
 
 fn told(panic: &(dyn Any + Send)) -> &str {
@@ -96,5 +102,7 @@ mod tests {
         assert_eq!(error.one_line(), "it panicked: on the first row");
         let late = guarded::<()>(now, std::future::pending()).await;
         assert_eq!(late.expect_err("no time").kind, ErrorKind::Unavailable);
+        let late = within::<()>(now, std::future::pending()).await;
+        assert!(late.is_none());
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod dice;
 pub(crate) mod emulator;
 pub(crate) mod functions;
+pub(crate) mod in_process;
 pub(crate) mod oracle;
 pub(crate) mod program;
 pub(crate) mod scenario;

@@ -177,7 +177,10 @@ fn plans_are_read_and_what_is_nothing_of_ours_is_not() {
         ),
         (r#"{"version":9,"table":"s3://lake/t.lance"}"#, "upgrade"),
         (r#"{"version":1,"table":"s3://lake/t.lance"}"#, "damaged"),
-        (r#"{"version":1,"table":7,"why":"requested"}"#, "damaged"),
+        (
+            r#"{"version":1,"table":7,"why":"requested","hops":0}"#,
+            "damaged",
+        ),
     ] {
         let unreadable = read(body).expect_err(body);
         assert!(

@@ -76,6 +76,7 @@ fn digests() -> BTreeMap<&'static str, String> {
             format!("{:016x}", fingerprint(&plain, in_id, None, None)),
         ),
         ("record key", record_key(6, in_id, elig_id, out).to_string()),
+        ("permit", samples::permit().program.permit_path()),
         ("record of a file", record_path(&in_a_file, 0)),
         ("record by identity", record_path(&by_identity, 12)),
         ("batch", batch(7, 2).to_string()),

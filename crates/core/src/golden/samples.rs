@@ -1,5 +1,7 @@
 //! One value of each stored form that uses all of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Form;
 use crate::batch::{BatchMessage, BatchSpec, FoldPart, FoldSpec, Lane, Slice, Target, Work};
 use crate::checkpoint::{
@@ -8,15 +10,17 @@ use crate::checkpoint::{
 use crate::coverage::RowErrors;
 use crate::definition::home::{Home, Records, TablePlace};
 use crate::definition::{Definition, Earlier, Function, Input, OnError, OnUnknown, Pool};
+use crate::deployment::SpendingStop;
 use crate::format::Stored;
 use crate::ids::LedgerSeq;
 use crate::job::{JobEnd, JobOutcome, Selection, Take};
 use crate::journey::{Journey, Site};
-use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page, Request};
+use crate::ledger::{EntryBody, HoldReason, LedgerEntry, OpenBreaker, Page, Request};
 use crate::message::{CommitMessage, PlanMessage, RegisteredTable, Wake};
 use crate::pause::{PauseBody, PauseEntry};
+use crate::permit::{Permit, Program};
 use crate::rows::RowSet;
-use crate::testing::{batch, binding, generation, identity, job};
+use crate::testing::{batch, binding, deployment, generation, identity, job};
 
 const TABLE: &str = "s3://bucket/flights.lance";
 
@@ -48,6 +52,14 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("ledger-resume.json", entry(9, EntryBody::Resume {})),
         Form::json("ledger-approval.json", entry(10, approval)),
         Form::json(
+            "ledger-breaker.json",
+            entry(13, EntryBody::Breaker(breaker())),
+        ),
+        Form::json(
+            "ledger-breaker-closed.json",
+            entry(14, EntryBody::BreakerClosed {}),
+        ),
+        Form::json(
             "ledger-request.json",
             entry(11, EntryBody::Request(request())),
         ),
@@ -67,13 +79,24 @@ pub(super) fn all() -> Vec<Form> {
             PlanMessage::new(TABLE.to_owned(), Wake::Requested),
         ),
         Form::json("message-commit.json", commit_message()),
+        Form::json("table.json", RegisteredTable::new(TABLE.to_owned())),
         Form::json(
-            "table.json",
+            "table-removed.json",
             RegisteredTable {
-                version: RegisteredTable::VERSION,
-                table: TABLE.to_owned(),
+                removed: true,
+                ..RegisteredTable::new(TABLE.to_owned())
             },
         ),
+        Form::json("service.json", deployment()),
+        Form::json(
+            "service-paused.json",
+            SpendingStop {
+                version: SpendingStop::VERSION,
+                since_ms: 1_795_000_000_000,
+                reason: Some("the bill".to_owned()),
+            },
+        ),
+        Form::json("permit.json", permit()),
         Form::json("checkpoint.json", checkpoint()),
         Form::json("coverage-file.json", coverage::record_of_a_file()),
         Form::json("coverage-identity.json", coverage::record_by_identity()),
@@ -84,6 +107,20 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("pause-resume.json", PauseEntry::new(PauseBody::Resume {})),
         Form::snapshot("snapshot.arrow", coverage::snapshot()),
     ]
+}
+
+pub(super) fn permit() -> Permit {
+    Permit {
+        version: Permit::VERSION,
+        function: "f".repeat(64),
+        program: Program {
+            entrypoint: "udfs:caption".to_owned(),
+            artifact: "a".repeat(64),
+            environment: "e".repeat(64),
+        },
+        secrets: BTreeSet::from(["OPENAI_KEY".to_owned()]),
+        env: BTreeMap::from([("PLACE".to_owned(), "here".to_owned())]),
+    }
 }
 
 fn selection() -> Selection {
@@ -100,6 +137,15 @@ fn request() -> Request {
     Request {
         selection: selection(),
         rows: 17,
+    }
+}
+
+fn breaker() -> OpenBreaker {
+    OpenBreaker {
+        generation: generation(1),
+        faults: 3,
+        wait_ms: 240_000,
+        message: "every row failed, and trying again did not help: Unavailable: 503".to_owned(),
     }
 }
 
@@ -342,6 +388,7 @@ fn checkpoint() -> CheckpointManifest {
         }),
         calls: 17,
         elapsed_ms: 1_250,
+        finished_ms: 1_764_368_000_000,
         bytes_written: 4_608,
     }
 }

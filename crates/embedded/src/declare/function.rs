@@ -7,8 +7,11 @@ use bytes::Bytes;
 use lance_backfill_core::definition::{
     Call, Definition, ErrorPolicy, Function, Input, OnError, Pool, Resources,
 };
+use lance_backfill_core::format::Stored;
+use lance_backfill_core::permit::{Permit, Program};
 use lance_backfill_core::table::TableView;
 use lance_backfill_core::types::column_type_name;
+use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_ports::{Error, Result};
 use lance_backfill_udf::python::{
     Artifacts, Described, EnvironmentLock, Options, PackRequest, Packed, describe, digest_of, pack,
@@ -17,6 +20,7 @@ use lance_backfill_udf::types::{check_storable, normalise};
 use serde::{Deserialize, Serialize};
 
 use super::check::inputs;
+use crate::artifacts::{ArtifactSource, ServiceFunctions};
 use crate::engine::Engine;
 
 /// What computes a column, as a user asks for it.
@@ -127,7 +131,8 @@ impl Engine {
         let known = artifacts.names("functions").await?;
         let mut found = known.iter().filter_map(|path| {
             let name = path.strip_prefix("functions/")?.strip_suffix(".json")?;
-            (!wanted.is_empty() && name.starts_with(wanted)).then_some(name)
+            // Permits lie in a folder of their own.
+            (!name.contains('/') && !wanted.is_empty() && name.starts_with(wanted)).then_some(name)
         });
         let (Some(name), None) = (found.next(), found.next()) else {
             return Err(Error::invalid(format!(
@@ -158,19 +163,65 @@ impl Engine {
         })
     }
 
-    /// Stores a packed function, so that any worker of this table finds it.
+    /// Stores a packed function where this engine's workers find it: beside the table, or in the store
+    /// of the service that the engine stands for, with the permit to run it.
     ///
     /// Idempotent: everything has its digest for a name.
     pub async fn register_function(&self, registered: &Registered) -> Result<()> {
-        let Some(packed) = &registered.packed else {
+        match &self.options.artifacts {
+            ArtifactSource::Table => registered.store(&self.artifacts()).await,
+            ArtifactSource::Service(functions) => registered.register_with(functions.store()).await,
+        }
+    }
+}
+
+impl Registered {
+    async fn store(&self, artifacts: &Artifacts) -> Result<()> {
+        let Some(packed) = &self.packed else {
             return Ok(());
         };
-        let artifacts = self.artifacts();
-        packed.store(&artifacts).await?;
-        let record = encoded(&registered.record)?;
+        packed.store(artifacts).await?;
+        let record = encoded(&self.record)?;
         artifacts
-            .put(&record_path(&registered.digest), Bytes::from(record))
+            .put(&record_path(&self.digest), Bytes::from(record))
             .await
+    }
+
+    /// Stores a packed function with a service, and the permit to run it there.
+    ///
+    /// Idempotent: each object is create-if-absent, and has the digest of what it holds or allows for
+    /// its name. The permit comes last, when all that it allows is there.
+    /// A function that was registered before has its permit: it is not given anew from here.
+    pub async fn register_with(&self, store: &Arc<dyn StateStore>) -> Result<()> {
+        if self.packed.is_none() {
+            return Ok(());
+        }
+        self.store(&Artifacts::new(vec![store.clone()])).await?;
+        ServiceFunctions::write_permit(store.as_ref(), &self.permit()).await
+    }
+
+    fn permit(&self) -> Permit {
+        let FunctionRecord {
+            entrypoint,
+            artifact,
+            environment,
+            function,
+            ..
+        } = self.record.clone();
+        Permit {
+            version: Permit::VERSION,
+            function: self.digest.clone(),
+            program: Program {
+                entrypoint,
+                artifact,
+                environment,
+            },
+            secrets: (function.options.secrets)
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+            env: function.options.env.unwrap_or_default(),
+        }
     }
 }
 

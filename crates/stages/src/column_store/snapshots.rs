@@ -19,6 +19,11 @@ impl ColumnStore {
         self.snapshot_of(&listed).await
     }
 
+    /// The snapshot as this process read it last: what it says holds, and newer files may say more.
+    pub fn known_snapshot(&self) -> Arc<LoadedSnapshot> {
+        self.cache().snapshot.clone()
+    }
+
     /// The same, of files that are listed.
     pub(super) async fn snapshot_of(&self, listed: &[Listed]) -> Result<Arc<LoadedSnapshot>> {
         let chain = snapshot_chain(listed.iter().filter_map(|object| {
@@ -42,13 +47,15 @@ impl ColumnStore {
         } else {
             LoadedSnapshot::default()
         };
-        if shared && known.files.len() == chain.len() {
+        if shared && known.files.len() == chain.len() && !known.is_torn {
             return Ok(known);
         }
+        loaded.is_torn = false;
         for mut file in chain.into_iter().skip(loaded.files.len()) {
             let path = file.path();
             let Some(bytes) = self.store.get(&path).await? else {
                 // Collected meanwhile: a snapshot is a cache, the next listing finds its successor.
+                loaded.is_torn = true;
                 break;
             };
             let newer =
@@ -70,11 +77,14 @@ impl ColumnStore {
     }
 
     /// Stores new entries, rewriting older files in proportion: what is written follows what changed.
+    ///
+    /// Create-if-absent: `AlreadyThere` when another process extended it first, and then nothing of it
+    /// is stored; the next survey finds it again.
     pub async fn extend_snapshot(
         &self,
         base: &LoadedSnapshot,
         newer: CoverageSnapshot,
-    ) -> Result<()> {
+    ) -> Result<Created> {
         let seq = base.files.last().map_or(1, |file| file.seq + 1);
         let mut entries = newer.entries.len().max(1);
         let mut kept = base.files.len();
@@ -114,11 +124,11 @@ impl ColumnStore {
                 self.cache().snapshot = Arc::new(LoadedSnapshot {
                     snapshot: merged,
                     files,
+                    is_torn: false,
                 });
-                Ok(())
+                Ok(Created::New)
             }
-            // Another process extended it first: ours is found again by the next survey.
-            Created::AlreadyThere => Ok(()),
+            Created::AlreadyThere => Ok(Created::AlreadyThere),
         }
     }
 

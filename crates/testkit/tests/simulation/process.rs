@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
-use lance_backfill_core::batch::Lane;
+use lance_backfill_core::batch::{Lane, Work};
+use lance_backfill_core::breaker::{Breaker, standing};
 use lance_backfill_core::invariant;
 use lance_backfill_core::job::{JobOutcome, Selection, Take};
 use lance_backfill_core::ledger::{EntryBody, Request};
 use lance_backfill_core::plan::Limits;
-use lance_backfill_ports::state_store::StateStore;
+use lance_backfill_ports::state_store::{Created, StateStore};
 use lance_backfill_ports::table::Table;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::commit::commit;
-use lance_backfill_stages::execute::{OpenBatch, Workers, execute};
+use lance_backfill_stages::execute::{Attempted, OpenBatch, Workers, execute};
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::reconcile::{Grace, collect};
-use lance_backfill_stages::survey::{OpenRequest, Survey, survey};
+use lance_backfill_stages::survey::{OpenRequest, OpenWork, Survey, survey};
+use lance_backfill_stages::until::Until;
 use lance_backfill_testkit::{
     Fault, Faults, Faulty, ManualClock, MemStateStore, MemTable, Random, SeededWorld,
 };
@@ -27,6 +29,9 @@ use crate::trace::Trace;
 /// Steps of our own after which a column must be converged.
 const MOST_STEPS: usize = 300;
 
+/// First wait of a breaker: a few steps.
+const FIRST_WAIT_MS: u64 = 700;
+
 /// What one step did.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -34,6 +39,8 @@ pub(crate) enum Step {
     Executed,
     Planned,
     LostRace,
+    /// A breaker is open until this moment.
+    Waits(u64),
     Idle,
 }
 
@@ -90,6 +97,11 @@ impl Process {
                 self.faults.plan(1 + self.random.below(12), fault);
             }
             self.clock.advance_ms(self.random.below(400));
+            if self.random.below(14) == 0 {
+                let down = !self.function.is_down();
+                self.function.set_down(down);
+                self.trace.tell(format!("the function is down: {down}"));
+            }
             match Box::pin(self.step()).await {
                 Ok(step) => self.trace.tell(format!("{} {step:?}", self.name)),
                 Err(error) if format!("{error:#}").contains("planned fault") => {
@@ -110,10 +122,15 @@ impl Process {
     /// Works without faults until nothing is left; returns the last survey.
     pub(crate) async fn converge(&mut self) -> anyhow::Result<Survey> {
         self.restart();
+        self.function.set_down(false);
         for _ in 0..MOST_STEPS {
             let step = Box::pin(self.step()).await?;
             let idle = step == Step::Idle;
             self.trace.tell(format!("{} {step:?}", self.name));
+            if let Step::Waits(until_ms) = step {
+                let now_ms = self.clock.now_ms();
+                self.clock.advance_ms(until_ms.saturating_sub(now_ms));
+            }
             if idle {
                 let version = self.table.latest().await?;
                 let column = self.column(version.view())?;
@@ -140,6 +157,8 @@ impl Process {
         let column = self.column(version.view())?;
         let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
         invariant::counts_add_up(&found.counts)?;
+        one_probe(&found, &column)?;
+        ensure!(found.counts.failed == 0, "a fault of a batch failed rows");
         for unsettled in found.unsettled.values() {
             invariant::no_lost_row(&unsettled.state, &unsettled.live)?;
         }
@@ -150,10 +169,13 @@ impl Process {
             version.view().live_rows()
         );
         if let Some(extension) = found.snapshot_extension(&column.bound.generation) {
-            column
+            match column
                 .store
                 .extend_snapshot(&found.snapshot, extension)
-                .await?;
+                .await?
+            {
+                Created::New | Created::AlreadyThere => {}
+            }
         }
         if found.has_finished() {
             commit(&version, &column, &found).await?;
@@ -166,6 +188,7 @@ impl Process {
                 let workers = Workers::new(2);
                 let job = open.entry.entry.job();
                 let evaluated = Arc::default();
+                let until = Until::never();
                 let batch = execute(
                     &self.table,
                     &column,
@@ -174,6 +197,8 @@ impl Process {
                         job: job.as_ref(),
                         work: &open.work,
                         at: None,
+                        until: &until,
+                        attempted: Attempted::Perhaps,
                     },
                     &evaluated,
                     &workers,
@@ -183,7 +208,7 @@ impl Process {
                 return Ok(Step::Executed);
             }
         }
-        let limits = Limits {
+        let mut limits = Limits {
             rows_per_s: 100.0,
             target_s: 1.0,
             workers: 2,
@@ -199,6 +224,26 @@ impl Process {
             let end = request.end(&column.bound.binding, JobOutcome::Done);
             column.store.end_job(end).await?;
         }
+        let generation = &column.bound.generation;
+        let now_ms = self.clock.now_ms();
+        let mut waits = None;
+        match found.breaker(generation, Some(FIRST_WAIT_MS), now_ms) {
+            Breaker::Closed => {}
+            Breaker::Probe => limits = limits.probe(),
+            Breaker::ToOpen(open) => {
+                return self.note(&found, &column, EntryBody::Breaker(open)).await;
+            }
+            Breaker::ToClose(_) => {
+                return self
+                    .note(&found, &column, EntryBody::BreakerClosed {})
+                    .await;
+            }
+            Breaker::Open { until_ms } => {
+                limits.most_rows = 0;
+                waits = Some(until_ms);
+            }
+            Breaker::Probing => limits.most_rows = 0,
+        }
         let open = |request: &&OpenRequest| request.progress.rows_remaining > 0;
         let order = Order {
             job: found.requests.iter().find(open).map(|request| &request.job),
@@ -207,22 +252,20 @@ impl Process {
             approved: 0,
         };
         let outcome = dispatch(&found, &column, &limits, order, &self.world).await?;
+        let mut step = of(&outcome);
         if let (PlanOutcome::Nothing, Some(_)) = (&outcome, order.job) {
             // Its last rows wait for something; the others need not.
             let order = Order { job: None, ..order };
-            return self.planned(&found, &column, &limits, order).await;
+            step = of(&dispatch(&found, &column, &limits, order, &self.world).await?);
         }
-        Ok(of(&outcome))
+        Ok(match (step, waits) {
+            (Step::Idle, Some(until_ms)) => Step::Waits(until_ms),
+            (step, _) => step,
+        })
     }
 
-    async fn planned(
-        &self,
-        found: &Survey,
-        column: &Column,
-        limits: &Limits,
-        order: Order<'_>,
-    ) -> anyhow::Result<Step> {
-        let outcome = dispatch(found, column, limits, order, &self.world).await?;
+    async fn note(&self, found: &Survey, column: &Column, body: EntryBody) -> anyhow::Result<Step> {
+        let outcome = write_down(found, column, body, None, &self.world).await?;
         Ok(of(&outcome))
     }
 
@@ -235,7 +278,8 @@ impl Process {
         let head = found.snapshot_extension(generation);
         ensure!(head.is_some(), "a new column has no history");
         if let Some(head) = head {
-            column.store.extend_snapshot(&found.snapshot, head).await?;
+            let noted = column.store.extend_snapshot(&found.snapshot, head).await?;
+            ensure!(noted == Created::New, "somebody else noted it");
         }
         Ok(())
     }
@@ -257,6 +301,22 @@ impl Process {
         ensure!(matches!(ordered, PlanOutcome::Dispatched(_)), "a lost race");
         Ok(())
     }
+}
+
+/// While a breaker stands, at most one batch that was handed out since is at work.
+fn one_probe(found: &Survey, column: &Column) -> anyhow::Result<()> {
+    let entries = found.entries();
+    let Some((opened, open)) = standing(&entries) else {
+        return Ok(());
+    };
+    let is_probe =
+        |work: &&OpenWork| matches!(work.work, Work::Compute(_)) && work.entry.entry.seq > opened;
+    let probes = found.open_work.iter().filter(is_probe).count();
+    ensure!(
+        probes <= 1 || open.generation != column.bound.generation,
+        "{probes} probes are at work"
+    );
+    Ok(())
 }
 
 const fn of(outcome: &PlanOutcome) -> Step {

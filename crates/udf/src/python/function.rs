@@ -2,26 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use lance_backfill_core::calls::{Again, End, backoff_ms};
+use lance_backfill_core::calls::{Again, End, RowError, backoff_ms};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_ports::compute::{Answer, Call, Compute};
+use lance_backfill_ports::secrets::Secrets;
 use tokio::sync::OnceCell;
 
 use super::artifacts::Artifacts;
 use super::cores::Cores;
 use super::described::Kind;
 use super::frame::{Mode, nullable};
-use super::host::{self, Host, StartFault, Started, scratch};
+use super::host::{self, Host, StartFault, Started};
 use super::interpreter::Python;
+use super::launches::{Edition, Launches};
 use super::limits::Limits;
 use super::resting::{Own, Resting};
-use super::start::{Launch, base_environment, environment_fault};
+use super::start::{Launch, environment_fault};
 use super::watch::{now, wait};
 
 /// Rows of one call of a batched function whose author said nothing: enough to make the call's own
@@ -29,6 +31,8 @@ use super::watch::{now, wait};
 const ROWS_PER_CALL: usize = 16_384;
 /// Rows of the first call, which tells how fast the function is, and fewest of a scalar one later.
 const FEWEST_ROWS_PER_CALL: usize = 64;
+/// Whoever gives a model and asks for a longer wait is down: no row can be computed meanwhile.
+const LONGEST_START_WAIT_MS: u64 = 60_000;
 /// Below this, one host is soon done, and a second one would load its model for nothing.
 const ROWS_WORTH_ALL_HOSTS: u64 = 10_000;
 
@@ -58,10 +62,8 @@ pub struct Spec {
 /// A function with its hosts.
 pub struct PythonFunction {
     spec: Spec,
-    artifacts: Artifacts,
-    python: Python,
     cores: Cores,
-    launch: OnceCell<Launch>,
+    launches: Launches,
     kind: OnceCell<Kind>,
     resting: Own,
     /// Rows per second of one host at its last call, 0 before the first.
@@ -72,19 +74,20 @@ pub struct PythonFunction {
 
 impl PythonFunction {
     /// A function whose hosts share these cores, and room to rest, with others; none is started yet.
+    ///
+    /// A secret that changes is read again after an hour, and where the function fails meanwhile.
     pub fn new(
         spec: Spec,
         artifacts: Artifacts,
         python: Python,
+        secrets: Arc<dyn Secrets>,
         cores: Cores,
         resting: &Resting,
     ) -> Self {
         Self {
             spec,
-            artifacts,
-            python,
             cores,
-            launch: OnceCell::new(),
+            launches: Launches::new(artifacts, python, secrets),
             kind: OnceCell::new(),
             resting: resting.of_function(),
             speed: AtomicU64::new(0),
@@ -94,18 +97,19 @@ impl PythonFunction {
 
     /// A warm host, or a new one.
     async fn host(&self) -> Result<Host, Fault> {
+        let edition = self.launches.newest(&self.spec).await?;
         loop {
             let Some(mut host) = self.resting.take() else {
-                return self.start().await;
+                self.resting.make_room();
+                return self.start(edition).await;
             };
-            if host.lives() {
+            if host.edition == edition.number && host.lives() {
                 return Ok(host);
             }
         }
     }
 
-    async fn start(&self) -> Result<Host, Fault> {
-        let launch = self.launch.get_or_try_init(|| self.launch()).await?;
+    async fn start(&self, mut edition: Arc<Edition>) -> Result<Host, Fault> {
         let mut fields: Vec<Field> = (nullable(&self.spec.inputs).fields().iter())
             .map(|field| field.as_ref().clone())
             .collect();
@@ -114,16 +118,23 @@ impl PythonFunction {
         let mut starts = 0_u32;
         loop {
             starts += 1;
+            let launch = &edition.launch;
             match Host::start(launch, Mode::Run, Some(&schema), &self.spec.limits).await {
-                Ok(Started { host, .. }) => {
+                Ok(Started { mut host, .. }) => {
                     check_version(launch, &host.python)?;
+                    host.edition = edition.number;
                     self.kind
                         .get_or_init(|| async { host.described.kind })
                         .await;
                     return Ok(host);
                 }
-                // Killed from outside, or whoever gives the model is busy: the next one may live.
                 Err(StartFault { fault, again }) => {
+                    let newest = self.launches.after_failure(&self.spec).await?;
+                    if newest.number != edition.number {
+                        edition = newest;
+                        continue;
+                    }
+                    // Killed from outside, or whoever gives the model is busy: the next one may live.
                     let backoff_ms = match again {
                         Again::Later { after_ms } | Again::RateLimited { after_ms }
                             if starts < self.spec.limits.max_attempts.max(1) =>
@@ -132,61 +143,19 @@ impl PythonFunction {
                         }
                         _ => return Err(fault),
                     };
+                    if backoff_ms > LONGEST_START_WAIT_MS {
+                        return Err(fault);
+                    }
                     wait(Duration::from_millis(backoff_ms)).await;
                 }
             }
         }
     }
 
-    async fn launch(&self) -> Result<Launch, Fault> {
-        let Spec {
-            entrypoint,
-            artifact,
-            environment,
-            secrets,
-            env,
-            retry_on,
-            limits,
-            ..
-        } = &self.spec;
-        let worker = &self.python.environment;
-        let mut values = BTreeMap::new();
-        for name in secrets {
-            let value = worker.get(name).filter(|value| !value.is_empty());
-            let value = value.ok_or_else(|| {
-                environment_fault(format!(
-                    "{entrypoint} needs the secret '{name}', and the environment of this process has none: export {name}"
-                ))
-            })?;
-            values.insert(name.clone(), value.clone());
-        }
-        let unpacked = self
-            .artifacts
-            .unpack(artifact, environment, &self.python)
-            .await?;
-        let scratch = scratch(&self.python.cache);
-        std::fs::create_dir_all(&scratch).map_err(|error| {
-            environment_fault(format!("cannot write '{}': {error}", scratch.display()))
-        })?;
-        let launch = Launch {
-            python: unpacked.python,
-            python_full: unpacked.python_full,
-            isolated: unpacked.isolated,
-            package: self.python.package()?,
-            code: unpacked.code,
-            site: unpacked.site,
-            entrypoint: entrypoint.clone(),
-            retry_on: retry_on.clone(),
-            secrets: values,
-            env: env.clone(),
-            base: base_environment(worker, limits),
-            scratch,
-        };
-        Ok(launch)
-    }
-
-    /// Waits until the other side of the function wants calls again.
-    async fn wait_for_limit(&self) {
+    /// Waits until the other side of the function wants calls again; an error says that this takes
+    /// longer than `most`.
+    async fn wait_for_limit(&self, most: Option<Duration>) -> Result<(), RowError> {
+        let give_up = most.map(|most| now() + most);
         loop {
             let until = *self
                 .limited_until
@@ -194,8 +163,17 @@ impl PythonFunction {
                 .unwrap_or_else(PoisonError::into_inner);
             let left = until.and_then(|until| until.checked_duration_since(now()));
             match left.filter(|left| !left.is_zero()) {
+                Some(left) if give_up.is_some_and(|give_up| now() + left > give_up) => {
+                    let after_ms = u64::try_from(left.as_millis()).ok();
+                    return Err(RowError {
+                        kind: "RateLimited".to_owned(),
+                        message: format!("no calls are wanted for {} s", left.as_secs()),
+                        traceback: None,
+                        again: Again::RateLimited { after_ms },
+                    });
+                }
                 Some(left) => wait(left).await,
-                None => return,
+                None => return Ok(()),
             }
         }
     }
@@ -225,6 +203,11 @@ impl PythonFunction {
         let asked = now() + after;
         *until = Some(until.map_or(asked, |until| until.max(asked)));
     }
+}
+
+/// Whether the function itself, and not its host, failed some row.
+fn has_failed(answer: &Answer) -> bool {
+    !answer.failed.is_empty() || matches!(answer.end, End::Raised(_))
 }
 
 /// The interpreter of a machine may be another one by now.
@@ -293,18 +276,35 @@ impl Compute for PythonFunction {
         let Call {
             rows,
             wait: delay,
+            most_wait,
             batch,
         } = call;
         if !delay.is_zero() {
             wait(delay).await;
         }
-        self.wait_for_limit().await;
+        if let Err(limited) = self.wait_for_limit(most_wait).await {
+            return Ok(Answer {
+                values: vec![],
+                failed: vec![],
+                end: End::Raised(limited),
+                busy: Some(Duration::ZERO),
+            });
+        }
         // Encoded while the hosts are busy with other calls.
         let body = host::encode(&rows)?;
         let _cores = self.cores.take(self.spec.limits.cpus).await;
         let mut host = self.host().await?;
         let Spec { limits, output, .. } = &self.spec;
-        let answer = host.call(&rows, &body, batch, output, limits).await?;
+        let mut answer = host.call(&rows, &body, batch, output, limits).await?;
+        if !self.spec.secrets.is_empty() && has_failed(&answer) {
+            let newest = self.launches.after_failure(&self.spec).await?;
+            if newest.number != host.edition {
+                // Perhaps by a secret that has another value by now: no row is to blame for that.
+                drop(host);
+                host = self.start(newest).await?;
+                answer = host.call(&rows, &body, batch, output, limits).await?;
+            }
+        }
         self.note_limit(&answer.end);
         self.note_speed(&answer);
         if host.may_rest() {

@@ -38,6 +38,8 @@ pub(super) struct Host {
     marks: Option<Marks>,
     pub(super) described: Described,
     pub(super) python: String,
+    /// What it was started with.
+    pub(super) edition: u64,
     calls: u64,
     /// Whether it waits for a call; anything else is not to be used again.
     idle: bool,
@@ -151,6 +153,7 @@ impl Host {
                     redactor,
                     described: *function,
                     python,
+                    edition: 0,
                     calls: 0,
                     idle: true,
                     warm_bytes: None,

@@ -1,0 +1,39 @@
+//! Options of the linker, and what lets the program run with the glibc of Amazon Linux 2023.
+//!
+//! Only what concerns this program: an option that dependencies are compiled with would compile Lance
+//! anew. What was tried is in `CONTRIBUTING.md`.
+
+use std::env;
+
+/// Functions that got a new version in glibc 2.35, which differs from the old one in errors that
+/// Rust does not look at.
+const OLDER_VERSIONS: [&str; 2] = ["hypot", "hypotf"];
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script about the target by variables"
+)]
+fn target(what: &str) -> String {
+    env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default()
+}
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=older_glibc.c");
+    let is_of_lambda =
+        target("ARCH") == "x86_64" && target("OS") == "linux" && target("ENV") == "gnu";
+    if !is_of_lambda {
+        return;
+    }
+    cc::Build::new()
+        .file("older_glibc.c")
+        .cargo_metadata(false)
+        .compile("older_glibc");
+    // Whole: some linkers look into an archive only once, and Rust's own library comes later.
+    let out = env::var("OUT_DIR").unwrap_or_default();
+    println!("cargo::rustc-link-search=native={out}");
+    println!("cargo::rustc-link-lib=static:+whole-archive=older_glibc");
+    for function in OLDER_VERSIONS {
+        println!("cargo::rustc-link-arg-bins=-Wl,--wrap={function}");
+    }
+}
