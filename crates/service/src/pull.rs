@@ -117,6 +117,9 @@ impl Service {
                 fault,
                 "did a batch"
             ),
+            Ok(Worked::Refused { column, reason }) => {
+                tracing::warn!(table, column, batch, reason, "the function is not run here");
+            }
             Ok(Worked::Obsolete { reason }) => {
                 tracing::info!(table, batch, reason, "nobody wants the batch any more");
             }

@@ -105,7 +105,7 @@ impl Process {
                 self.faults.plan(1 + self.random.below(12), fault);
             }
             self.clock.advance_ms(self.random.below(400));
-            if self.random.below(14) == 0 {
+            if self.random.below(8) == 0 {
                 let down = !self.function.is_down();
                 self.function.set_down(down);
                 self.trace.tell(format!("the function is down: {down}"));
