@@ -168,7 +168,8 @@ impl Service {
         let mut sums: BTreeMap<String, (Sent, Waits)> = BTreeMap::new();
         let mut races = 0;
         let came_before = asking.came_before || message.hops > 0;
-        let mut told = asking.seen.as_ref();
+        // What was told may be why it failed.
+        let mut told = asking.seen.as_ref().filter(|_| !came_before);
         'plan: for _ in 0..MOST_LOOKS {
             // An event comes for each version: what is newer than this one has its own look.
             let seen = match told.take() {
