@@ -29,6 +29,7 @@ mod drain;
 mod follows;
 mod latency;
 mod reach;
+mod remote;
 mod stores;
 mod terraform;
 mod writers;
