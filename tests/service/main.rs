@@ -30,6 +30,7 @@ mod follows;
 mod latency;
 mod reach;
 mod remote;
+mod requests;
 mod stores;
 mod terraform;
 mod writers;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lance_backfill_core::batch::{BatchMessage, Lane, Work};
 use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::{BatchId, LedgerSeq};
-use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
+use lance_backfill_core::ledger::{EntryBody, LedgerEntry, Page};
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
 use lance_backfill_core::table::SeenVersion;
 use lance_backfill_core::waits::Waits;
@@ -168,7 +168,8 @@ impl Service {
         let mut sums: BTreeMap<String, (Sent, Waits)> = BTreeMap::new();
         let mut races = 0;
         let came_before = asking.came_before || message.hops > 0;
-        let mut told = asking.seen.as_ref();
+        // What was told may be why it failed.
+        let mut told = asking.seen.as_ref().filter(|_| !came_before);
         'plan: for _ in 0..MOST_LOOKS {
             // An event comes for each version: what is newer than this one has its own look.
             let seen = match told.take() {
@@ -293,6 +294,7 @@ impl Service {
                 binding: column.bound.binding.clone(),
                 batch: None,
                 checkpoint: None,
+                entry: None,
             };
             let reason = format!("scheduled at {}", engine.now_ms());
             self.queues.send_commit(&finished, &reason).await?;
@@ -443,8 +445,13 @@ impl Planning<'_> {
             lane: page.lane,
             work: Some(work.clone()),
             seen: seen.cloned(),
+            entry: Some(entry.clone()).filter(|_| works(page) <= MOST_UNMARKED),
         })
     }
+}
+
+const fn works(page: &Page) -> usize {
+    page.batches.len() + page.folds.len()
 }
 
 /// Whether it is written down that the work of an entry was sent.
@@ -455,9 +462,7 @@ impl Planning<'_> {
 fn is_marked(entry: &LedgerEntry) -> bool {
     match &entry.body {
         EntryBody::Page(page) => {
-            page.lane != Lane::Fresh
-                || page.job.is_some()
-                || page.batches.len() + page.folds.len() > MOST_UNMARKED
+            page.lane != Lane::Fresh || page.job.is_some() || works(page) > MOST_UNMARKED
         }
         _ => true,
     }
