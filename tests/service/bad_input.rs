@@ -29,7 +29,7 @@ fn created(bucket: &str, key: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_told_and_disturbs_nothing() {
     let settings = Settings {
-        visibility_s: 1,
+        visibility_s: 6,
         most_receives: 2,
         ..Settings::default()
     };

@@ -72,7 +72,7 @@ async fn a_worker_that_is_killed_or_hangs_costs_its_batch_another_delivery() {
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_of_a_worker_that_cannot_start_are_dead_letters_until_they_are_redriven() {
     let settings = Settings {
-        visibility_s: 1,
+        visibility_s: 3,
         most_receives: 2,
         batch_rows: Some(30),
         ..Settings::default()
