@@ -28,6 +28,7 @@ mod delivery;
 mod drain;
 mod follows;
 mod latency;
+mod operate;
 mod reach;
 mod stores;
 mod terraform;
