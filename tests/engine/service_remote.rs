@@ -9,13 +9,13 @@ use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::JobId;
 use lance_backfill_core::job::{JobOutcome, Selection, Take};
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
+use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_embedded::jobs::Ordered;
-use lance_backfill_embedded::{Engine, EnvironmentChoice, PackRequest, Target};
 use lance_backfill_ports::queue::Queue;
 use lance_backfill_service::{Admission, Planned, QueueName, Remote, Sent, StopOutcome, Worked};
 
-use crate::support::in_process::{InProcess, Settings};
+use crate::support::in_process::{InProcess, Setup};
 use crate::support::serving::{eventually, now};
 use crate::support::{Functions, Row, Scenario, Shape};
 
@@ -51,22 +51,13 @@ impl Slow {
         functions.write(&[&flag, CODE].concat());
         let scenario = Scenario::standard(Shape::default(), ROWS).await;
         functions.add(&scenario, "d", "slow", &[]);
-        let service = InProcess::start(Settings {
-            interpreter: Some(functions.interpreter().to_owned()),
-            ..Settings::default()
+        let service = InProcess::with(Setup {
+            python: Some(functions.interpreter().to_owned()),
+            ..Setup::default()
         })
         .await;
-        let engine = Engine::open(&scenario.uri, service.engine_options()).await;
+        let engine = Engine::open(&scenario.uri, service.engine.clone()).await;
         let engine = engine.expect("opens");
-        let request = PackRequest {
-            entrypoint: "udfs:slow".to_owned(),
-            from: functions.path().into(),
-            environment: EnvironmentChoice::Current,
-            target: Target::default(),
-        };
-        let packed = engine.pack(&request).await.expect("packs");
-        let stored = packed.register_with(&service.store).await;
-        stored.expect("registers");
         functions.take_log();
         Some(Self {
             functions,

@@ -30,6 +30,7 @@ mod follows;
 mod latency;
 mod operate;
 mod reach;
+mod remote;
 mod stores;
 mod terraform;
 mod writers;

@@ -8,6 +8,7 @@ use crate::identity::Identity;
 use crate::ids::{BatchId, BindingId, FragmentId, GenerationId, JobId};
 use crate::journey::{Journey, Site};
 use crate::rows::RowSet;
+use crate::table::SeenVersion;
 
 /// Some rows of one fragment, computed under one identity of its inputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -144,6 +145,8 @@ pub struct BatchMessage {
     pub lane: Lane,
     /// What to do; without, what the ledger says of the batch.
     pub work: Option<Work>,
+    /// Version that it was planned from; none where the batch was handed out before and is sent again.
+    pub seen: Option<SeenVersion>,
 }
 
 impl Stored for BatchMessage {

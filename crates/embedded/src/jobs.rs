@@ -62,6 +62,8 @@ pub struct JobNow {
     pub outcome: Option<JobOutcome>,
     /// Why its column does nothing, if that is so: too many rows failed.
     pub held: Option<String>,
+    /// The fault for which the breaker of its column is open, if it is.
+    pub breaker: Option<String>,
 }
 
 /// What a decision about a hold came to.
@@ -187,6 +189,7 @@ impl Engine {
                 rows_failed: end.rows_failed,
                 outcome: Some(end.outcome),
                 held: None,
+                breaker: None,
             }));
         }
         let ledger = store.ledger().await?;
@@ -202,6 +205,7 @@ impl Engine {
             rows_failed: sofar.rows_failed,
             outcome: None,
             held,
+            breaker: standing(&entries).map(|(_, open)| open.message.clone()),
         }))
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
@@ -70,15 +69,13 @@ impl Service {
         for _ in 0..MOST_CONFLICTS {
             let version = engine.latest().await?;
             let catalog = Catalog::read(version.view())?;
-            let of_binding = |bound: &BoundColumn| bound.binding == message.binding;
             if let Some(checkpoint) = &message.checkpoint {
                 engine.learn(&message.binding, checkpoint);
             }
-            let surveyed = engine.survey(&version, &catalog, &of_binding).await?;
-            let Some((column, survey)) = surveyed
-                .iter()
-                .find(|(column, _)| of_binding(&column.bound))
-            else {
+            let surveyed = engine
+                .survey_finished(&version, &catalog, &message.binding)
+                .await?;
+            let Some((column, survey)) = surveyed else {
                 return nothing(format!(
                     "the table has no column that acts with the binding {}",
                     message.binding
@@ -98,7 +95,7 @@ impl Service {
                 return Ok(Committed::Noted { column: name });
             }
             let began = now();
-            let report = engine.commit(&version, column, survey).await?;
+            let report = engine.commit(&version, &column, &survey).await?;
             let open: BTreeSet<_> = (survey.open_work.iter())
                 .map(|open| open.batch.clone())
                 .collect();

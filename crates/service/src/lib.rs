@@ -20,14 +20,14 @@ mod worker;
 pub use committer::Committed;
 pub use in_process::InProcessQueue;
 pub use lance_backfill_stages::until::{End, Stop, Until};
-pub use planner::{ColumnPlan, Planned, Sent};
+pub use planner::{Asking, ColumnPlan, Planned, Sent};
 pub use pull::{PullOptions, Pulled};
 pub use quarantine::{GivenUp, Quarantined};
 pub use queues::Queues;
 pub use redrive::Redriven;
 pub use registry::Admission;
 pub use remote::{Depths, QueueName, Remote, StopOutcome};
-pub use worker::Worked;
+pub use worker::{Delivered, Worked};
 
 use std::sync::Arc;
 use std::time::Duration;

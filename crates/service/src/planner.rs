@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lance_backfill_core::batch::{BatchMessage, Work};
+use lance_backfill_core::batch::{BatchMessage, Lane, Work};
 use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::{BatchId, LedgerSeq};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
+use lance_backfill_core::table::SeenVersion;
 use lance_backfill_core::waits::Waits;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
@@ -29,11 +30,24 @@ mod outage;
 const MOST_RACES: usize = 8;
 /// Work that was handed out but perhaps never sent is left to its planner for so long.
 const SENDING_MS: u64 = 60_000;
+/// The same of work of which nothing is written down, once the message of a plan comes again.
+const PASSING_MS: u64 = 2_000;
+/// Batches and folds of a page of new rows that need no mark that they were sent.
+const MOST_UNMARKED: usize = 4;
 /// Entries of a ledger at rest that need not be collected before the schedule does: each collection
 /// lists four folders, and each entry is read by every process once.
 const MOST_ENTRIES: usize = 8;
 /// Looks at a table in one plan: each one but the last wrote an entry into a ledger, or lost its place.
 const MOST_LOOKS: usize = 200;
+
+/// What is known of the messages that ask for a plan, beside what they say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// Version of which an event tells: it is looked at, unless somebody looked at a newer one.
+    pub seen: Option<SeenVersion>,
+    /// Whether one of them came before: who got it then may have handed out what it did not send.
+    pub came_before: bool,
+}
 
 /// What became of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,13 +128,19 @@ enum Handed {
 impl Service {
     /// Looks at a table, and sends its work to the workers.
     pub async fn plan(&self, message: &PlanMessage) -> Result<Planned> {
-        self.plan_until(message, &Until::never()).await
+        let asking = Asking::default();
+        self.plan_until(message, &asking, &Until::never()).await
     }
 
     /// The same within some time: it stops between two columns.
-    pub async fn plan_until(&self, message: &PlanMessage, until: &Until) -> Result<Planned> {
+    pub async fn plan_until(
+        &self,
+        message: &PlanMessage,
+        asking: &Asking,
+        until: &Until,
+    ) -> Result<Planned> {
         let engine = self.tables.engine(&message.table).await?;
-        let planned = Box::pin(self.plan_table(&engine, message, until)).await;
+        let planned = Box::pin(self.plan_table(&engine, message, asking, until)).await;
         if planned.is_err() {
             self.tables.close(&message.table).await;
         }
@@ -131,6 +151,7 @@ impl Service {
         &self,
         engine: &Engine,
         message: &PlanMessage,
+        asking: &Asking,
         until: &Until,
     ) -> Result<Planned> {
         if let Some(reason) = engine.copy_note() {
@@ -146,8 +167,19 @@ impl Service {
         let paused_too = message.why >= Wake::Requested;
         let mut sums: BTreeMap<String, (Sent, Waits)> = BTreeMap::new();
         let mut races = 0;
+        let came_before = asking.came_before || message.hops > 0;
+        let mut told = asking.seen.as_ref();
         'plan: for _ in 0..MOST_LOOKS {
-            let version = engine.latest().await?;
+            // An event comes for each version: what is newer than this one has its own look.
+            let seen = match told.take() {
+                Some(told) => engine.seen(told).await?,
+                None => None,
+            };
+            let is_told = seen.is_some();
+            let version = match seen {
+                Some(version) => version,
+                None => engine.latest().await?,
+            };
             let catalog = Catalog::read(version.view())?;
             let surveyed = engine
                 .survey(&version, &catalog, &|bound| {
@@ -158,6 +190,10 @@ impl Service {
                 let reason = "it has no computed column that is kept up to date".to_owned();
                 return Ok(Planned::Ignored { reason });
             }
+            if is_told && surveyed.iter().any(|(_, survey)| survey.is_behind()) {
+                // The event was late: what was done since may be forgotten again.
+                continue 'plan;
+            }
             let mut left = surveyed.len();
             for (column, survey) in &surveyed {
                 if until.is_over() {
@@ -166,7 +202,13 @@ impl Service {
                 // What came before this plan is sent again once, however often it looks.
                 let first_look = !sums.contains_key(column.name());
                 let why = Some(message.why).filter(|_| first_look);
-                let planned = self.plan_column(engine, column, survey, (&message.table, why));
+                let look = Look {
+                    table: &message.table,
+                    version: version.as_ref(),
+                    why,
+                    came_before,
+                };
+                let planned = self.plan_column(engine, column, survey, &look);
                 let (sent, handed) = planned.await?;
                 let idle = sent.is_nothing();
                 let sum = sums.entry(column.name().to_owned()).or_default();
@@ -214,8 +256,9 @@ impl Service {
         engine: &Engine,
         column: &Column,
         survey: &Survey,
-        (table, why): (&str, Option<Wake>),
+        look: &Look<'_>,
     ) -> Result<(Sent, Handed)> {
+        let Look { table, why, .. } = *look;
         let has_work = survey.rows_to_hand_out() > 0
             || !survey.requests.is_empty()
             || !survey.open_work.is_empty();
@@ -229,6 +272,7 @@ impl Service {
             column,
             survey,
             table,
+            seen: look.version.where_seen(),
             refusal,
             sent: Sent::default(),
         };
@@ -237,7 +281,7 @@ impl Service {
         if is_stopped {
             planning.sent.held = Some(STOPPED.to_owned());
         } else if let Some(why) = why {
-            planning.send_again(why).await?;
+            planning.send_again(why, look.came_before).await?;
         }
         let reconciles = why.is_some_and(Wake::reconciles);
         if reconciles && survey.has_finished() {
@@ -298,6 +342,16 @@ async fn waits(
     Ok(waits)
 }
 
+/// One look at a column.
+struct Look<'a> {
+    table: &'a str,
+    version: &'a dyn TableVersion,
+    /// Why, if it is the first of this plan.
+    why: Option<Wake>,
+    /// Whether its message came before.
+    came_before: bool,
+}
+
 /// One column at one version.
 struct Planning<'a> {
     service: &'a Service,
@@ -305,6 +359,8 @@ struct Planning<'a> {
     column: &'a Column,
     survey: &'a Survey,
     table: &'a str,
+    /// Where the version is that was surveyed.
+    seen: Option<SeenVersion>,
     /// Why this service does not run its function, if it does not.
     refusal: Option<String>,
     sent: Sent,
@@ -312,7 +368,7 @@ struct Planning<'a> {
 
 impl Planning<'_> {
     /// Sends what a planner handed out and did not live to send; and, by the schedule, what is overdue.
-    async fn send_again(&mut self, why: Wake) -> Result<()> {
+    async fn send_again(&mut self, why: Wake, came_before: bool) -> Result<()> {
         let now_ms = self.engine.now_ms();
         // Entries that were asked about: those that nobody sent.
         let mut asked: BTreeMap<LedgerSeq, Option<Arc<StoredEntry>>> = BTreeMap::new();
@@ -333,13 +389,20 @@ impl Planning<'_> {
             let is_queued = entry.entry.session.is_none();
             // In a pause workers acknowledge what they do not do.
             let given_up = is_queued && why == Wake::Resumed;
-            if is_queued && !given_up && age_ms > SENDING_MS && !asked.contains_key(&seq) {
+            let is_marked = is_marked(&entry.entry);
+            let unsent = !is_marked && came_before && age_ms > PASSING_MS && is_queued;
+            if is_marked
+                && is_queued
+                && !given_up
+                && age_ms > SENDING_MS
+                && !asked.contains_key(&seq)
+            {
                 let was_sent = self.column.store.was_sent(&entry.entry).await?;
                 asked.insert(seq, (!was_sent).then(|| entry.clone()));
             }
             let lost = matches!(asked.get(&seq), Some(Some(_)));
-            if (lost || overdue || given_up)
-                && let Some(message) = self.message(&entry.entry, batch, work)
+            if (lost || overdue || given_up || unsent)
+                && let Some(message) = self.message(&entry.entry, batch, work, None)
             {
                 messages.push(message);
             }
@@ -354,7 +417,13 @@ impl Planning<'_> {
         Ok(())
     }
 
-    fn message(&self, entry: &LedgerEntry, batch: &BatchId, work: &Work) -> Option<BatchMessage> {
+    fn message(
+        &self,
+        entry: &LedgerEntry,
+        batch: &BatchId,
+        work: &Work,
+        seen: Option<&SeenVersion>,
+    ) -> Option<BatchMessage> {
         let EntryBody::Page(page) = &entry.body else {
             return None;
         };
@@ -367,6 +436,23 @@ impl Planning<'_> {
             job: page.job.clone(),
             lane: page.lane,
             work: Some(work.clone()),
+            seen: seen.cloned(),
         })
+    }
+}
+
+/// Whether it is written down that the work of an entry was sent.
+///
+/// Of a few new batches it is not: if their planner did not live to send them, its own message comes
+/// again, and the plan that follows sends what it finds open. Twice in the queues, they would be done
+/// twice at most if both are taken at once; large pages wait longer, and would cost more.
+fn is_marked(entry: &LedgerEntry) -> bool {
+    match &entry.body {
+        EntryBody::Page(page) => {
+            page.lane != Lane::Fresh
+                || page.job.is_some()
+                || page.batches.len() + page.folds.len() > MOST_UNMARKED
+        }
+        _ => true,
     }
 }

@@ -17,7 +17,7 @@ use lance_backfill_stages::until::{End, Until};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Service, Worked};
+use crate::{Delivered, Service, Worked};
 
 /// Longest wait for a message. New rows wait no longer for a worker that looks for others; half as
 /// much doubles the requests of a worker that has nothing to do.
@@ -99,7 +99,8 @@ impl Service {
             }
         };
         let (table, batch) = (message.table.as_str(), message.batch.to_string());
-        match self.work_until(&message, until).await {
+        let delivered = Delivered::after(delivery.receives, None);
+        match self.work_until(&message, delivered, until).await {
             Ok(Worked::Done {
                 column,
                 rows_computed,
@@ -116,6 +117,9 @@ impl Service {
                 fault,
                 "did a batch"
             ),
+            Ok(Worked::Refused { column, reason }) => {
+                tracing::warn!(table, column, batch, reason, "the function is not run here");
+            }
             Ok(Worked::Obsolete { reason }) => {
                 tracing::info!(table, batch, reason, "nobody wants the batch any more");
             }

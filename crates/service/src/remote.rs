@@ -97,6 +97,8 @@ impl Queues {
             fresh: queue(&urls.fresh),
             bulk: queue(&urls.bulk),
             commits: queue(&urls.commits),
+            fresh_dead: None,
+            bulk_dead: None,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Worker: does one batch, and tells the committer.
 
-use lance_backfill_core::batch::{BatchMessage, Work};
+use std::time::Duration;
+
+use lance_backfill_core::batch::{BatchMessage, Lane, Work};
 use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::format::Stored;
@@ -9,7 +11,7 @@ use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
-use lance_backfill_stages::execute::OpenBatch;
+use lance_backfill_stages::execute::{Attempted, OpenBatch};
 use lance_backfill_stages::until::Until;
 
 use crate::Service;
@@ -46,17 +48,48 @@ pub enum Worked {
     },
 }
 
+/// How the message of a batch came, as far as its queue tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// For the first time, and it was sent a moment ago.
+    Now,
+    /// For the first time.
+    Once,
+    /// It may have come before, and somebody may have done it.
+    Again,
+}
+
+/// How young a message must be whose planner just made sure that nothing is stopped.
+const JUST_SENT: Duration = Duration::from_secs(1);
+
+impl Delivered {
+    /// Of a message that was received so many times, this one included, and sent so long ago.
+    pub fn after(receives: u32, age: Option<Duration>) -> Self {
+        match (receives, age) {
+            (1, Some(age)) if age < JUST_SENT => Self::Now,
+            (1, _) => Self::Once,
+            _ => Self::Again,
+        }
+    }
+}
+
 impl Service {
     /// Does a batch; an error means that nothing was recorded and it may be tried again.
     pub async fn work(&self, message: &BatchMessage) -> Result<Worked> {
-        self.work_until(message, &Until::never()).await
+        self.work_until(message, Delivered::Again, &Until::never())
+            .await
     }
 
     /// The same within some time: when it is over, what is finished is recorded, and the rest of the
     /// rows is planned again.
-    pub async fn work_until(&self, message: &BatchMessage, until: &Until) -> Result<Worked> {
+    pub async fn work_until(
+        &self,
+        message: &BatchMessage,
+        delivered: Delivered,
+        until: &Until,
+    ) -> Result<Worked> {
         let engine = self.tables.engine(&message.table).await?;
-        let worked = Box::pin(self.work_on(&engine, message, until)).await;
+        let worked = Box::pin(self.work_on(&engine, message, delivered, until)).await;
         if worked.is_err() {
             self.tables.close(&message.table).await;
         }
@@ -67,16 +100,27 @@ impl Service {
         &self,
         engine: &Engine,
         message: &BatchMessage,
+        delivered: Delivered,
         until: &Until,
     ) -> Result<Worked> {
         let obsolete = |reason: String| Ok(Worked::Obsolete { reason });
         if let Some(reason) = engine.copy_note() {
             return obsolete(reason);
         }
-        if self.spending.is_stopped().await? {
+        if delivered != Delivered::Now && self.spending.is_stopped().await? {
             return obsolete(STOPPED.to_owned());
         }
-        let version = engine.latest().await?;
+        let first = message.seen.as_ref();
+        let first = first.filter(|_| delivered != Delivered::Again);
+        // What was planned a moment ago need not be looked for; what waited in bulk may be old.
+        let seen = match first.filter(|_| message.lane == Lane::Fresh) {
+            Some(seen) => engine.seen(seen).await?,
+            None => None,
+        };
+        let version = match seen {
+            Some(version) => version,
+            None => engine.latest().await?,
+        };
         let catalog = Catalog::read(version.view())?;
         let of_binding = |bound: &&BoundColumn| bound.binding == message.binding;
         let Some(bound) = catalog.acting().find(of_binding) else {
@@ -110,6 +154,10 @@ impl Service {
             job,
             work: &work,
             at: Some(&version),
+            attempted: match first {
+                Some(_) => Attempted::Never,
+                None => Attempted::Perhaps,
+            },
             until,
         };
         let manifest = tokio::select! {

@@ -89,7 +89,8 @@ pub struct LoadedSnapshot {
     pub snapshot: CoverageSnapshot,
     /// Files that it was put together from, oldest first: (since, seq, entries).
     pub files: Vec<SnapshotFile>,
-    /// Whether a newer file was collected before it could be read: something newer is accounted for.
+    /// Whether something newer may be accounted for: a file was collected before it could be read, or
+    /// another process wrote one of the same number.
     pub is_torn: bool,
 }
 

@@ -8,6 +8,7 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use lance_backfill_functions::{
     Answer, Context, Flushed, Invocation, Spans, Start, Time, environment, start_log,
 };
+use tokio::time::Instant;
 use tracing::Instrument;
 
 /// As in the program for the command line.

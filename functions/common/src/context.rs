@@ -48,13 +48,7 @@ impl Context {
             "LANCE_BACKFILL_SERVICE",
             "where the service keeps what is its own, as s3://bucket/prefix",
         )?;
-        let metrics = Metrics {
-            service: (environment.get("LANCE_BACKFILL_NAME").cloned())
-                .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| prefix.clone()),
-            by_column: (environment.get("LANCE_BACKFILL_COLUMN_METRICS"))
-                .is_some_and(|value| value == "1"),
-        };
+        let metrics = Metrics::from_environment(&environment);
         let queue = |name: &str| -> Result<Arc<dyn Queue>> {
             let url = needed(name, "the URL of a queue")?;
             Ok(Arc::new(SqsQueue::new(client.clone(), url)))

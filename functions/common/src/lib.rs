@@ -20,6 +20,6 @@ pub use log::start_log;
 pub use memory::Shares;
 pub use metrics::Metrics;
 pub use otlp::{Flushed, Spans};
-pub use records::{Answer, guarded, within};
+pub use records::{Answer, delivered, guarded, within};
 pub use tally::{Tally, Waiting, Watched};
 pub use time::Time;

@@ -1,5 +1,6 @@
 //! The service's metrics: what the alarms and the dashboard of `infra/modules/monitoring` look at.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde_json::{Value, json};
@@ -22,6 +23,17 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// As the environment has it; a service without a name is named by where it keeps what is its own.
+    pub fn from_environment(environment: &BTreeMap<String, String>) -> Self {
+        let names = ["LANCE_BACKFILL_NAME", "LANCE_BACKFILL_SERVICE"];
+        let mut names = names.iter().filter_map(|name| environment.get(*name));
+        let by_column = environment.get("LANCE_BACKFILL_COLUMN_METRICS");
+        Self {
+            service: (names.find(|name| !name.is_empty()).cloned()).unwrap_or_default(),
+            by_column: by_column.is_some_and(|value| value == "1"),
+        }
+    }
+
     /// Writes what an invocation did to the standard output; nothing if there is nothing to say.
     ///
     /// A metric that cannot be written stops no work.
@@ -223,6 +235,24 @@ mod tests {
             metrics("worker", &computed),
             [("RowsComputed", 9.0), ("RowsFailed", 1.0), ("Faults", 1.0)]
         );
+    }
+
+    #[test]
+    fn a_service_has_a_name_by_all_means() {
+        let of = |variables: &[(&str, &str)]| {
+            let variables = variables.iter();
+            let variables =
+                variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let metrics = Metrics::from_environment(&variables.collect());
+            (metrics.service, metrics.by_column)
+        };
+        let service = ("LANCE_BACKFILL_SERVICE", "s3://b/p");
+        assert_eq!(of(&[service]), ("s3://b/p".to_owned(), false));
+        let by_column = ("LANCE_BACKFILL_COLUMN_METRICS", "1");
+        let named = of(&[service, ("LANCE_BACKFILL_NAME", "n"), by_column]);
+        assert_eq!(named, ("n".to_owned(), true));
+        let unnamed = of(&[service, ("LANCE_BACKFILL_NAME", "")]);
+        assert_eq!(unnamed.0, "s3://b/p");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::time::{Duration, SystemTime};
 
-use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse};
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use futures::FutureExt;
 use lance_backfill_ports::{Error, ErrorKind, Result};
+use lance_backfill_service::Delivered;
 use tokio::time::{Instant, timeout_at};
 
 use crate::tally::Tally;
@@ -45,6 +47,26 @@ impl From<Answer> for SqsBatchResponse {
         response.batch_item_failures = failures.collect();
         response
     }
+}
+
+/// How a message came; SQS may deliver one twice and count one, which costs only the work.
+pub fn delivered(record: &SqsMessage) -> Delivered {
+    let told = |name: &str| record.attributes.get(name)?.parse::<u64>().ok();
+    let receives = told("ApproximateReceiveCount").and_then(|count| u32::try_from(count).ok());
+    let sent = told("SentTimestamp").map(Duration::from_millis);
+    let age = sent.and_then(|sent| since_the_epoch()?.checked_sub(sent));
+    receives.map_or(Delivered::Again, |receives| Delivered::after(receives, age))
+}
+
+/// The clock by which SQS says when a message was sent.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the age of a message is no decision about rows"
+)]
+fn since_the_epoch() -> Option<Duration> {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()
 }
 
 /// Does the work of some records; a panic, or the end of the time, is an error of these alone.

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use lance_backfill_aws::event::{Intake, Written, read};
 use lance_backfill_core::message::{PlanMessage, Wake};
-use lance_backfill_functions::{Answer, Context, Tally, Time, Waiting, Watched, guarded, within};
+use lance_backfill_functions::{
+    Answer, Context, Tally, Time, Waiting, Watched, delivered, guarded, within,
+};
 use lance_backfill_ports::{ErrorKind, Result};
-use lance_backfill_service::{ColumnPlan, GivenUp, Planned, Quarantined};
+use lance_backfill_service::{Asking, ColumnPlan, Delivered, GivenUp, Planned, Quarantined};
 use tracing::Instrument;
 
 /// Tables that the schedule's own invocation looks at; more of them are looked at by as many planners
@@ -17,6 +19,8 @@ const MOST_TABLES: usize = 10;
 /// A table, and the messages that speak of it.
 struct Asked {
     plan: PlanMessage,
+    /// Without a version, if anything but events asks for it: that may be about another one.
+    asking: Asking,
     messages: Vec<String>,
 }
 
@@ -41,7 +45,7 @@ pub async fn handle(context: &Context, event: SqsEvent, time: Time) -> Answer {
     for asked in asked.into_values() {
         let looked = match time.begin.is_over() {
             true => Looked::Left,
-            false => look(context, &asked.plan, &time, &mut answer.tally).await,
+            false => look(context, &asked, &time, &mut answer.tally).await,
         };
         match looked {
             Looked::Done => {}
@@ -61,6 +65,8 @@ async fn take_in(
     asked: &mut BTreeMap<String, Asked>,
     answer: &mut Answer,
 ) {
+    let came_before = delivered(&record) == Delivered::Again;
+    let asking = |seen| Asking { seen, came_before };
     let message = record.message_id.unwrap_or_default();
     let body = record.body.unwrap_or_default();
     match read(&body) {
@@ -68,7 +74,12 @@ async fn take_in(
             for reason in ignored {
                 tracing::info!(message_id = message, reason, "an event is ignored");
             }
-            for Written { table, version } in written {
+            for event in written {
+                let Written {
+                    table,
+                    version,
+                    seen,
+                } = event;
                 if context.service.has_planned(&table, version) {
                     tracing::info!(
                         message_id = message,
@@ -78,15 +89,18 @@ async fn take_in(
                     );
                     continue;
                 }
-                ask(asked, PlanMessage::new(table, Wake::Committed), &message);
+                let plan = PlanMessage::new(table, Wake::Committed);
+                ask(asked, plan, asking(seen), &message);
             }
         }
-        Ok(Intake::Plan(plan)) => ask(asked, plan, &message),
+        Ok(Intake::Plan(plan)) => ask(asked, plan, asking(None), &message),
         Ok(Intake::Reconcile) => {
             match guarded(time.end, reconcile(context, &mut answer.tally)).await {
                 Ok(here) => {
                     answer.tally.watched.get_or_insert_default();
-                    (here.into_iter()).for_each(|plan| ask(asked, plan, &message));
+                    for plan in here {
+                        ask(asked, plan, asking(None), &message);
+                    }
                 }
                 Err(error) => {
                     tracing::error!(
@@ -189,11 +203,17 @@ async fn quarantine(context: &Context, tally: &mut Tally) {
     }
 }
 
-fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, message: &str) {
+fn ask(asked: &mut BTreeMap<String, Asked>, plan: PlanMessage, asking: Asking, message: &str) {
     let known = asked.entry(plan.table.clone()).or_insert_with(|| Asked {
         plan: plan.clone(),
+        asking: asking.clone(),
         messages: vec![],
     });
+    known.asking.came_before |= asking.came_before;
+    known.asking.seen = match (known.asking.seen.take(), asking.seen) {
+        (Some(known), Some(seen)) => Some(known.max(seen)),
+        (None, _) | (_, None) => None,
+    };
     // The schedule looks at the most, then a person; the chain goes on where it is longest.
     known.plan.why = known.plan.why.max(plan.why);
     known.plan.hops = known.plan.hops.max(plan.hops);
@@ -207,21 +227,23 @@ fn again(asked: &Asked, answer: &mut Answer) {
         .for_each(|message| answer.again(message));
 }
 
-async fn look(context: &Context, plan: &PlanMessage, time: &Time, sum: &mut Tally) -> Looked {
+async fn look(context: &Context, asked: &Asked, time: &Time, sum: &mut Tally) -> Looked {
+    let plan = &asked.plan;
     let mut tally = Tally {
         tables: [plan.table.clone()].into(),
         watched: (plan.why == Wake::Scheduled).then(Watched::default),
         ..Tally::default()
     };
-    let looked = look_at(context, plan, time, &mut tally).await;
+    let looked = look_at(context, asked, time, &mut tally).await;
     sum.add(tally);
     looked
 }
 
-async fn look_at(context: &Context, plan: &PlanMessage, time: &Time, tally: &mut Tally) -> Looked {
+async fn look_at(context: &Context, asked: &Asked, time: &Time, tally: &mut Tally) -> Looked {
+    let Asked { plan, asking, .. } = asked;
     let table = plan.table.as_str();
     let span = tracing::info_span!("plan", table);
-    let planning = context.service.plan_until(plan, &time.begin);
+    let planning = context.service.plan_until(plan, asking, &time.begin);
     let Some(planned) = within(time.end, planning.instrument(span)).await else {
         // What it handed out stands, and what it did not live to send the next plan does.
         return Looked::Left;

@@ -4,7 +4,7 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use futures::future::join_all;
 use lance_backfill_core::batch::BatchMessage;
 use lance_backfill_core::format::decode;
-use lance_backfill_functions::{Answer, Context, Tally, Time, guarded};
+use lance_backfill_functions::{Answer, Context, Tally, Time, delivered, guarded};
 use lance_backfill_ports::ErrorKind;
 use lance_backfill_service::Worked;
 use tracing::Instrument;
@@ -45,7 +45,8 @@ async fn work(context: &Context, record: &SqsMessage, time: &Time) -> (bool, Tal
     let lane = message.lane.name();
     let generation = message.generation.to_string();
     let span = tracing::info_span!("work", table, batch, job, lane, generation);
-    let worked = guarded(time.end, context.service.work_until(&message, &time.begin));
+    let working = (context.service).work_until(&message, delivered(record), &time.begin);
+    let worked = guarded(time.end, working);
     let done = match worked.instrument(span).await {
         Ok(Worked::Done {
             column,

@@ -7,7 +7,7 @@ use lance_backfill_core::batch::Lane;
 use lance_backfill_core::checkpoint::{CheckpointManifest, FaultKind};
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_embedded::python::PythonFunctions;
-use lance_backfill_embedded::{Engine, EngineOptions, Python};
+use lance_backfill_embedded::{ArtifactSource, Engine, EngineOptions, Python};
 use lance_backfill_lance::OpenOptions;
 use lance_backfill_ports::{ErrorKind, Result};
 use lance_backfill_service::{End, Until};
@@ -49,6 +49,7 @@ async fn engine(scenario: &Scenario, functions: &Functions) -> Engine {
         most_rows_per_batch: None,
         cache,
         python: Arc::new(PythonFunctions::new(python, 1)),
+        artifacts: ArtifactSource::Table,
     };
     Engine::open(&scenario.uri, options).await.expect("opens")
 }

@@ -48,6 +48,11 @@ pub(super) async fn follow(
                     exit::leave_behind(None);
                     return Ok(now);
                 }
+                if let Some(fault) = &now.breaker {
+                    bar.note(&format!(
+                        "the breaker is open, one batch at a time probes: {fault}; 'column resume' ends the wait"
+                    ));
+                }
                 quiet = match last.replace(now.clone()) {
                     Some(before) if before == now => quiet + 1,
                     _ => 0,

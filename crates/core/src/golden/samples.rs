@@ -20,6 +20,7 @@ use crate::message::{CommitMessage, PlanMessage, RegisteredTable, Wake};
 use crate::pause::{PauseBody, PauseEntry};
 use crate::permit::{Permit, Program};
 use crate::rows::RowSet;
+use crate::table::SeenVersion;
 use crate::testing::{batch, binding, deployment, generation, identity, job};
 
 const TABLE: &str = "s3://bucket/flights.lance";
@@ -303,6 +304,11 @@ fn message(job_number: Option<u8>, lane: Lane, work: Option<Work>) -> BatchMessa
         job: job_number.map(job),
         lane,
         work,
+        seen: job_number.map(|_| SeenVersion {
+            version: 42,
+            size_bytes: 2_048,
+            tag: Some("\"5d41402abc4b2a76b9719d911017c592\"".to_owned()),
+        }),
     }
 }
 

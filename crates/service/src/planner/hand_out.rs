@@ -10,7 +10,7 @@ use lance_backfill_ports::Result;
 use lance_backfill_stages::plan::{Order, PlanOutcome};
 
 use super::outage::Asked;
-use super::{Handed, Planning};
+use super::{Handed, Planning, is_marked};
 
 /// Rows in flight in a lane, in seconds of work: beyond it deadlines, cancelling and later rows would
 /// wait too long.
@@ -182,10 +182,12 @@ impl Planning<'_> {
                 }
                 Work::Fold(_) => self.sent.folds += 1,
             }
-            messages.extend(self.message(&entry, &batch, &work));
+            messages.extend(self.message(&entry, &batch, &work, self.seen.as_ref()));
         }
         self.service.queues.send_batches(messages).await?;
-        self.column.store.note_sent(&entry).await?;
+        if is_marked(&entry) {
+            self.column.store.note_sent(&entry).await?;
+        }
         Ok(Paged::Sent)
     }
 

@@ -1,5 +1,6 @@
 //! The coverage snapshot: few files, the newer of which replace parts of the older.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -47,10 +48,11 @@ impl ColumnStore {
         } else {
             LoadedSnapshot::default()
         };
-        if shared && known.files.len() == chain.len() && !known.is_torn {
+        let is_torn = has_rivals(listed);
+        if shared && known.files.len() == chain.len() && known.is_torn == is_torn {
             return Ok(known);
         }
-        loaded.is_torn = false;
+        loaded.is_torn = is_torn;
         for mut file in chain.into_iter().skip(loaded.files.len()) {
             let path = file.path();
             let Some(bytes) = self.store.get(&path).await? else {
@@ -157,4 +159,12 @@ impl ColumnStore {
             None => newer,
         })
     }
+}
+
+/// Whether two processes wrote a file of one number: the chain has one of them, and what the other
+/// accounts for is not in it.
+fn has_rivals(listed: &[Listed]) -> bool {
+    let files = || (listed.iter()).filter_map(|object| SnapshotFile::parse(&object.path));
+    let numbers: BTreeSet<u64> = files().map(|file| file.seq).collect();
+    numbers.len() < files().count()
 }

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use anyhow::ensure;
 use lance_backfill_core::batch::{Lane, Work};
 use lance_backfill_core::breaker::{Breaker, standing};
+use lance_backfill_core::commit::Finished;
 use lance_backfill_core::invariant;
 use lance_backfill_core::job::{JobOutcome, Selection, Take};
 use lance_backfill_core::ledger::{EntryBody, Request};
 use lance_backfill_core::plan::Limits;
 use lance_backfill_ports::state_store::{Created, StateStore};
-use lance_backfill_ports::table::Table;
+use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::commit::commit;
 use lance_backfill_stages::execute::{Attempted, OpenBatch, Workers, execute};
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::reconcile::{Grace, collect};
-use lance_backfill_stages::survey::{OpenRequest, OpenWork, Survey, survey};
+use lance_backfill_stages::survey::{OpenRequest, OpenWork, Scope, Survey, survey, survey_for};
 use lance_backfill_stages::until::Until;
 use lance_backfill_testkit::{
     Fault, Faults, Faulty, ManualClock, MemStateStore, MemTable, Random, SeededWorld,
@@ -42,6 +43,13 @@ pub(crate) enum Step {
     /// A breaker is open until this moment.
     Waits(u64),
     Idle,
+}
+
+/// Who else is at work during a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Company {
+    None,
+    Others,
 }
 
 pub(crate) struct Process {
@@ -97,7 +105,7 @@ impl Process {
                 self.faults.plan(1 + self.random.below(12), fault);
             }
             self.clock.advance_ms(self.random.below(400));
-            if self.random.below(14) == 0 {
+            if self.random.below(8) == 0 {
                 let down = !self.function.is_down();
                 self.function.set_down(down);
                 self.trace.tell(format!("the function is down: {down}"));
@@ -124,7 +132,7 @@ impl Process {
         self.restart();
         self.function.set_down(false);
         for _ in 0..MOST_STEPS {
-            let step = Box::pin(self.step()).await?;
+            let step = Box::pin(self.step_as(Company::None)).await?;
             let idle = step == Step::Idle;
             self.trace.tell(format!("{} {step:?}", self.name));
             if let Step::Waits(until_ms) = step {
@@ -153,9 +161,65 @@ impl Process {
     }
 
     async fn step(&mut self) -> anyhow::Result<Step> {
-        let version = self.table.latest().await?;
+        let step = Box::pin(self.step_as(Company::Others)).await?;
+        if step == Step::Idle && self.random.below(2) == 0 {
+            let version = self.table.latest().await?;
+            let column = self.column(version.view())?;
+            let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+            collect(&column, &found, &self.world, Grace::NONE).await?;
+        }
+        Ok(step)
+    }
+
+    /// What a survey did not look for is not there.
+    async fn check_records(&self, column: &Column, found: &Survey) -> anyhow::Result<()> {
+        let store = ColumnStore::new(self.state.clone());
+        for (fragment, unsettled) in &found.unsettled {
+            let present = &unsettled.present;
+            let key = (*fragment, present.identities.clone(), present.place.clone());
+            let records = store.records(&[key]).await?;
+            ensure!(
+                records.get(fragment).map(|record| record.as_ref()) == present.record.as_ref(),
+                "fragment {fragment} of '{}' has another record: {records:?}, not {:?}",
+                column.name(),
+                present.record
+            );
+        }
+        Ok(())
+    }
+
+    /// The version before the newest, as a late event tells of it, if nobody has seen a newer one.
+    async fn told(&mut self) -> anyhow::Result<Option<(Arc<dyn TableVersion>, Column, Survey)>> {
+        if self.random.below(4) > 0 {
+            return Ok(None);
+        }
+        let newest = self.table.latest().await?.view().version;
+        let Some(version) = self.table.at(newest - 1).await? else {
+            return Ok(None);
+        };
+        if version.view().field("p").is_none() {
+            return Ok(None);
+        }
         let column = self.column(version.view())?;
         let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+        Ok((!found.is_behind()).then_some((version, column, found)))
+    }
+
+    async fn step_as(&mut self, company: Company) -> anyhow::Result<Step> {
+        let told = match company {
+            Company::None => None,
+            Company::Others => Box::pin(self.told()).await?,
+        };
+        let is_told = told.is_some();
+        let (version, column, found) = match told {
+            Some(told) => told,
+            None => {
+                let version = self.table.latest().await?;
+                let column = self.column(version.view())?;
+                let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+                (version, column, found)
+            }
+        };
         invariant::counts_add_up(&found.counts)?;
         one_probe(&found, &column)?;
         ensure!(found.counts.failed == 0, "a fault of a batch failed rows");
@@ -168,7 +232,15 @@ impl Process {
             found.counts.total,
             version.view().live_rows()
         );
-        if let Some(extension) = found.snapshot_extension(&column.bound.generation) {
+        if company == Company::None {
+            self.check_records(&column, &found).await?;
+        }
+        // A snapshot is written when there is something to say, and not always then.
+        let noted = !found.newly_settled.is_empty() && self.random.below(3) > 0;
+        if let Some(extension) = found
+            .snapshot_extension(&column.bound.generation)
+            .filter(|_| noted)
+        {
             match column
                 .store
                 .extend_snapshot(&found.snapshot, extension)
@@ -177,8 +249,22 @@ impl Process {
                 Created::New | Created::AlreadyThere => {}
             }
         }
-        if found.has_finished() {
-            commit(&version, &column, &found).await?;
+        if found.has_finished() && !is_told {
+            let narrow = survey_for(&self.table, &version, &column, &[], Scope::Finished);
+            let narrow = Box::pin(narrow).await?;
+            let finished = |survey: &Survey| -> Vec<Vec<Finished>> {
+                let all = survey.unsettled.values();
+                let all = all.map(|unsettled| unsettled.finished.clone());
+                all.filter(|finished| !finished.is_empty()).collect()
+            };
+            ensure!(
+                company == Company::Others || finished(&narrow) == finished(&found),
+                "a commit does not see what is finished"
+            );
+            match self.random.below(2) {
+                0 => commit(&version, &column, &narrow).await?,
+                _ => commit(&version, &column, &found).await?,
+            };
             return Ok(Step::Committed);
         }
         let many = found.open_work.len() as u64;
@@ -196,9 +282,12 @@ impl Process {
                         batch: &open.batch,
                         job: job.as_ref(),
                         work: &open.work,
-                        at: None,
+                        at: is_told.then_some(&version),
                         until: &until,
-                        attempted: Attempted::Perhaps,
+                        attempted: match self.random.below(2) {
+                            0 => Attempted::Never,
+                            _ => Attempted::Perhaps,
+                        },
                     },
                     &evaluated,
                     &workers,
