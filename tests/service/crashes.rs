@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::delivery::is_filled;
 use crate::deployment::{Deployment, Settings};
-use crate::operate::through;
 use crate::proxy::{Fault, Request};
+use crate::python::through;
 use crate::support::oracle::product;
 use crate::support::serving::eventually;
 use crate::support::table::Shape;

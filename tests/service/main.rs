@@ -28,7 +28,7 @@ mod delivery;
 mod drain;
 mod follows;
 mod latency;
-mod operate;
+mod python;
 mod reach;
 mod remote;
 mod stores;
