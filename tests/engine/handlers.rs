@@ -13,7 +13,7 @@ use lance_backfill_embedded::python::PythonFunctions;
 use lance_backfill_embedded::{ArtifactSource, EngineOptions, Python};
 use lance_backfill_functions::{Answer, Context, Metrics, Time};
 use lance_backfill_lance::{ObjectStateStore, OpenOptions};
-use lance_backfill_ports::queue::{Delivery, Outgoing, Queue, Receipt};
+use lance_backfill_ports::queue::{Delivery, Depth, Outgoing, Queue, Receipt};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_service::{
     InProcessQueue, Outages, PullOptions, Queues, Service, ServiceOptions,
@@ -56,6 +56,10 @@ impl Queue for Moody {
 
     async fn acknowledge(&self, receipts: &[Receipt]) -> Result<()> {
         self.inner.acknowledge(receipts).await
+    }
+
+    async fn depth(&self) -> Result<Depth> {
+        self.inner.depth().await
     }
 }
 
@@ -308,10 +312,7 @@ async fn the_schedule_gives_each_of_many_tables_to_a_planner_of_its_own() {
     for number in 10..35 {
         let table = process.folder.path().join(format!("{number}.lance"));
         let table = table.display().to_string();
-        let registered = RegisteredTable {
-            version: RegisteredTable::VERSION,
-            table: table.clone(),
-        };
+        let registered = RegisteredTable::new(table.clone());
         let path = tables.join(format!("{number}.json"));
         std::fs::write(path, text(&registered)).expect("written");
         expected.push(PlanMessage::new(table, Wake::Scheduled));

@@ -10,11 +10,7 @@ async fn messages_may_come_twice_and_in_any_order() {
     let shape = Shape::default().fragments_of(400);
     let scenario = Scenario::standard(shape, 1_000).await;
     scenario.add("p", "a * b", &[]);
-    let service = InProcess::start(Settings {
-        batch_rows: 150,
-        ..Settings::default()
-    })
-    .await;
+    let service = InProcess::start(150).await;
     let uri = scenario.uri.clone();
     // Of a repeated batch the second delivery finds the first one's checkpoint manifest and its calls.
     let calls = service.converge(&uri).await;

@@ -276,6 +276,7 @@ impl Service {
             seen: look.version.where_seen(),
             refusal,
             sent: Sent::default(),
+            bulk: false,
         };
         let is_at_rest = survey.unsettled.is_empty() && survey.open_work.is_empty();
         let is_stopped = !is_at_rest && self.spending.is_stopped().await?;
@@ -303,9 +304,12 @@ impl Service {
             Handed::Done => planning.hand_out().await?,
             handed => handed,
         };
-        let sent = planning.sent;
-        // Afterwards: it is what tells new fragments from those that were there before.
-        if handed == Handed::Done && !survey.newly_settled.is_empty() {
+        let Planning { sent, bulk, .. } = planning;
+        // Afterwards: it is what tells new fragments from those that were there before. Without a note,
+        // all that a large backfill has not begun yet would seem new until some of it is settled.
+        let head = &survey.snapshot.snapshot.head;
+        let is_news = bulk && head.max_fragment < survey.max_fragment;
+        if handed == Handed::Done && (is_news || !survey.newly_settled.is_empty()) {
             engine.note_settled(column, survey).await?;
         }
         let rests = handed == Handed::Done && sent.is_nothing() && survey.open_work.is_empty();
@@ -366,6 +370,8 @@ struct Planning<'a> {
     /// Why this service does not run its function, if it does not.
     refusal: Option<String>,
     sent: Sent,
+    /// Whether rows in need went through the bulk lane.
+    bulk: bool,
 }
 
 impl Planning<'_> {

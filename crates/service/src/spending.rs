@@ -14,8 +14,9 @@ use crate::Service;
 /// What planner and worker say of work that they leave.
 pub(crate) const STOPPED: &str = "the service is paused: 'lance-backfill service resume' ends that";
 
-/// How long a process trusts that nothing was stopped. With the second for which a worker trusts its
-/// planner, and with [`LOOK`], a batch that began on this word ends within five seconds of a pause.
+/// How long a process trusts that nothing was stopped. A planner may hand out so long after a pause, a
+/// worker believes a planner of a moment ago, and a batch at work looks after [`LOOK`]: in all, five
+/// seconds.
 const TRUSTED_FOR: Duration = Duration::from_secs(2);
 /// Between two looks of a batch at work whether anybody still wants it: each look is a request.
 const LOOK: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use lance_backfill_embedded::{ArtifactSource, Engine, EngineOptions, Python};
 use lance_backfill_lance::OpenOptions;
 use lance_backfill_ports::{ErrorKind, Result};
 use lance_backfill_service::{End, Until};
-use lance_backfill_stages::execute::OpenBatch;
+use lance_backfill_stages::execute::{Attempted, OpenBatch};
 use lance_backfill_stages::plan::{Order, PlanOutcome};
 use tokio::time::{Instant, sleep_until};
 
@@ -85,6 +85,7 @@ async fn work_until(
         work: &work,
         at: Some(&version),
         until: &until,
+        attempted: Attempted::Perhaps,
     };
     let stopping = async {
         while !functions.calls().contains(&row.to_string()) {
