@@ -10,7 +10,7 @@ use crate::support::Scenario;
 use crate::support::emulator::BUCKET;
 use crate::support::oracle::product;
 use crate::support::program::{Outcome, command, finish};
-use crate::support::serving::{eventually, now};
+use crate::support::serving::eventually;
 use crate::support::table::Shape;
 
 /// Time within which calling off and pausing take effect.
@@ -150,6 +150,8 @@ async fn what_is_called_off_or_paused_stops_within_seconds() {
     let uri = scenario.uri.as_str();
     operator.expect(&["service", "pause", "--reason", "not yet"]);
     operator.expect(&["column", "add", uri, "slow", "--sql", SLOW]);
+    // Nothing is computed but what is ordered.
+    operator.expect(&["column", "pause", uri, "slow"]);
     let again = operator.expect(&["service", "pause"]);
     assert_eq!(again["was_paused"], true);
     assert_eq!(again["paused"]["reason"], "not yet");
@@ -193,13 +195,20 @@ async fn what_is_called_off_or_paused_stops_within_seconds() {
     operator.expect(&["service", "resume"]);
     eventually("it goes on", async || computed() > paused_at).await;
 
-    let began = now();
     let cancelled = operator.expect(&["jobs", "cancel", uri, &job]);
     assert_eq!(cancelled["state"], "cancelled");
-    assert!(began.elapsed() < SOON);
-    // What was not computed is in need, and nobody ordered it: it is paused so that this can be seen.
-    let status = operator.expect(&["jobs", "show", uri, &job]);
-    assert_eq!(status["state"], "cancelled");
+    std::thread::sleep(SOON);
+    let cancelled_at = computed();
+    service.proxy.quiet();
+    assert_eq!(computed(), cancelled_at, "nobody works on it any more");
+    assert!(
+        cancelled_at < 20_000,
+        "{cancelled_at} rows: too fast to be called off"
+    );
+    let shown = operator.expect(&["jobs", "show", uri, &job]);
+    assert_eq!(shown["state"], "cancelled");
+    let following = operator.run(&["jobs", "show", uri, &job, "--follow"]);
+    following.expect_code(1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,7 +275,7 @@ async fn what_a_service_cannot_do_is_refused_and_changes_nothing() {
         (&["status", uri, "--workers", "2"], "its own workers"),
         (&["status", uri, "--branch", "b"], "not --branch"),
         (&["backfill", uri, "p", "--batch-rows", "7"], "--batch-rows"),
-        (&["backfill", uri, "p"], "is not a computed column"),
+        (&["backfill", uri, "p"], "not a computed column"),
         (
             &["backfill", uri, "p", "--no-wait", "--service", "none"],
             "--no-wait goes with",
