@@ -8,7 +8,11 @@ locals {
   region     = data.aws_region.current.region
   dns_suffix = data.aws_partition.current.dns_suffix
 
-  service_uri = "s3://${var.service.bucket}/${var.service.prefix}"
+  service_uri     = "s3://${var.service.bucket}/${var.service.prefix}"
+  batches_at_once = var.worker.fresh_concurrency + var.worker.bulk_concurrency
+
+  # The dimension Service of the program's metrics: a name could be that of a service elsewhere.
+  metrics_of = local.service_uri
 
   # SQS hands a message out again after this; Lambda asks for six times the function's timeout, so that
   # a batch that is throttled for a while is not worked on twice.
@@ -20,11 +24,12 @@ locals {
     var.environment,
     {
       LANCE_BACKFILL_SERVICE         = local.service_uri
+      LANCE_BACKFILL_NAME            = local.metrics_of
       LANCE_BACKFILL_PLANS_QUEUE     = module.plans.url
       LANCE_BACKFILL_FRESH_QUEUE     = module.fresh.url
       LANCE_BACKFILL_BULK_QUEUE      = module.bulk.url
       LANCE_BACKFILL_COMMITS_QUEUE   = module.commits.url
-      LANCE_BACKFILL_BATCHES_AT_ONCE = tostring(var.worker.fresh_concurrency + var.worker.bulk_concurrency)
+      LANCE_BACKFILL_BATCHES_AT_ONCE = tostring(local.batches_at_once)
       LANCE_BACKFILL_LOG             = var.log_filter
     },
     # Lance's store reads these. A bucket's default key encrypts without them; a bucket policy that
@@ -34,6 +39,25 @@ locals {
       AWS_SSE_KMS_KEY_ID         = var.bucket_kms_key_arn
     } : name => value if var.bucket_kms_key_arn != null },
   )
+
+  environments = {
+    # What dies of the workers' batches the planner writes down as failed, so that people see it in the
+    # table and can order it again.
+    planner = merge(
+      local.environment,
+      {
+        LANCE_BACKFILL_FRESH_DEAD_QUEUE = module.fresh.dead_url
+        LANCE_BACKFILL_BULK_DEAD_QUEUE  = module.bulk.dead_url
+      },
+      var.column_metrics ? { LANCE_BACKFILL_COLUMN_METRICS = "1" } : {},
+    )
+    # Names and ARNs; the values stay in Secrets Manager.
+    worker = merge(
+      local.environment,
+      length(var.secrets) > 0 ? { LANCE_BACKFILL_SECRETS = jsonencode(var.secrets) } : {},
+    )
+    committer = local.environment
+  }
 
   functions = {
     planner   = module.planner
@@ -132,7 +156,7 @@ module "planner" {
   timeout_s            = var.planner.timeout_s
   reserved_concurrency = var.planner.reserved_concurrency
   recursive_loop       = var.planner.recursive_loop
-  environment          = local.environment
+  environment          = local.environments.planner
 
   sources = {
     plans = {
@@ -169,7 +193,7 @@ module "worker" {
   ephemeral_storage_mb = var.worker.ephemeral_storage_mb
   reserved_concurrency = var.worker.reserved_concurrency
   recursive_loop       = var.worker.recursive_loop
-  environment          = local.environment
+  environment          = local.environments.worker
 
   # A batch is cut to fill an invocation, so each has one. A lane's bound keeps the other lane free.
   sources = {
@@ -209,7 +233,7 @@ module "committer" {
   timeout_s            = var.committer.timeout_s
   reserved_concurrency = var.committer.reserved_concurrency
   recursive_loop       = var.committer.recursive_loop
-  environment          = local.environment
+  environment          = local.environments.committer
 
   sources = {
     commits = {
@@ -233,6 +257,42 @@ module "committer" {
   tags                    = var.tags
 }
 
+# ---- what the command line reads to work with the service ---------------------------------------------
+
+resource "aws_s3_object" "deployment" {
+  bucket       = var.service.bucket
+  key          = "${var.service.prefix}/service.json"
+  content_type = "application/json"
+
+  content = jsonencode({
+    version = 1
+    name    = var.name
+    queues = {
+      plans   = module.plans.url
+      fresh   = module.fresh.url
+      bulk    = module.bulk.url
+      commits = module.commits.url
+    }
+    dead_letters = {
+      plans   = module.plans.dead_url
+      fresh   = module.fresh.dead_url
+      bulk    = module.bulk.dead_url
+      commits = module.commits.dead_url
+    }
+    # Only the image has Python, so that a column of this service can be refused when it is declared.
+    python          = var.worker_image_uri != null
+    secrets         = sort(keys(var.secrets))
+    gpu_classes     = sort(var.gpu_classes)
+    batches_at_once = local.batches_at_once
+  })
+
+  # As the functions do with each object: a bucket policy may demand the header.
+  server_side_encryption = var.bucket_kms_key_arn == null ? null : "aws:kms"
+  kms_key_id             = var.bucket_kms_key_arn
+
+  tags = var.tags
+}
+
 # ---- what wakes it, and what watches it --------------------------------------------------------------
 
 module "events" {
@@ -254,7 +314,7 @@ module "monitoring" {
   source = "./modules/monitoring"
 
   name                = var.name
-  service             = local.service_uri
+  service             = local.metrics_of
   region              = local.region
   oldest_row_alarm_s  = var.alarms.oldest_row_s
   oldest_row_period_s = var.alarms.oldest_row_period_s

@@ -1,5 +1,5 @@
 output "service" {
-  description = "Where the service keeps its own state: what the command line takes as --service."
+  description = "Where the service keeps its own state: what the command line takes as --service, and the dimension Service of the program's metrics."
   value       = local.service_uri
 }
 
@@ -35,6 +35,16 @@ output "functions" {
 output "policies" {
   description = "What each function must be allowed, as JSON: for roles that you bring."
   value       = { for kind in keys(local.names) : kind => local.policies[kind] }
+}
+
+output "operator_policy" {
+  description = "What a person must be allowed who uses the command line with --service, as JSON. Who has it can decide what runs in the worker's role."
+  value       = local.policies.operator
+}
+
+output "deployment" {
+  description = "What the command line knows of this service: the content of service.json below the service's prefix."
+  value       = jsondecode(aws_s3_object.deployment.content)
 }
 
 output "notification" {

@@ -57,6 +57,13 @@ locals {
       Resource = [for folder in local.artifact_folders : "${local.service_root}/${folder}/*"]
     },
   ]
+  # Whether somebody has stopped all spending.
+  read_paused = [{
+    Sid      = "ReadPaused"
+    Effect   = "Allow"
+    Action   = ["s3:GetObject"]
+    Resource = ["${local.service_root}/paused.json"]
+  }]
   registry = [{
     Sid      = "Registry"
     Effect   = "Allow"
@@ -68,6 +75,10 @@ locals {
   write_actions = ["s3:AbortMultipartUpload", "s3:PutObject"]
 
   write = {
+    # Declarations, requests and their ends, holds and pauses.
+    operator = [
+      for folder in ["_backfill", "_transactions", "_versions"] : local.in_folder[folder]
+    ]
     # A version of metadata only, where a table was moved.
     planner = [
       for folder in ["_backfill", "_transactions", "_versions"] : local.in_folder[folder]
@@ -81,6 +92,7 @@ locals {
     ]
   }
   delete = {
+    operator  = [local.in_folder["_backfill"], local.in_folder["_transactions"]]
     planner   = [local.in_folder["_backfill"]]
     worker    = [local.in_folder["_backfill"], local.in_folder["data"]]
     committer = [local.in_folder["_backfill"], local.in_folder["_transactions"]]
@@ -108,6 +120,13 @@ locals {
     "sqs:GetQueueAttributes",
     "sqs:ReceiveMessage",
   ]
+  # Batches that died are read once, written down as failed, and removed; see planner.
+  bury = [{
+    Sid      = "BuryDeadBatches"
+    Effect   = "Allow"
+    Action   = ["sqs:DeleteMessage", "sqs:ReceiveMessage"]
+    Resource = [module.fresh.dead_arn, module.bulk.dead_arn]
+  }]
   gpu_queue_arns = [for queue in module.gpu : queue.arn]
   receives = {
     planner   = [module.plans.arn]
@@ -155,7 +174,7 @@ locals {
         Sid      = "ReadSecrets"
         Effect   = "Allow"
         Action   = ["secretsmanager:GetSecretValue"]
-        Resource = var.secret_arns
+        Resource = sort(distinct(values(var.secrets)))
       },
       {
         Sid      = "DecryptSecrets"
@@ -206,24 +225,83 @@ locals {
     ] : { for key, value in statement : key => value if key != "Condition" || statement.Effect == "Deny" } if var.vpc != null
   ] }
 
+  # ---- a person at the command line ------------------------------------------------------------------
+
+  queue_pairs = concat([module.plans, module.fresh, module.bulk, module.commits], values(module.gpu))
+  operate = [
+    {
+      Sid      = "ReadService"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject"]
+      Resource = ["${local.service_root}/*"]
+    },
+    {
+      # What runs in the worker's role, which tables there are, and whether anything is spent.
+      Sid    = "WriteService"
+      Effect = "Allow"
+      Action = local.write_actions
+      Resource = concat(
+        [for folder in local.artifact_folders : "${local.service_root}/${folder}/*"],
+        ["${local.service_root}/tables/*", "${local.service_root}/paused.json"],
+      )
+    },
+    {
+      Sid      = "UnregisterAndResume"
+      Effect   = "Allow"
+      Action   = ["s3:DeleteObject"]
+      Resource = ["${local.service_root}/tables/*", "${local.service_root}/paused.json"]
+    },
+    {
+      Sid      = "SeeQueues"
+      Effect   = "Allow"
+      Action   = ["sqs:GetQueueAttributes"]
+      Resource = flatten([for queue in local.queue_pairs : [queue.arn, queue.dead_arn]])
+    },
+    {
+      Sid    = "RedriveFrom"
+      Effect = "Allow"
+      Action = [
+        "sqs:CancelMessageMoveTask",
+        "sqs:ChangeMessageVisibility",
+        "sqs:DeleteMessage",
+        "sqs:ListMessageMoveTasks",
+        "sqs:ReceiveMessage",
+        "sqs:StartMessageMoveTask",
+      ]
+      Resource = [for queue in local.queue_pairs : queue.dead_arn]
+    },
+    {
+      # Requests go to the planner, and what died goes back to where it was.
+      Sid      = "Send"
+      Effect   = "Allow"
+      Action   = ["sqs:SendMessage"]
+      Resource = [for queue in local.queue_pairs : queue.arn]
+    },
+  ]
+
   # ---- all together ----------------------------------------------------------------------------------
 
   statements = {
     planner = concat(
-      local.read_tables, local.write_tables.planner, local.read_service, local.registry,
-      local.messages.planner, local.use_keys, local.write_log.planner, local.network.planner,
+      local.read_tables, local.write_tables.planner, local.read_service, local.read_paused, local.registry,
+      local.messages.planner, local.bury, local.use_keys, local.write_log.planner, local.network.planner,
     )
     worker = concat(
-      local.read_tables, local.write_tables.worker, local.read_service,
+      local.read_tables, local.write_tables.worker, local.read_service, local.read_paused,
       local.messages.worker, local.use_keys, local.read_secrets, local.write_log.worker, local.network.worker,
     )
     committer = concat(
       local.read_tables, local.write_tables.committer, local.read_service,
       local.messages.committer, local.use_keys, local.write_log.committer, local.network.committer,
     )
+    # Declares columns, orders and stops work, as the planner's and committer's rights together allow;
+    # it writes no data.
+    operator = concat(
+      local.read_tables, local.write_tables.operator, [local.read_service[0]], local.operate, local.use_keys,
+    )
     # Pods have networks and logs of their own.
     gpu = concat(
-      local.read_tables, local.write_tables.worker, local.read_service,
+      local.read_tables, local.write_tables.worker, local.read_service, local.read_paused,
       local.messages.gpu, local.use_keys,
     )
   }

@@ -354,7 +354,7 @@ variable "iam_path" {
 }
 
 variable "vpc" {
-  description = "Subnets and security groups of the functions. They must reach S3, SQS and, with secret_arns, Secrets Manager, and nothing else."
+  description = "Subnets and security groups of the functions. They must reach S3, SQS and, with secrets, Secrets Manager, and nothing else."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
@@ -411,14 +411,20 @@ variable "environment_kms_key_arn" {
   }
 }
 
-variable "secret_arns" {
-  description = "Secrets in Secrets Manager that Python functions may name; only the worker may read them."
-  type        = list(string)
-  default     = []
+variable "secrets" {
+  description = "Secrets in Secrets Manager that Python functions may name, by these names: { OPENAI_KEY = ARN }. Only the worker may read them, and it reads those that a function declares."
+  type        = map(string)
+  default     = {}
+
+  # A function finds the value in a variable of its environment.
+  validation {
+    condition     = alltrue([for name in keys(var.secrets) : can(regex("^[A-Za-z_][A-Za-z0-9_]{0,63}$", name))])
+    error_message = "A secret's name is that of an environment variable: up to 64 letters, digits and _, not a digit first."
+  }
 
   validation {
-    condition     = alltrue([for arn in var.secret_arns : can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^*]+$", arn))])
-    error_message = "A secret is named by its whole ARN, without *."
+    condition     = alltrue([for arn in values(var.secrets) : can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^*?]+$", arn))])
+    error_message = "A secret is named by its whole ARN, without * and ?."
   }
 }
 
@@ -451,6 +457,12 @@ variable "alarm_topic_arns" {
   description = "SNS topics that alarms notify."
   type        = list(string)
   default     = []
+}
+
+variable "column_metrics" {
+  description = "Whether the age of the oldest row in need is also a metric of each column that has such rows, with the dimensions Service, Table and Column. CloudWatch charges for each."
+  type        = bool
+  default     = false
 }
 
 variable "alarms" {

@@ -135,6 +135,20 @@ run "role_that_exists" {
   }
 }
 
+run "environment_that_is_too_large" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    environment = { for place in range(64) : "SECRET_${place}" => join("", [for again in range(6) : "0123456789"]) }
+  }
+
+  expect_failures = [aws_lambda_function.this]
+}
+
 run "policy_that_is_too_long" {
   command = plan
 

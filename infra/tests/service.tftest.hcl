@@ -78,17 +78,97 @@ run "environment" {
   }
 
   assert {
-    condition = alltrue([for function in [module.planner, module.worker, module.committer] : function.environment == tomap({
+    condition = module.committer.environment == tomap({
       AWS_ENDPOINT_URL               = "http://127.0.0.1:4566"
       LANCE_BACKFILL_SERVICE         = "s3://state/lance-backfill"
+      LANCE_BACKFILL_NAME            = output.service
       LANCE_BACKFILL_PLANS_QUEUE     = output.queues.plans.url
       LANCE_BACKFILL_FRESH_QUEUE     = output.queues.fresh.url
       LANCE_BACKFILL_BULK_QUEUE      = output.queues.bulk.url
       LANCE_BACKFILL_COMMITS_QUEUE   = output.queues.commits.url
       LANCE_BACKFILL_BATCHES_AT_ONCE = "6"
       LANCE_BACKFILL_LOG             = "warn,lance_backfill=info"
-    })])
-    error_message = "A function has another environment than the program reads."
+    })
+    error_message = "The committer has another environment than the program reads."
+  }
+
+  assert {
+    condition = module.planner.environment == tomap(merge(module.committer.environment, {
+      LANCE_BACKFILL_FRESH_DEAD_QUEUE = output.queues.fresh.dead_url
+      LANCE_BACKFILL_BULK_DEAD_QUEUE  = output.queues.bulk.dead_url
+    }))
+    error_message = "The planner does not know where batches die, or knows more than it should."
+  }
+
+  assert {
+    condition     = module.worker.environment == module.committer.environment
+    error_message = "Without secrets the worker knows what the committer knows."
+  }
+
+  assert {
+    condition     = { for metric in jsondecode(module.monitoring.dashboard_body).widgets[0].properties.metrics : metric[2] => metric[3] } == { Service = module.planner.environment.LANCE_BACKFILL_NAME }
+    error_message = "The program's metrics are looked for under another name than it writes."
+  }
+}
+
+run "environment_by_wish" {
+  variables {
+    secrets        = { OPENAI_KEY = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:openai-AbCdEf" }
+    column_metrics = true
+  }
+
+  assert {
+    condition = (
+      jsondecode(module.worker.environment.LANCE_BACKFILL_SECRETS) == { OPENAI_KEY = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:openai-AbCdEf" } &&
+      !contains(keys(module.planner.environment), "LANCE_BACKFILL_SECRETS") && !contains(keys(module.committer.environment), "LANCE_BACKFILL_SECRETS")
+    )
+    error_message = "The worker, and only it, knows where the secrets are."
+  }
+
+  assert {
+    condition     = module.planner.environment.LANCE_BACKFILL_COLUMN_METRICS == "1"
+    error_message = "The planner is not told to write metrics of columns."
+  }
+}
+
+run "deployment" {
+  variables {
+    secrets            = { OPENAI_KEY = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:openai-AbCdEf" }
+    bucket_kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/bucket"
+    worker_image_uri   = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/worker@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+  }
+
+  # The stored form that the command line reads: lance_backfill_core::deployment.
+  assert {
+    condition = jsonencode(output.deployment) == jsonencode({
+      version = 1
+      name    = "lance-backfill"
+      queues = {
+        plans   = output.queues.plans.url
+        fresh   = output.queues.fresh.url
+        bulk    = output.queues.bulk.url
+        commits = output.queues.commits.url
+      }
+      dead_letters = {
+        plans   = output.queues.plans.dead_url
+        fresh   = output.queues.fresh.dead_url
+        bulk    = output.queues.bulk.dead_url
+        commits = output.queues.commits.dead_url
+      }
+      python          = true
+      secrets         = ["OPENAI_KEY"]
+      gpu_classes     = ["l4"]
+      batches_at_once = 6
+    })
+    error_message = "The command line is told something else: ${jsonencode(output.deployment)}"
+  }
+
+  assert {
+    condition = (
+      aws_s3_object.deployment.bucket == "state" && aws_s3_object.deployment.key == "lance-backfill/service.json" &&
+      aws_s3_object.deployment.server_side_encryption == "aws:kms" && aws_s3_object.deployment.kms_key_id == var.bucket_kms_key_arn
+    )
+    error_message = "It lies elsewhere, or without the key of the bucket."
   }
 }
 
@@ -108,6 +188,7 @@ run "alarms_on_everything" {
       "lance-backfill-planner-errors",
       "lance-backfill-planner-throttles",
       "lance-backfill-plans-dead-letters",
+      "lance-backfill-plans-failed",
       "lance-backfill-plans-oldest-message",
       "lance-backfill-schedule-undelivered",
       "lance-backfill-worker-errors",
@@ -119,8 +200,8 @@ run "alarms_on_everything" {
   }
 
   assert {
-    condition     = length(jsondecode(module.monitoring.dashboard_body).widgets) == 8
-    error_message = "The dashboard has lost or won a widget: its arrangement is for eight."
+    condition     = length(jsondecode(module.monitoring.dashboard_body).widgets) == 10
+    error_message = "The dashboard has lost or won a widget: its arrangement is for ten."
   }
 }
 
@@ -128,7 +209,7 @@ run "no_wildcard_actions" {
   # With all that adds statements.
   variables {
     vpc                = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
-    secret_arns        = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:caption-key-AbCdEf"]
+    secrets            = { CAPTION_KEY = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:caption-key-AbCdEf" }
     bucket_kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/bucket"
     queue_kms_key_arn  = "arn:aws:kms:eu-west-1:123456789012:key/queues"
     log_kms_key_arn    = "arn:aws:kms:eu-west-1:123456789012:key/logs"
@@ -137,7 +218,7 @@ run "no_wildcard_actions" {
   assert {
     condition = alltrue([
       for statement in flatten(concat(
-        [for policy in concat(values(output.policies), [output.gpu_pod_policy]) : jsondecode(policy).Statement],
+        [for policy in concat(values(output.policies), [output.gpu_pod_policy, output.operator_policy]) : jsondecode(policy).Statement],
         [for queue in concat([module.plans, module.fresh, module.bulk, module.commits], values(module.gpu)) : [
           for policy in queue.policies : jsondecode(policy).Statement
         ]],
@@ -151,11 +232,22 @@ run "no_wildcard_actions" {
 
   assert {
     condition = toset(flatten([
-      for policy in concat(values(output.policies), [output.gpu_pod_policy]) : [
+      for policy in concat(values(output.policies), [output.gpu_pod_policy, output.operator_policy]) : [
         for statement in jsondecode(policy).Statement : statement.Sid if contains(statement.Resource, "*")
       ]
     ])) == toset(["NetworkOfLambda", "NetworkNotOfTheFunction"])
     error_message = "A statement other than those of the network is about every resource."
+  }
+
+  # The functions talk to S3, SQS and Secrets Manager, and nothing else; Lambda itself writes their logs
+  # and makes their interfaces, and keys are used through S3 and SQS.
+  assert {
+    condition = toset(flatten([
+      for policy in values(output.policies) : [
+        for statement in jsondecode(policy).Statement : [for action in statement.Action : split(":", action)[0]]
+      ]
+    ])) == toset(["ec2", "kms", "logs", "s3", "secretsmanager", "sqs"])
+    error_message = "A function may talk to another service."
   }
 
   assert {
@@ -166,7 +258,7 @@ run "no_wildcard_actions" {
 
 run "who_may_do_what" {
   variables {
-    secret_arns         = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:caption-key-AbCdEf"]
+    secrets             = { CAPTION_KEY = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:caption-key-AbCdEf" }
     read_only_locations = [{ bucket = "pictures" }]
   }
 
@@ -210,6 +302,29 @@ run "who_may_do_what" {
       committer = { Receive = [output.queues.commits.arn], Send = [output.queues.plans.arn] }
     })
     error_message = "A function receives from or sends to other queues."
+  }
+
+  assert {
+    condition = jsonencode({
+      for kind, policy in merge(output.policies, { gpu = output.gpu_pod_policy }) : kind => flatten([
+        for statement in jsondecode(policy).Statement : sort(statement.Resource) if statement.Sid == "BuryDeadBatches"
+      ])
+      }) == jsonencode({
+      planner   = sort([output.queues.fresh.dead_arn, output.queues.bulk.dead_arn])
+      worker    = []
+      committer = []
+      gpu       = []
+    })
+    error_message = "Only the planner takes dead batches, and only of the workers' queues."
+  }
+
+  # Who works looks whether spending is stopped; the committer spends nothing.
+  assert {
+    condition = alltrue([
+      for kind, policy in merge(output.policies, { gpu = output.gpu_pod_policy }) :
+      contains(jsondecode(policy).Statement[*].Sid, "ReadPaused") == (kind != "committer")
+    ])
+    error_message = "Planner and workers must see that the service is paused."
   }
 
   # Nobody writes what is run: functions and environments.
@@ -258,6 +373,42 @@ run "who_may_do_what" {
       if statement.Action == ["s3:ListBucket"]
     ] == [["tables/*"], null, null, ["lance-backfill/*"]]
     error_message = "A bucket is listed elsewhere."
+  }
+}
+
+run "an_operator" {
+  assert {
+    condition = jsonencode({
+      for statement in jsondecode(output.operator_policy).Statement : statement.Sid => sort(statement.Resource)
+      if !startswith(statement.Sid, "List")
+      }) == jsonencode({
+      DeleteOwn   = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/_transactions/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/_transactions/*"]
+      ReadService = ["arn:aws:s3:::state/lance-backfill/*"]
+      ReadTables  = ["arn:aws:s3:::lake/tables/*", "arn:aws:s3:::old/*"]
+      RedriveFrom = sort([for queue in output.queues : queue.dead_arn])
+      SeeQueues   = sort(flatten([for queue in output.queues : [queue.arn, queue.dead_arn]]))
+      Send        = sort([for queue in output.queues : queue.arn])
+      UnregisterAndResume = [
+        "arn:aws:s3:::state/lance-backfill/paused.json",
+        "arn:aws:s3:::state/lance-backfill/tables/*",
+      ]
+      WriteService = [
+        "arn:aws:s3:::state/lance-backfill/artifacts/*",
+        "arn:aws:s3:::state/lance-backfill/environments/*",
+        "arn:aws:s3:::state/lance-backfill/functions/*",
+        "arn:aws:s3:::state/lance-backfill/paused.json",
+        "arn:aws:s3:::state/lance-backfill/tables/*",
+        "arn:aws:s3:::state/lance-backfill/wheels/*",
+      ]
+      WriteTables = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/_transactions/*", "arn:aws:s3:::lake/tables/*/_versions/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/_transactions/*", "arn:aws:s3:::old/*/_versions/*"]
+    })
+    error_message = "An operator may do more or less than the command line does."
+  }
+
+  # A managed policy of IAM has so many characters.
+  assert {
+    condition     = length(output.operator_policy) <= 6144
+    error_message = "The policy is too long to attach."
   }
 }
 

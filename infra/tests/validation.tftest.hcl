@@ -294,14 +294,24 @@ run "a_key_by_alias" {
   expect_failures = [var.queue_kms_key_arn]
 }
 
+run "a_secret_that_is_no_variable" {
+  command = plan
+
+  variables {
+    secrets = { "openai-key" = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:openai-AbCdEf" }
+  }
+
+  expect_failures = [var.secrets]
+}
+
 run "all_secrets" {
   command = plan
 
   variables {
-    secret_arns = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:*"]
+    secrets = { ALL = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:*" }
   }
 
-  expect_failures = [var.secret_arns]
+  expect_failures = [var.secrets]
 }
 
 run "days_that_cloudwatch_does_not_know" {

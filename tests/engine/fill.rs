@@ -3,12 +3,8 @@
 use arrow_schema::Schema;
 use lance_file::version::LanceFileVersion;
 
+pub(crate) use crate::support::oracle::product;
 use crate::support::{Row, Scenario, Shape};
-
-/// `a * b`
-pub(crate) fn product(row: &Row) -> Option<i64> {
-    Some(row.int("a")? * row.int("b")?)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fills_appends_and_then_rests_in_every_layout() {

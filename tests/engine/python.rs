@@ -2,6 +2,7 @@
 
 mod budget;
 mod canary;
+mod deadline;
 mod declare;
 mod environments;
 mod errors;

@@ -15,7 +15,7 @@ use lance_backfill_service::{Planned, Worked};
 use serde_json::{Value, json};
 
 use crate::fill::product;
-use crate::support::in_process::{InProcess, Settings};
+use crate::support::in_process::{InProcess, Setup};
 use crate::support::{Functions, Row, Scenario, Shape};
 
 const CODE: &str = r#"
@@ -36,16 +36,17 @@ fn doubled(row: &Row) -> Option<i64> {
 
 /// A service whose workers have the interpreter of these functions.
 async fn service(functions: &Functions) -> InProcess {
-    InProcess::start(Settings {
-        interpreter: Some(functions.interpreter().to_owned()),
-        ..Settings::default()
+    InProcess::with(Setup {
+        only_registered: true,
+        python: Some(functions.interpreter().to_owned()),
+        ..Setup::default()
     })
     .await
 }
 
 /// What an operator does with `register`.
 async fn register(service: &InProcess, scenario: &Scenario, functions: &Functions, name: &str) {
-    let engine = Engine::open(&scenario.uri, service.engine_options()).await;
+    let engine = Engine::open(&scenario.uri, service.engine.clone()).await;
     let engine = engine.expect("opens");
     let request = PackRequest {
         entrypoint: format!("udfs:{name}"),
@@ -234,10 +235,11 @@ async fn a_function_that_fails_by_an_old_secret_is_called_again_with_the_new_one
         old: "the old one",
         new: "the new one",
     };
-    let service = InProcess::start(Settings {
-        interpreter: Some(functions.interpreter().to_owned()),
+    let service = InProcess::with(Setup {
+        only_registered: true,
+        python: Some(functions.interpreter().to_owned()),
         secrets: Some(Arc::new(secrets)),
-        ..Settings::default()
+        ..Setup::default()
     })
     .await;
     register(&service, &scenario, &functions, "guarded").await;
@@ -294,13 +296,14 @@ async fn the_secrets_of_a_service_are_not_those_of_its_environment() {
     };
     let scenario = Scenario::standard(Shape::default(), 50).await;
     functions.add(&scenario, "g", "guarded", &[]);
-    let service = InProcess::start(Settings {
-        interpreter: Some(functions.interpreter().to_owned()),
+    let service = InProcess::with(Setup {
+        only_registered: true,
+        python: Some(functions.interpreter().to_owned()),
         environment: BTreeMap::from([("LB_TEST_KEY".to_owned(), "the new one".to_owned())]),
         secrets: Some(Arc::new(lance_backfill_aws::ManagedSecrets::new(
             BTreeMap::new(),
         ))),
-        ..Settings::default()
+        ..Setup::default()
     })
     .await;
     register(&service, &scenario, &functions, "guarded").await;

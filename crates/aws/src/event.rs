@@ -2,6 +2,7 @@
 
 use lance_backfill_core::format::decode;
 use lance_backfill_core::message::PlanMessage;
+use lance_backfill_core::table::SeenVersion;
 use serde::Deserialize;
 
 mod key;
@@ -31,6 +32,8 @@ pub struct Written {
     pub table: String,
     /// The version; there is at least this one.
     pub version: u64,
+    /// Where its manifest is, if the event says so.
+    pub seen: Option<SeenVersion>,
 }
 
 /// A message that nobody can read: it belongs in the dead-letter queue.
@@ -76,6 +79,9 @@ struct Named {
 #[derive(Deserialize)]
 struct Keyed {
     key: String,
+    size: Option<u64>,
+    #[serde(rename = "eTag", alias = "etag")]
+    tag: Option<String>,
 }
 
 /// `detail` of an `Object Created` event.
@@ -99,7 +105,8 @@ pub fn read(body: &str) -> Result<Intake, Unreadable> {
             {
                 return Err(format!("{event_name} is no new object"));
             }
-            written(&s3.bucket.name, &form_decoded(&s3.object.key))
+            let key = form_decoded(&s3.object.key);
+            written(&s3.bucket.name, &key, &s3.object)
         });
         return Ok(events_of(events));
     }
@@ -113,7 +120,9 @@ pub fn read(body: &str) -> Result<Intake, Unreadable> {
             let ObjectCreated { bucket, object } = serde_json::from_value(detail)
                 .map_err(|error| unreadable(format!("an 'Object Created' event: {error}")))?;
             // EventBridge gives keys as they are.
-            Ok(events_of([written(&bucket.name, &object.key)].into_iter()))
+            Ok(events_of(
+                [written(&bucket.name, &object.key, &object)].into_iter(),
+            ))
         }
         (Some("Scheduled Event"), Some("aws.events")) => Ok(Intake::Reconcile),
         (Some(other), _) => Ok(events_of(
@@ -139,11 +148,17 @@ fn events_of(events: impl Iterator<Item = Result<Written, String>>) -> Intake {
     Intake::Events { written, ignored }
 }
 
-fn written(bucket: &str, key: &str) -> Result<Written, String> {
+fn written(bucket: &str, key: &str, object: &Keyed) -> Result<Written, String> {
     match manifest_of(key) {
         Ok(Manifest { root, version }) => Ok(Written {
             table: format!("s3://{bucket}/{root}"),
             version,
+            seen: object.size.map(|size_bytes| SeenVersion {
+                version,
+                size_bytes,
+                // Everywhere else S3 puts it in quotes.
+                tag: object.tag.as_ref().map(|tag| format!("\"{tag}\"")),
+            }),
         }),
         Err(reason) => Err(format!("'{key}' {reason}")),
     }

@@ -7,4 +7,4 @@ pub mod secrets;
 pub mod sqs;
 
 pub use secrets::{ManagedSecrets, SecretsClient};
-pub use sqs::{Client, SqsQueue, client_from_environment};
+pub use sqs::{Client, SqsQueue, client_for, client_from_environment};

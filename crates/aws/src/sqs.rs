@@ -3,32 +3,55 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
-    SendMessageBatchRequestEntry,
+    QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use lance_backfill_ports::queue::{Delivery, Outgoing, Queue, Receipt};
+use lance_backfill_ports::queue::{Delivery, Depth, Outgoing, Queue, Receipt};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
 mod chunks;
+mod region;
 
 pub use chunks::{MOST_BYTES, MOST_ENTRIES, chunks};
+use region::region_of;
 
 /// A client of SQS; cheap to clone.
 pub type Client = aws_sdk_sqs::Client;
 
 /// A client with the region, credentials and endpoint that the environment names.
 pub async fn client_from_environment() -> Client {
-    let config = aws_config::defaults(BehaviorVersion::latest()).load().await;
-    Client::new(&config)
+    Client::new(&defaults().load().await)
+}
+
+fn defaults() -> ConfigLoader {
+    let time = TimeoutConfig::builder().operation_attempt_timeout(MOST_TIME);
+    aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(time.build())
+        .retry_config(RetryConfig::standard().with_max_attempts(MOST_ATTEMPTS))
+}
+
+/// A request that has no answer by then is made again: longer than SQS waits for a message.
+const MOST_TIME: Duration = Duration::from_secs(30);
+
+/// The same for a queue of this URL, which tells the region that it is in: the environment need not.
+pub async fn client_for(url: &str) -> Client {
+    let mut config = defaults();
+    if let Some(region) = region_of(url) {
+        config = config.region(Region::new(region));
+    }
+    Client::new(&config.load().await)
 }
 
 /// Requests of one call that are under way at once.
 const REQUESTS_AT_ONCE: usize = 8;
-/// Attempts for entries that SQS did not take, although it took the request.
+/// Attempts for a request that is throttled or unanswered, and for entries that SQS did not take although
+/// it took the request; each waits twice as long as the one before.
 const MOST_ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// What SQS keeps a message hidden at most.
@@ -60,7 +83,7 @@ impl SqsQueue {
     }
 
     fn entry(&self, place: usize, message: &Outgoing) -> Result<SendMessageBatchRequestEntry> {
-        let delay = i32::try_from(message.delay.min(MOST_DELAY).as_secs()).unwrap_or(0);
+        let delay = seconds(message.delay.min(MOST_DELAY));
         let entry = SendMessageBatchRequestEntry::builder()
             .id(place.to_string())
             .message_body(&message.body)
@@ -155,6 +178,16 @@ fn is_final(code: &str) -> bool {
     .any(|word| code.contains(word))
 }
 
+/// Whether an error about a receipt says that the message is not ours any more.
+fn is_lost(code: &str, message: &str) -> bool {
+    let named = ["MessageNotInflight", "ReceiptHandleIsInvalid"];
+    // Of messages that are gone it says this instead.
+    let told = ["does not exist", "not available", "has expired"];
+    named.iter().any(|word| code.contains(word))
+        || (code.contains("InvalidParameterValue")
+            && told.iter().any(|word| message.contains(word)))
+}
+
 fn told(failed: &BatchResultErrorEntry) -> String {
     format!(
         "{} {}",
@@ -230,8 +263,10 @@ impl Queue for SqsQueue {
         match answer {
             Ok(_) => Ok(true),
             Err(SdkError::ServiceError(service))
-                if service.err().is_message_not_inflight()
-                    || service.err().is_receipt_handle_is_invalid() =>
+                if is_lost(
+                    service.err().code().unwrap_or_default(),
+                    service.err().message().unwrap_or_default(),
+                ) =>
             {
                 Ok(false)
             }
@@ -267,5 +302,97 @@ impl Queue for SqsQueue {
             }
         }
         Ok(())
+    }
+
+    async fn depth(&self) -> Result<Depth> {
+        let asked = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let answer = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .set_attribute_names(Some(asked.to_vec()))
+            .send()
+            .await
+            .map_err(|error| self.failed("cannot count the messages of", &error))?;
+        let known = answer.attributes.unwrap_or_default();
+        let [waiting, in_flight, delayed] =
+            asked.map(|name| known.get(&name).and_then(|count| count.parse().ok()));
+        Ok(Depth {
+            waiting: waiting.unwrap_or_default(),
+            in_flight: in_flight.unwrap_or_default(),
+            delayed: delayed.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_that_is_worth_nothing_is_told_from_a_mistake() {
+        for (code, message, lost) in [
+            ("MessageNotInflight", "", true),
+            ("AWS.SimpleQueueService.MessageNotInflight", "", true),
+            (
+                "ReceiptHandleIsInvalid",
+                "The receipt handle is not valid",
+                true,
+            ),
+            (
+                "InvalidParameterValue",
+                "Value AQEB for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for visibility timeout change.",
+                true,
+            ),
+            (
+                "InvalidParameterValue",
+                "Value AQEB for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.",
+                true,
+            ),
+            (
+                "InvalidParameterValue",
+                "Value 99999 for parameter VisibilityTimeout is invalid.",
+                false,
+            ),
+            ("RequestThrottled", "", false),
+            ("AccessDenied", "The queue does not exist", false),
+        ] {
+            assert_eq!(is_lost(code, message), lost, "{code}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_asking_again_may_change_is_not_final() {
+        for code in [
+            "RequestThrottled",
+            "ThrottlingException",
+            "OverLimit",
+            "KmsThrottled",
+            "InternalFailure",
+            "ServiceUnavailable",
+        ] {
+            assert!(!is_final(code), "{code}");
+        }
+        for code in [
+            "AccessDeniedException",
+            "KmsAccessDenied",
+            "AWS.SimpleQueueService.NonExistentQueue",
+            "QueueDoesNotExist",
+            "InvalidMessageContents",
+            "BatchRequestTooLong",
+        ] {
+            assert!(is_final(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn times_are_whole_seconds_and_none_is_no_time() {
+        for (ms, expected) in [(0, 0), (1, 1), (1_000, 1), (1_001, 2), (u64::MAX, i32::MAX)] {
+            assert_eq!(seconds(Duration::from_millis(ms)), expected);
+        }
     }
 }

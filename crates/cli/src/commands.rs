@@ -6,15 +6,19 @@ mod claim;
 mod column;
 mod demo;
 mod failures;
+mod follow;
 mod function;
 mod jobs;
 mod operate;
 mod optimize;
 mod pause;
 mod plan;
+mod redrive;
 mod refresh;
 mod serve;
+mod service;
 mod status;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
@@ -22,13 +26,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lance_backfill_embedded::python::PythonFunctions;
-use lance_backfill_embedded::{ArtifactSource, Engine, EngineOptions, Python};
+use lance_backfill_embedded::{ArtifactSource, Engine, EngineOptions, Python, ServiceFunctions};
 use lance_backfill_lance::OpenOptions;
 use lance_backfill_ports::{Error, Result};
 
 use crate::args::{Arguments, Command, ProcessArguments};
 use crate::exit::Exit;
 use crate::output;
+use crate::service::Through;
 
 /// Runs the command and says how it ended.
 pub(crate) async fn run(arguments: &Arguments) -> Exit {
@@ -48,6 +53,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         process,
         ..
     } = arguments;
+    crate::service::check(command, process)?;
     match command {
         Command::Column(command) => column::run(command, process, *json).await,
         Command::Plan(command) => plan::run(command, process, *json).await,
@@ -65,6 +71,9 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Pause(command) => pause::pause(command, process, *json).await,
         Command::Resume(command) => pause::resume(command, process, *json).await,
         Command::Optimize(command) => optimize::run(command, process, *json).await,
+        Command::Tables(command) => tables::run(command, process, *json).await,
+        Command::Service(command) => service::run(command, process, *json).await,
+        Command::Redrive(command) => redrive::run(command, process, *json).await,
         Command::Demo(command) => demo::run(command, process, *json).await,
     }
 }
@@ -76,6 +85,22 @@ type Opened = ManuallyDrop<Engine>;
 /// Opens the engine on a table.
 async fn open(table: &str, process: &ProcessArguments, batch_rows: Option<u64>) -> Result<Opened> {
     let engine = Engine::open(table, options(process, batch_rows)?).await?;
+    Ok(ManuallyDrop::new(engine))
+}
+
+/// The same for a command that goes through a service: what it packs, the service keeps, and no other
+/// function is named.
+async fn open_through(
+    table: &str,
+    process: &ProcessArguments,
+    through: Option<&Through>,
+) -> Result<Opened> {
+    let mut options = options(process, None)?;
+    if let Some(through) = through {
+        let functions = ServiceFunctions::new(through.remote.store().clone());
+        options.artifacts = ArtifactSource::Service(Arc::new(functions));
+    }
+    let engine = Engine::open(table, options).await?;
     Ok(ManuallyDrop::new(engine))
 }
 

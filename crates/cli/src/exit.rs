@@ -1,6 +1,7 @@
 //! Exit codes, and the signals that end the program.
 
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 
 use lance_backfill_ports::{Error, ErrorKind};
 
@@ -47,6 +48,19 @@ pub(crate) fn leave(exit: Exit) -> ! {
     // What cannot be printed any more has nobody to tell.
     let _ = std::io::stdout().flush();
     signal_hook::low_level::exit(exit.code().into())
+}
+
+/// What becomes of the work if a signal ends this program now, where a command has said so.
+static LEFT_BEHIND: Mutex<Option<String>> = Mutex::new(None);
+
+/// Says what a signal leaves behind from now on.
+pub(crate) fn leave_behind(line: Option<String>) {
+    *LEFT_BEHIND.lock().unwrap_or_else(PoisonError::into_inner) = line;
+}
+
+/// What a command said of that.
+pub(crate) fn left_behind() -> Option<String> {
+    (LEFT_BEHIND.lock().unwrap_or_else(PoisonError::into_inner)).take()
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod output;
 mod progress;
+mod service;
 
 use std::io::IsTerminal as _;
 
@@ -48,12 +49,13 @@ fn main() {
         tokio::select! {
             exit = commands::run(&arguments) => exit,
             signal = exit::signal(), if !ends_itself => {
-                output::note(match arguments.command {
+                let left = exit::left_behind();
+                output::note(left.as_deref().unwrap_or(match arguments.command {
                     Command::Backfill(_) | Command::Retry(_) => {
                         "stopped; what was committed stays, and the job stays open: 'refresh' goes on with it, 'jobs cancel' ends it"
                     }
                     _ => "stopped; what was committed stays, run the command again to go on",
-                });
+                }));
                 signal
             }
         }

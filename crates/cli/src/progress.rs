@@ -28,6 +28,8 @@ pub(crate) struct Bar {
     lines: Option<Mutex<Option<Instant>>>,
     bar: Mutex<Option<(String, ProgressBar)>>,
     noted: Mutex<String>,
+    /// Of the job that is followed.
+    failed: Mutex<Option<u64>>,
 }
 
 impl Bar {
@@ -37,6 +39,7 @@ impl Bar {
             lines: (ASKED.get() == Some(&ProgressArgument::Json)).then(Mutex::default),
             bar: Mutex::new(None),
             noted: Mutex::new(String::new()),
+            failed: Mutex::default(),
         }
     }
 
@@ -50,6 +53,18 @@ impl Bar {
 }
 
 impl Bar {
+    /// How far a job is that somebody else works on.
+    pub(crate) fn job(&self, column: &str, done: u64, failed: u64, total: u64) {
+        if let Ok(mut known) = self.failed.lock() {
+            *known = Some(failed);
+        }
+        self.rows(column, done + failed, total);
+    }
+
+    fn rows_failed(&self) -> Option<u64> {
+        *self.failed.lock().ok()?
+    }
+
     fn line(&self, column: &str, rows_done: u64, rows_total: u64) {
         let Some(Ok(mut last)) = self.lines.as_ref().map(Mutex::lock) else {
             return;
@@ -57,9 +72,13 @@ impl Bar {
         let due = last.is_none_or(|last| last.elapsed() >= BETWEEN_LINES);
         if due || rows_done >= rows_total {
             *last = Some(now());
-            let progress = serde_json::json!({ "progress": {
+            let mut progress = serde_json::json!({
                 "column": column, "rows_done": rows_done, "rows_total": rows_total,
-            }});
+            });
+            if let Some(failed) = self.rows_failed() {
+                progress["rows_failed"] = failed.into();
+            }
+            let progress = serde_json::json!({ "progress": progress });
             output::note(&progress.to_string());
         }
     }
@@ -85,7 +104,7 @@ impl Progress for Bar {
                 old.finish_and_clear();
             }
             let style = ProgressStyle::with_template(
-                "{prefix} {wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left",
+                "{prefix} {wide_bar} {human_pos}/{human_len} rows{msg}, {per_sec}, {eta} left",
             );
             let new = ProgressBar::new(total).with_prefix(column.to_owned());
             if let Ok(style) = style {
@@ -96,6 +115,9 @@ impl Progress for Bar {
         if let Some((_, bar)) = &*bar {
             bar.set_length(total);
             bar.set_position(done);
+            if let Some(failed) = self.rows_failed().filter(|failed| *failed > 0) {
+                bar.set_message(format!(" ({} failed)", output::number(failed)));
+            }
         }
     }
 

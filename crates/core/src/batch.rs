@@ -7,7 +7,9 @@ use crate::format::Stored;
 use crate::identity::Identity;
 use crate::ids::{BatchId, BindingId, FragmentId, GenerationId, JobId};
 use crate::journey::{Journey, Site};
+use crate::ledger::LedgerEntry;
 use crate::rows::RowSet;
+use crate::table::SeenVersion;
 
 /// Some rows of one fragment, computed under one identity of its inputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +45,16 @@ pub enum Lane {
     Fresh,
     /// Backfills and recomputes.
     Bulk,
+}
+
+impl Lane {
+    /// As it is stored and logged.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Bulk => "bulk",
+        }
+    }
 }
 
 /// A batch as a planner orders it: slices of about one target time of work.
@@ -134,6 +146,10 @@ pub struct BatchMessage {
     pub lane: Lane,
     /// What to do; without, what the ledger says of the batch.
     pub work: Option<Work>,
+    /// Version that it was planned from; none where the batch was handed out before and is sent again.
+    pub seen: Option<SeenVersion>,
+    /// The ledger's entry that handed it out, which is durable already, where it is a small one.
+    pub entry: Option<LedgerEntry>,
 }
 
 impl Stored for BatchMessage {

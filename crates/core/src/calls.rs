@@ -57,6 +57,8 @@ pub struct Piece {
     /// Attempts that ended in a transient error.
     tries: u32,
     limited: Limited,
+    /// Whether it asks a row again that has its result already.
+    control: bool,
 }
 
 /// How long rows waited for a rate limit.
@@ -129,6 +131,8 @@ pub enum Outage {
         /// Milliseconds that were waited for it.
         waited_ms: u64,
     },
+    /// No row has a result, and the next attempt must wait for longer than a batch may.
+    PutOff(RowError),
 }
 
 /// The calls that the rows of one batch still need.
@@ -138,13 +142,21 @@ pub struct Calls {
     max_attempts: u32,
     /// By their first row.
     waiting: BTreeMap<usize, Piece>,
-    /// Still transient after all attempts: rows or an outage, depending on the others.
-    exhausted: Vec<FailedRow>,
+    /// Still transient after all attempts: rows or an outage, depending on the others; each with the
+    /// state of progress at its last attempt.
+    exhausted: Vec<(FailedRow, u64)>,
+    /// Rows that were put off since their wait would be too long, and what asked for it.
+    put_off: Option<RowError>,
+    /// Why rows were tried again last.
+    transient: Option<RowError>,
+    /// A row that has a result.
+    good: Option<usize>,
+    /// Pieces that are called.
+    running: usize,
     outage: Option<Outage>,
     /// First rows of pairs that had the wrong number of values together, and how many of the two had
     /// the right one alone.
     pairs: BTreeMap<usize, (RowError, usize)>,
-    succeeded: bool,
     /// Grows whenever rows get done, here or in other batches of the function.
     progress: u64,
 }
@@ -157,14 +169,18 @@ impl Calls {
             wait_ms: 0,
             tries: 0,
             limited: Limited::default(),
+            control: false,
         };
         Self {
             max_attempts,
             waiting: std::iter::once((0, all)).filter(|_| rows > 0).collect(),
             exhausted: vec![],
+            put_off: None,
+            transient: None,
+            good: None,
+            running: 0,
             outage: None,
             pairs: BTreeMap::new(),
-            succeeded: false,
             progress: 0,
         }
     }
@@ -182,7 +198,7 @@ impl Calls {
         // A row or two that never work tell nothing of the others.
         let tells = match self.exhausted.len() {
             0 => true,
-            rows => self.succeeded || rows >= ROWS_THAT_TELL_AN_OUTAGE,
+            rows => self.good.is_some() || rows >= ROWS_THAT_TELL_AN_OUTAGE,
         };
         match self.waiting.values().any(begun) || tells {
             true => self.take_of(most, begun),
@@ -194,16 +210,60 @@ impl Calls {
         if self.outage.is_some() {
             return None;
         }
-        let (_, first) = (self.waiting.iter())
+        let next = (self.waiting.iter())
             .filter(|(_, piece)| which(piece))
-            .min_by_key(|(start, piece)| (piece.wait_ms, **start))?;
-        let start = first.rows.start;
+            .min_by_key(|(start, piece)| (piece.wait_ms, **start));
+        let Some((start, _)) = next else {
+            let control = self.control()?;
+            self.running += 1;
+            return Some(control);
+        };
+        let start = *start;
         let mut piece = self.waiting.remove(&start)?;
         let end = start.saturating_add(most.max(1)).min(piece.rows.end);
         let rest = end..piece.rows.end;
         piece.rows.end = end;
         self.requeue(rest, &piece, piece.wait_ms);
+        self.running += 1;
         Some(piece)
+    }
+
+    /// A row that has its result, where nothing got done since others failed for good.
+    ///
+    /// SUBTLE: an outage may begin in the middle of a batch. Then the rows before it have results, and
+    /// those after it are still transient after all attempts, like rows that never work. A row that
+    /// worked tells them apart: if even it does not work any more, the others are not to blame. To
+    /// count failures in a row instead would blame the last few, or never give up on rows that stand
+    /// together at the end.
+    fn control(&self) -> Option<Piece> {
+        let doubtful = self.running == 0 && self.trailing() > 0;
+        let place = self.good.filter(|_| doubtful)?;
+        Some(Piece {
+            rows: place..place + 1,
+            wait_ms: 0,
+            tries: 0,
+            limited: Limited::default(),
+            control: true,
+        })
+    }
+
+    /// Rows that failed for good, and nothing got done since.
+    fn trailing(&self) -> usize {
+        let since = |(_, progress): &&(FailedRow, u64)| *progress == self.progress;
+        self.exhausted.iter().filter(since).count()
+    }
+
+    /// Leaves rows that [`Calls::take`] gave to another batch, since they would have to wait for too long.
+    pub fn put_off(&mut self, piece: &Piece) {
+        let Piece { wait_ms, .. } = piece;
+        self.running -= 1;
+        let unknown = || RowError {
+            kind: "put_off".to_owned(),
+            message: format!("another attempt must wait for {wait_ms} ms"),
+            traceback: None,
+            again: Again::Later { after_ms: None },
+        };
+        self.put_off = self.transient.clone().or_else(|| Some(unknown()));
     }
 
     /// Takes note of rows that got done elsewhere: a rate limit that lets others through is no outage.
@@ -213,7 +273,11 @@ impl Calls {
 
     /// Rows that wait for a call.
     pub fn waiting_rows(&self) -> usize {
-        self.waiting.values().map(|piece| piece.rows.len()).sum()
+        let waiting: usize = self.waiting.values().map(|piece| piece.rows.len()).sum();
+        match waiting == 0 && self.outage.is_none() {
+            true => usize::from(self.control().is_some()),
+            false => waiting,
+        }
     }
 
     /// Takes what came of a piece that [`Calls::take`] gave.
@@ -223,6 +287,11 @@ impl Calls {
             failed,
             end,
         } = answered;
+        self.running -= 1;
+        if piece.control {
+            self.compare_with_control(failed.first().map(|(_, error)| error), &end);
+            return Settled::default();
+        }
         let rest = piece.rows.start + finished.min(piece.rows.len())..piece.rows.end;
         let mut settled = Settled::default();
         let mut next = piece.rows.start;
@@ -233,8 +302,8 @@ impl Calls {
             self.fail(place, piece, error, &mut settled);
         }
         push_range(&mut settled.done, next..rest.start);
-        if !settled.done.is_empty() {
-            self.succeeded = true;
+        if let Some(done) = settled.done.last() {
+            self.good = Some(done.start);
             self.progress += 1;
             self.compare_with_pair(piece);
         }
@@ -261,12 +330,30 @@ impl Calls {
     /// `others_succeeded` says whether rows outside of it did. What hits everything is an outage and
     /// no row's failure.
     pub fn finish(self, others_succeeded: bool) -> Result<Vec<FailedRow>, Outage> {
-        match (self.outage, self.exhausted.first()) {
-            (Some(outage), _) => Err(outage),
-            (None, Some(first)) if !self.succeeded && !others_succeeded => {
+        let none_here = self.good.is_none();
+        let none_at_all = none_here && !others_succeeded;
+        // No row here can be asked again; so many that fail together are not each to blame.
+        let together = none_here && self.trailing() >= ROWS_THAT_TELL_AN_OUTAGE;
+        match (self.outage, self.exhausted.first(), self.put_off) {
+            (Some(outage), ..) => Err(outage),
+            (None, Some((first, _)), _) if none_at_all || together => {
                 Err(Outage::EveryRowFailed(first.error.clone()))
             }
-            (None, _) => Ok(self.exhausted),
+            (None, None, Some(error)) if none_at_all => Err(Outage::PutOff(error)),
+            (None, ..) => Ok(self.exhausted.into_iter().map(|(row, _)| row).collect()),
+        }
+    }
+
+    /// A row that worked was asked again.
+    fn compare_with_control(&mut self, failed: Option<&RowError>, end: &End) {
+        let error = match end {
+            End::Complete => failed,
+            End::Raised(error) | End::Killed { error, .. } => Some(error),
+        };
+        match error.filter(|error| error.again != Again::Never) {
+            Some(error) => self.outage = Some(Outage::EveryRowFailed(error.clone())),
+            // Whatever it said, somebody answered.
+            None => self.progress += 1,
         }
     }
 
@@ -280,7 +367,7 @@ impl Calls {
         match error.again {
             Again::Never => settled.failed.push(row(error)),
             Again::Later { .. } if piece.tries + 1 >= self.max_attempts => {
-                self.exhausted.push(row(error));
+                self.exhausted.push((row(error), self.progress));
             }
             Again::Later { .. } | Again::RateLimited { .. } => {
                 self.later(place..place + 1, piece, error);
@@ -337,6 +424,7 @@ impl Calls {
         if rows.is_empty() {
             return;
         }
+        self.transient = Some(error.clone());
         let mut again = Piece {
             rows,
             ..piece.clone()
@@ -396,6 +484,7 @@ impl Calls {
                 wait_ms,
                 tries: piece.tries,
                 limited: piece.limited,
+                control: false,
             };
             self.waiting.insert(rows.start, again);
         }

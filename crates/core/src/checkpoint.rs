@@ -34,6 +34,9 @@ pub struct CheckpointManifest {
     pub calls: u64,
     /// Time that workers were at it, one after the other: waiting for a free one does not count.
     pub elapsed_ms: u64,
+    /// When it was finished, in milliseconds since the epoch, by the clock of whoever did it: for
+    /// watching only.
+    pub finished_ms: u64,
     /// Bytes of staged files and values files.
     pub bytes_written: u64,
 }
@@ -133,6 +136,17 @@ pub enum FaultKind {
 }
 
 impl CheckpointManifest {
+    /// The fault that hit the whole batch, if one did: no row of it is to blame.
+    pub fn fault_of_all(&self) -> Option<&Fault> {
+        let of_all = |fault: &&Fault| fault.kind != FaultKind::Budget;
+        self.fault.as_ref().filter(of_all)
+    }
+
+    /// Whether it shows that the function can be called, whatever became of single rows.
+    pub fn shows_success(&self) -> bool {
+        self.calls > 0 && self.fault_of_all().is_none()
+    }
+
     /// Rows that were computed, NULL results counted.
     pub fn rows_computed(&self) -> u64 {
         self.slices

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{BatchSpec, FoldSpec, Lane, Work};
+use crate::breaker;
 use crate::format::Stored;
 use crate::ids::{BatchId, BindingId, GenerationId, JobId, LedgerSeq};
 use crate::job::Selection;
@@ -48,6 +49,8 @@ pub enum EntryBody {
         message: String,
     },
     /// Ends the holds before it.
+    ///
+    /// It closes the breaker too.
     // With braces: serde lets unknown fields pass in a variant without.
     Resume {},
     /// Ends the holds for approval before it: so many rows may be handed out unattended.
@@ -55,6 +58,10 @@ pub enum EntryBody {
         /// Rows approved.
         rows: u64,
     },
+    /// Faults hit whole batches: until one succeeds, nothing but one at a time is handed out.
+    Breaker(OpenBreaker),
+    /// Ends the breaker before it: a probe succeeded, or the definition was edited.
+    BreakerClosed {},
     /// A person asked for rows: a job.
     Request(Request),
     /// All work of the entries before is finished and published: they can be collected.
@@ -95,6 +102,20 @@ pub struct Page {
     pub approved_left: u64,
 }
 
+/// What keeps a column's rows from workers that would fail on all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenBreaker {
+    /// What the faults came from: another generation is not affected.
+    pub generation: GenerationId,
+    /// Faults in a row: the one that opened it, and one a probe since.
+    pub faults: u32,
+    /// How long after this entry was stored the next probe is handed out.
+    pub wait_ms: u64,
+    /// What went wrong last, in one line for a person.
+    pub message: String,
+}
+
 /// Why a column is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,6 +138,8 @@ impl LedgerEntry {
             EntryBody::Hold { .. }
             | EntryBody::Resume {}
             | EntryBody::Approval { .. }
+            | EntryBody::Breaker(_)
+            | EntryBody::BreakerClosed {}
             | EntryBody::Settled { .. } => None,
         }
     }
@@ -152,6 +175,11 @@ pub fn standing_hold(entries: &[LedgerEntry]) -> Option<(HoldReason, &str)> {
         .map(|(_, reason, message)| (reason, message))
 }
 
+/// The oldest hold that is in force after the given entries, if one is, by its number.
+pub fn held_since(entries: &[LedgerEntry]) -> Option<LedgerSeq> {
+    standing_holds(entries).first().map(|(seq, ..)| *seq)
+}
+
 /// An approval ends a hold for approval only: too many failures still wait for a resume.
 fn standing_holds(entries: &[LedgerEntry]) -> Vec<(LedgerSeq, HoldReason, &str)> {
     let mut holds: Vec<(LedgerSeq, HoldReason, &str)> = vec![];
@@ -162,7 +190,11 @@ fn standing_holds(entries: &[LedgerEntry]) -> Vec<(LedgerSeq, HoldReason, &str)>
             EntryBody::Approval { .. } => {
                 holds.retain(|(_, reason, _)| *reason != HoldReason::Approval)
             }
-            EntryBody::Page(_) | EntryBody::Request(_) | EntryBody::Settled { .. } => {}
+            EntryBody::Page(_)
+            | EntryBody::Request(_)
+            | EntryBody::Breaker(_)
+            | EntryBody::BreakerClosed {}
+            | EntryBody::Settled { .. } => {}
         }
     }
     holds
@@ -202,7 +234,23 @@ pub fn still_needed(
             needed.insert(entry.seq);
         }
     }
+    needed.extend(breaker::standing(entries).map(|(seq, _)| seq));
+    // What was forgiven or is over would count again, where the batches that it came from are kept.
+    let ends: [fn(&EntryBody) -> bool; 2] = [breaker::ends_faults, forgives_failures];
+    for says in ends {
+        let newest = entries.iter().rev().find(|entry| says(&entry.body));
+        if let Some(newest) = newest.map(|entry| entry.seq)
+            && needed.range(..newest).next().is_some()
+        {
+            needed.insert(newest);
+        }
+    }
     needed
+}
+
+/// Whether failed rows of the entries before it count no more.
+pub(crate) const fn forgives_failures(body: &EntryBody) -> bool {
+    matches!(body, EntryBody::Resume {})
 }
 
 /// Rows that may still be handed out under the newest approval.
@@ -216,7 +264,10 @@ pub fn approved_left(entries: &[LedgerEntry]) -> u64 {
             EntryBody::Page(page) => left = page.approved_left,
             EntryBody::Settled { approved_left } => left = *approved_left,
             EntryBody::Hold { .. } => left = 0,
-            EntryBody::Resume {} | EntryBody::Request(_) => {}
+            EntryBody::Resume {}
+            | EntryBody::Request(_)
+            | EntryBody::Breaker(_)
+            | EntryBody::BreakerClosed {} => {}
         }
     }
     left

@@ -4,12 +4,15 @@
 //! values with reasons. `ARCHITECTURE.md` tells how the modules hang together.
 
 pub mod batch;
+pub mod breaker;
 pub mod calls;
 pub mod checkpoint;
 pub mod commit;
 pub mod coverage;
 pub mod definition;
 pub mod depend;
+pub mod deployment;
+pub mod error_budget;
 pub mod format;
 pub mod history;
 pub mod identity;
@@ -22,6 +25,7 @@ pub mod message;
 pub mod pause;
 pub mod permit;
 pub mod plan;
+pub mod quarantine;
 pub mod rate;
 pub mod rows;
 pub mod schedule;
@@ -29,6 +33,7 @@ pub mod snapshot;
 pub mod state;
 pub mod table;
 pub mod types;
+pub mod waits;
 
 #[cfg(test)]
 mod golden;

@@ -108,7 +108,10 @@ impl Program {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part.as_bytes());
         }
-        let digits = digest.finalize().iter().map(|byte| format!("{byte:02x}"));
+        let digits = digest
+            .finalize()
+            .into_iter()
+            .map(|byte| format!("{byte:02x}"));
         format!("functions/permits/{}.json", digits.collect::<String>())
     }
 }

@@ -59,6 +59,30 @@ pub struct Limits {
     pub after: Option<FragmentId>,
 }
 
+/// Most rows of a probe: where every row fails, each is tried several times.
+const MOST_ROWS_OF_A_PROBE: f64 = 1_000.0;
+/// Time that a probe should take.
+const PROBE_TARGET_S: f64 = 5.0;
+
+impl Limits {
+    /// The same for one batch that shows whether the function can be called at all.
+    #[must_use]
+    pub fn probe(self) -> Self {
+        let rows = (self.rows_per_s * PROBE_TARGET_S).clamp(1.0, MOST_ROWS_OF_A_PROBE);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped above"
+        )]
+        let rows = rows as u64;
+        Self {
+            most_rows: self.most_rows.min(rows),
+            most_batches: self.most_batches.min(1),
+            ..self
+        }
+    }
+}
+
 /// Work that a planner wants to hand out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlannedPage {

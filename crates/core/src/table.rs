@@ -3,7 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{FieldId, FragmentId};
+
+/// A version's manifest as somebody saw it in the store: with it, others need not look for it.
+///
+/// A hint and no more: who opens it finds what is there, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeenVersion {
+    /// Version.
+    pub version: u64,
+    /// Size of its manifest.
+    pub size_bytes: u64,
+    /// What the store told its bytes from others by, if it did.
+    pub tag: Option<String>,
+}
 
 /// One version of a table: its schema, fragments and metadata, as the manifest has them.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use crate::coverage::{CoverageRecord, Outcome, RowErrors, Run};
 use crate::definition::Definition;
+use crate::deployment::{Deployment, QueueUrls};
 use crate::format::Stored;
 use crate::identity::Identity;
 use crate::ids::{BatchId, BindingId, GenerationId, JobId, LedgerSeq};
@@ -28,6 +29,29 @@ pub(crate) fn job(number: u8) -> JobId {
     JobId {
         seq: LedgerSeq(u64::from(number)),
         token: "ab12".to_owned(),
+    }
+}
+
+/// A service that runs Python functions, and has no GPUs.
+pub(crate) fn deployment() -> Deployment {
+    let urls = |end: &str| {
+        let url = |name: &str| format!("https://sqs.eu-central-1.amazonaws.com/1/{name}{end}");
+        QueueUrls {
+            plans: url("plans"),
+            fresh: url("fresh"),
+            bulk: url("bulk"),
+            commits: url("commits"),
+        }
+    };
+    Deployment {
+        version: Deployment::VERSION,
+        name: "lance-backfill".to_owned(),
+        queues: urls(""),
+        dead_letters: urls("-dead"),
+        python: true,
+        secrets: ["OPENAI_KEY".to_owned()].into(),
+        gpu_classes: [].into(),
+        batches_at_once: 10,
     }
 }
 

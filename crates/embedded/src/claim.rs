@@ -125,8 +125,12 @@ impl Engine {
         snapshot
             .entries
             .retain(|fragment, _| view.fragment(*fragment).is_some());
-        own.extend_snapshot(&LoadedSnapshot::default(), snapshot)
-            .await?;
+        match own
+            .extend_snapshot(&LoadedSnapshot::default(), snapshot)
+            .await?
+        {
+            Created::New | Created::AlreadyThere => {}
+        }
         let Some(last) = survey.ledger.last() else {
             return Ok(());
         };

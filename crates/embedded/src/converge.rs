@@ -12,12 +12,13 @@ use lance_backfill_core::state::Counts;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::reconcile::{Grace, collect};
-use lance_backfill_stages::survey::{OpenRequest, Survey};
+use lance_backfill_stages::survey::{OpenRequest, StandingBreaker, Survey};
 use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::engine::Engine;
 
+mod breaker;
 mod publish;
 mod run;
 mod work;
@@ -135,6 +136,8 @@ pub enum Stopped {
     Held(HoldReason, String),
     /// The function cannot be called.
     Fault(Fault),
+    /// The function could not be called by others, and it is not yet time to try again.
+    Breaker(StandingBreaker),
     /// Something waits to be published, and the table is paused for so many milliseconds.
     Paused(u64),
 }

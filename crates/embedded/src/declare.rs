@@ -11,6 +11,7 @@ use lance_backfill_core::format::encode;
 use lance_backfill_core::ids::BindingId;
 use lance_backfill_core::snapshot::{CoverageSnapshot, Head};
 use lance_backfill_core::table::TableView;
+use lance_backfill_ports::state_store::Created;
 use lance_backfill_ports::table::{Edit, EditOutcome, NewColumn, Table};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
@@ -130,15 +131,13 @@ impl Engine {
             generation: Some(definition.generation()),
             rate: None,
         };
-        store
-            .extend_snapshot(
-                &base,
-                CoverageSnapshot {
-                    head,
-                    entries: BTreeMap::new(),
-                },
-            )
-            .await
+        let entries = BTreeMap::new();
+        match store
+            .extend_snapshot(&base, CoverageSnapshot { head, entries })
+            .await?
+        {
+            Created::New | Created::AlreadyThere => Ok(()),
+        }
     }
 
     async fn store_definition(

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use lance_backfill_core::coverage::CoverageRecord;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::ids::{BindingId, FieldId, LedgerSeq};
-use lance_backfill_core::job::Selection;
 use lance_backfill_core::plan::PlannedPage;
 use lance_backfill_core::rate::Estimate;
 use lance_backfill_lance::{LanceTable, OpenOptions};
@@ -20,8 +20,9 @@ use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::execute::Workers;
 use lance_backfill_stages::plan::preview;
-use lance_backfill_stages::survey::{Survey, Unsettled, survey, survey_for};
+use lance_backfill_stages::survey::{Scope, Survey, Unsettled, survey, survey_for};
 use tokio::sync::OnceCell;
+use tracing::Instrument;
 
 use crate::artifacts::ArtifactSource;
 use crate::catalog::{Catalog, node};
@@ -100,6 +101,15 @@ impl Engine {
             compiled: Mutex::default(),
             session: Mutex::default(),
         })
+    }
+
+    /// The same; a batch whose calls would have to wait for longer ends with what it has.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            workers: self.workers.with_patience(patience),
+            ..self
+        }
     }
 
     /// The newest version of the table.
@@ -205,16 +215,17 @@ impl Engine {
         catalog: &Catalog,
         wanted: &(dyn Fn(&BoundColumn) -> bool + Sync),
     ) -> Result<Vec<(Column, Survey)>> {
-        self.survey_for(version, catalog, wanted, None).await
+        self.survey_for(version, catalog, wanted, Scope::Whole)
+            .await
     }
 
-    /// The same as if somebody asked for a selection of each wanted column now.
+    /// The same of a part of each wanted column, or with what somebody might ask for.
     pub(crate) async fn survey_for(
         &self,
         version: &Arc<dyn TableVersion>,
         catalog: &Catalog,
         wanted: &(dyn Fn(&BoundColumn) -> bool + Sync),
-        asked: Option<&Selection>,
+        scope: Scope<'_>,
     ) -> Result<Vec<(Column, Survey)>> {
         let mut needed: BTreeSet<FieldId> = catalog
             .acting()
@@ -240,9 +251,14 @@ impl Engine {
                 .filter(|(other, _)| is_read_by(&other.bound, &reads))
                 .map(|(column, survey)| (column, survey))
                 .collect();
-            let asked = asked.filter(|_| wanted(bound));
+            let scope = match wanted(bound) {
+                true => scope,
+                false => Scope::Whole,
+            };
             let table = self.table.as_ref();
-            let found = Box::pin(survey_for(table, version, &column, &upstream, asked)).await?;
+            let span = tracing::info_span!("survey", column = column.name());
+            let found = Box::pin(survey_for(table, version, &column, &upstream, scope));
+            let found = found.instrument(span).await?;
             surveyed.push((column, found));
         }
         Ok(surveyed)

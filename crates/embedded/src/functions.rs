@@ -13,7 +13,7 @@ use lance_backfill_ports::compute::{
     Answer, Call, CallError, CompiledFilter, Compute, Filters, RowFilter,
 };
 use lance_backfill_ports::{Error, Result};
-use lance_backfill_udf::python::{Artifacts, Limits, Spec};
+use lance_backfill_udf::python::{Artifacts, Spec};
 use lance_backfill_udf::types::parse_type;
 use lance_backfill_udf::{EvaluateError, SqlFilter, SqlFunction};
 
@@ -130,7 +130,7 @@ impl Engine {
                     secrets: secrets.clone(),
                     env: call.env.clone(),
                     retry_on: call.retry_on.clone(),
-                    limits: Limits::of(&bound.definition),
+                    limits: self.options.python.limits(&bound.definition),
                     inputs: Arc::new(schema),
                     output,
                 };
@@ -144,7 +144,10 @@ impl Engine {
     pub(crate) fn lanes(&self, definition: &Definition) -> usize {
         match &definition.function {
             Function::Sql { .. } => self.options.workers,
-            Function::Python { .. } => self.options.python.hosts(&Limits::of(definition)),
+            Function::Python { .. } => {
+                let python = &self.options.python;
+                python.hosts(&python.limits(definition))
+            }
         }
     }
 }

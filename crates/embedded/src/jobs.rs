@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lance_backfill_core::batch::Work;
+use lance_backfill_core::breaker::standing;
 use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::{BatchId, BindingId, JobId};
 use lance_backfill_core::job::{JobEnd, JobOutcome, Selection};
@@ -12,9 +13,10 @@ use lance_backfill_core::plan::PlannedPage;
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_stages::column::Column;
+use lance_backfill_stages::column_store::{ColumnStore, StoredEntry};
 use lance_backfill_stages::plan::{PlanOutcome, preview, write_down};
 use lance_backfill_stages::reconcile::{Grace, collect};
-use lance_backfill_stages::survey::{OpenRequest, Survey};
+use lance_backfill_stages::survey::{OpenRequest, Scope, Survey};
 
 use crate::catalog::Catalog;
 use crate::converge::GRACE;
@@ -47,12 +49,31 @@ pub enum KnownJob {
     Ended(Arc<JobEnd>),
 }
 
+/// How far a job is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobNow {
+    /// Rows that matched when it was ordered.
+    pub rows: u64,
+    /// Rows with a value or NULL by it, published or not.
+    pub rows_assigned: u64,
+    /// Rows that failed in it.
+    pub rows_failed: u64,
+    /// How it ended, if it is over.
+    pub outcome: Option<JobOutcome>,
+    /// Why its column does nothing, if that is so: too many rows failed.
+    pub held: Option<String>,
+    /// The fault for which the breaker of its column is open, if it is.
+    pub breaker: Option<String>,
+}
+
 /// What a decision about a hold came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Released {
     /// A hold ended, which was there for this reason.
     Hold(HoldReason, String),
+    /// A breaker closed, which this fault had opened.
+    Breaker(String),
     /// Nothing held the column.
     NothingHeld,
 }
@@ -71,7 +92,7 @@ impl Engine {
                 version,
                 catalog,
                 &|bound| bound.is_named(column),
-                Some(selection),
+                Scope::Asked(selection),
             )
             .await?;
         surveyed.pop().ok_or_else(|| {
@@ -142,72 +163,82 @@ impl Engine {
             return Ok(Some(end));
         }
         let ledger = store.ledger().await?;
-        let of_job = || {
-            let entries = ledger.iter().map(|stored| &stored.entry);
-            entries.filter(|entry| entry.job().as_ref() == Some(job))
-        };
-        let request = of_job().find_map(|entry| match &entry.body {
-            EntryBody::Request(request) => Some(request),
-            _ => None,
-        });
-        let Some(request) = request else {
+        let Some(sofar) = so_far(&store, &ledger, job).await? else {
             return Ok(None);
-        };
-        // What a fold lays together was counted where it was computed.
-        let batches: BTreeSet<BatchId> = of_job()
-            .flat_map(LedgerEntry::work)
-            .filter(|(_, work)| matches!(work, Work::Compute(_)))
-            .map(|(batch, _)| batch)
-            .collect();
-        let finished = match batches.is_empty() {
-            true => BTreeMap::new(),
-            false => store.checkpoints(&batches).await?,
         };
         let end = JobEnd {
             version: JobEnd::VERSION,
             binding: column.clone(),
             job: job.clone(),
-            selection: request.selection.clone(),
-            rows: request.rows,
+            selection: sofar.request.selection,
+            rows: sofar.request.rows,
             outcome: JobOutcome::Cancelled,
-            rows_assigned: (finished.values())
-                .map(|manifest| manifest.rows_computed())
-                .sum(),
-            rows_failed: finished
-                .values()
-                .map(|manifest| manifest.rows_failed())
-                .sum(),
+            rows_assigned: sofar.rows_assigned,
+            rows_failed: sofar.rows_failed,
         };
         store.end_job(end).await.map(Some)
     }
 
-    /// Ends the holds of a column, also those for failed rows.
+    /// How far a job is by now, without a look at the table; `None` if the column knows of no such job.
+    pub async fn job_now(&self, column: &BindingId, job: &JobId) -> Result<Option<JobNow>> {
+        let store = self.store(column);
+        if let Some(end) = store.job_end(job).await? {
+            return Ok(Some(JobNow {
+                rows: end.rows,
+                rows_assigned: end.rows_assigned,
+                rows_failed: end.rows_failed,
+                outcome: Some(end.outcome),
+                held: None,
+                breaker: None,
+            }));
+        }
+        let ledger = store.ledger().await?;
+        let entries: Vec<LedgerEntry> = ledger.iter().map(|it| it.entry.clone()).collect();
+        let held = standing_hold(&entries)
+            // Jobs go on while others wait for approval.
+            .filter(|(reason, _)| *reason == HoldReason::Budget)
+            .map(|(_, message)| message.to_owned());
+        let sofar = so_far(&store, &ledger, job).await?;
+        Ok(sofar.map(|sofar| JobNow {
+            rows: sofar.request.rows,
+            rows_assigned: sofar.rows_assigned,
+            rows_failed: sofar.rows_failed,
+            outcome: None,
+            held,
+            breaker: standing(&entries).map(|(_, open)| open.message.clone()),
+        }))
+    }
+
+    /// Ends the holds of a column, also those for failed rows, and closes its breaker.
     pub async fn end_holds(&self, column: &str) -> Result<Released> {
-        self.release(column, |_, _| Ok(EntryBody::Resume {})).await
+        self.release(column, |_, _| Ok(Some(EntryBody::Resume {})))
+            .await
     }
 
     /// Lets unattended work hand out `up_to` rows, or all that are in need now.
     pub async fn approve(&self, column: &str, up_to: Option<u64>) -> Result<(Released, u64)> {
         let mut approved = 0;
         let released = self
-            .release(column, |reason, in_need| match reason {
-                HoldReason::Approval => {
+            .release(column, |kept, in_need| match kept {
+                Released::Hold(HoldReason::Approval, _) => {
                     approved = up_to.unwrap_or(in_need);
-                    Ok(EntryBody::Approval { rows: approved })
+                    Ok(Some(EntryBody::Approval { rows: approved }))
                 }
-                HoldReason::Budget => Err(Error::new(
+                Released::Hold(HoldReason::Budget, _) => Err(Error::new(
                     ErrorKind::Invalid,
                     format!("column '{column}' is held for failed rows, which no approval ends; see 'failures', then 'column resume'"),
                 )),
+                Released::Breaker(_) | Released::NothingHeld => Ok(None),
             })
             .await?;
         Ok((released, approved))
     }
 
+    /// Writes down what ends what keeps a column's rows back, if `by` says how.
     async fn release(
         &self,
         column: &str,
-        mut by: impl FnMut(HoldReason, u64) -> Result<EntryBody>,
+        mut by: impl FnMut(&Released, u64) -> Result<Option<EntryBody>>,
     ) -> Result<Released> {
         self.settle().await?;
         for _ in 0..MOST_LOST_RACES {
@@ -215,15 +246,19 @@ impl Engine {
             let catalog = Catalog::read(version.view())?;
             let (column, survey) = self.one(&version, &catalog, column).await?;
             let entries = survey.entries();
-            let Some((reason, message)) = standing_hold(&entries) else {
+            let kept = match (standing_hold(&entries), standing(&entries)) {
+                (Some((reason, message)), _) => Released::Hold(reason, message.to_owned()),
+                (None, Some((_, open))) => Released::Breaker(open.message.clone()),
+                (None, None) => return Ok(Released::NothingHeld),
+            };
+            let Some(body) = by(&kept, survey.rows_to_hand_out())? else {
                 return Ok(Released::NothingHeld);
             };
-            let body = by(reason, survey.rows_to_hand_out())?;
             let world = self.world.as_ref();
             if let PlanOutcome::Dispatched(_) =
                 write_down(&survey, &column, body, None, world).await?
             {
-                return Ok(Released::Hold(reason, message.to_owned()));
+                return Ok(kept);
             }
         }
         Err(busy(column))
@@ -279,6 +314,52 @@ impl KnownJob {
             Self::Ended(end) => &end.job,
         }
     }
+}
+
+/// What the batches of a job left so far.
+struct SoFar {
+    request: Request,
+    rows_assigned: u64,
+    rows_failed: u64,
+}
+
+/// Counts a job by the checkpoint manifests of its batches.
+async fn so_far(
+    store: &ColumnStore,
+    ledger: &[Arc<StoredEntry>],
+    job: &JobId,
+) -> Result<Option<SoFar>> {
+    let of_job = || {
+        let entries = ledger.iter().map(|stored| &stored.entry);
+        entries.filter(|entry| entry.job().as_ref() == Some(job))
+    };
+    let request = of_job().find_map(|entry| match &entry.body {
+        EntryBody::Request(request) => Some(request.clone()),
+        _ => None,
+    });
+    let Some(request) = request else {
+        return Ok(None);
+    };
+    // What a fold lays together was counted where it was computed.
+    let batches: BTreeSet<BatchId> = of_job()
+        .flat_map(LedgerEntry::work)
+        .filter(|(_, work)| matches!(work, Work::Compute(_)))
+        .map(|(batch, _)| batch)
+        .collect();
+    let finished = match batches.is_empty() {
+        true => BTreeMap::new(),
+        false => store.checkpoints(&batches).await?,
+    };
+    Ok(Some(SoFar {
+        request,
+        rows_assigned: (finished.values())
+            .map(|manifest| manifest.rows_computed())
+            .sum(),
+        rows_failed: finished
+            .values()
+            .map(|manifest| manifest.rows_failed())
+            .sum(),
+    }))
 }
 
 fn busy(column: &str) -> Error {

@@ -2,6 +2,7 @@
 //! the distributed modes use, with an in-process queue.
 
 mod artifacts;
+pub mod breaker;
 pub mod canary;
 pub mod catalog;
 pub mod claim;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use lance_backfill_core::definition::Definition;
 use lance_backfill_ports::secrets::Secrets;
 use lance_backfill_udf::python::{
     Artifacts, Cores, EnvironmentSecrets, Limits, Python, PythonFunction, Resting, Spec,
@@ -13,6 +14,8 @@ pub struct PythonFunctions {
     python: Python,
     secrets: Arc<dyn Secrets>,
     cores: Cores,
+    /// Most memory of one host, whatever its definition allows.
+    memory_bytes: Option<u64>,
     resting: Resting,
     open: Mutex<Vec<(Spec, Weak<PythonFunction>)>>,
 }
@@ -33,6 +36,7 @@ impl PythonFunctions {
             secrets: Arc::new(EnvironmentSecrets::new(python.environment.clone())),
             python,
             cores: Cores::new(cores),
+            memory_bytes: None,
             resting: Resting::new(cores),
             open: Mutex::default(),
         }
@@ -42,6 +46,34 @@ impl PythonFunctions {
     #[must_use]
     pub fn with_secrets(self, secrets: Arc<dyn Secrets>) -> Self {
         Self { secrets, ..self }
+    }
+
+    /// The same, with at most so much memory for each host, if this process has no more to give.
+    #[must_use]
+    pub fn with_memory(self, bytes: Option<u64>) -> Self {
+        let resting = match bytes {
+            Some(_) => Resting::of_one_function(),
+            None => self.resting,
+        };
+        Self {
+            memory_bytes: bytes,
+            resting,
+            ..self
+        }
+    }
+
+    /// What a host of this definition may take here.
+    pub(crate) fn limits(&self, definition: &Definition) -> Limits {
+        let limits = Limits::of(definition);
+        let memory_bytes = limits
+            .memory_bytes
+            .into_iter()
+            .chain(self.memory_bytes)
+            .min();
+        Limits {
+            memory_bytes,
+            ..limits
+        }
     }
 
     /// The interpreters of this machine.

@@ -3,22 +3,48 @@
 use std::sync::Arc;
 
 use lance_backfill_core::checkpoint::CheckpointManifest;
+use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::ids::BindingId;
 use lance_backfill_core::ledger::EntryBody;
+use lance_backfill_core::message::CommitMessage;
 use lance_backfill_core::plan::Limits;
+use lance_backfill_core::table::SeenVersion;
 use lance_backfill_ports::Result;
-use lance_backfill_ports::table::TableVersion;
+use lance_backfill_ports::state_store::Created;
+use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::commit::{CommitReport, commit};
 use lance_backfill_stages::execute::{Evaluated, OpenBatch, execute};
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::reconcile::collect;
-use lance_backfill_stages::survey::Survey;
+use lance_backfill_stages::survey::{Scope, Survey};
+use tracing::Instrument;
 
+use crate::catalog::Catalog;
 use crate::converge::GRACE;
 use crate::engine::Engine;
 
 impl Engine {
+    /// A version that somebody saw, while it is there; there may be newer ones.
+    pub async fn seen(&self, seen: &SeenVersion) -> Result<Option<Arc<dyn TableVersion>>> {
+        self.table.seen(seen).await
+    }
+
+    /// Looks at the finished work of one column, and at all that it reads, as a commit needs it.
+    pub async fn survey_finished(
+        &self,
+        version: &Arc<dyn TableVersion>,
+        catalog: &Catalog,
+        binding: &BindingId,
+    ) -> Result<Option<(Column, Survey)>> {
+        let of_binding = |bound: &BoundColumn| bound.binding == *binding;
+        let surveyed = self
+            .survey_for(version, catalog, &of_binding, Scope::Finished)
+            .await?;
+        let mut surveyed = surveyed.into_iter();
+        Ok(surveyed.find(|(column, _)| of_binding(&column.bound)))
+    }
+
     /// Hands out one page of a column's work.
     pub async fn hand_out(
         &self,
@@ -27,7 +53,9 @@ impl Engine {
         limits: &Limits,
         order: Order<'_>,
     ) -> Result<PlanOutcome> {
-        dispatch(survey, column, limits, order, self.world.as_ref()).await
+        dispatch(survey, column, limits, order, self.world.as_ref())
+            .instrument(tracing::info_span!("hand_out", column = column.name()))
+            .await
     }
 
     /// Writes down what is no work: a hold, or the end of one.
@@ -45,7 +73,10 @@ impl Engine {
         match survey.snapshot_extension(&column.bound.generation) {
             Some(extension) => {
                 let store = &column.store;
-                store.extend_snapshot(&survey.snapshot, extension).await
+                match store.extend_snapshot(&survey.snapshot, extension).await? {
+                    // Another process extended it first: ours is found again by the next survey.
+                    Created::New | Created::AlreadyThere => Ok(()),
+                }
             }
             None => Ok(()),
         }
@@ -65,12 +96,19 @@ impl Engine {
             &self.workers,
             self.world.as_ref(),
         )
+        .instrument(tracing::info_span!("execute", column = column.name()))
         .await
     }
 
-    /// Remembers a checkpoint manifest that is in the store of a column.
-    pub fn learn(&self, binding: &BindingId, checkpoint: &CheckpointManifest) {
-        self.store(binding).learn(checkpoint.clone());
+    /// Remembers what a message of a finished batch carries: it is in the store of its column.
+    pub fn learn(&self, message: &CommitMessage) {
+        let store = self.store(&message.binding);
+        if let Some(checkpoint) = &message.checkpoint {
+            store.learn(checkpoint.clone());
+        }
+        if let Some(entry) = &message.entry {
+            store.learn_entry(entry.clone());
+        }
     }
 
     /// Publishes what is finished of a column on this version, which must be freshly loaded.
@@ -80,12 +118,21 @@ impl Engine {
         column: &Column,
         survey: &Survey,
     ) -> Result<CommitReport> {
-        commit(version, column, survey).await
+        commit(version, column, survey)
+            .instrument(tracing::info_span!("publish", column = column.name()))
+            .await
     }
 
     /// Deletes what nothing of a column needs any more.
     pub async fn collect(&self, column: &Column, survey: &Survey) -> Result<usize> {
-        collect(column, survey, self.world.as_ref(), GRACE).await
+        collect(column, survey, self.world.as_ref(), GRACE)
+            .instrument(tracing::info_span!("collect", column = column.name()))
+            .await
+    }
+
+    /// A fresh token, for what is written down once.
+    pub fn token(&self) -> String {
+        self.world.token()
     }
 
     /// Milliseconds since the epoch.

@@ -2,6 +2,7 @@
 
 mod blob;
 mod changes;
+mod commits;
 mod compact;
 mod discover;
 mod edit;

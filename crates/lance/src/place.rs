@@ -62,7 +62,7 @@ impl LanceTable {
             ..self.options().clone()
         };
         let found = match load(&home.at.table, &options).await {
-            Ok(found) => found,
+            Ok((found, _)) => found,
             Err(lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. }) => {
                 return OldHome::Gone;
             }

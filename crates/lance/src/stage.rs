@@ -145,6 +145,7 @@ pub(crate) async fn publish(
         .iter()
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
+    newest.commit_is_next(dataset.version_id());
     match replace(&dataset, replacements, properties, &doing).await? {
         Replaced::Done(dataset) => {
             let version = dataset.version_id();

@@ -12,11 +12,17 @@ use lance_backfill_ports::state_store::{Created, Listed, StateStore};
 use lance_io::object_store::{ObjectStore as LanceStore, ObjectStoreRegistry};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::error::{from_lance, from_object_store};
 use crate::table::OpenOptions;
 use crate::write::store_params;
+
+mod create;
+#[cfg(test)]
+mod tests;
+
+use create::MOST_ATTEMPTS;
 
 /// Objects under one prefix of an object store, created with put-if-absent.
 ///
@@ -124,25 +130,13 @@ impl ObjectStateStore {
 #[async_trait]
 impl StateStore for ObjectStateStore {
     async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
-        let options = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
-        };
-        match self
-            .store
-            .put_opts(&self.path(path), bytes.into(), options)
+        // No answer of this machine's disk is lost.
+        let attempts = if self.is_local { 1 } else { MOST_ATTEMPTS };
+        create::create(self.store.as_ref(), &self.path(path), bytes, attempts)
             .await
-        {
-            Ok(_) => Ok(Created::New),
-            Err(
-                object_store::Error::AlreadyExists { .. }
-                | object_store::Error::Precondition { .. },
-            ) => Ok(Created::AlreadyThere),
-            Err(error) => Err(from_object_store(
-                error,
-                &format!("cannot write '{path}' to the state store"),
-            )),
-        }
+            .map_err(|error| {
+                from_object_store(error, &format!("cannot write '{path}' to the state store"))
+            })
     }
 
     async fn get(&self, path: &str) -> Result<Option<Bytes>> {

@@ -13,15 +13,18 @@ use lance_backfill_core::checkpoint::StagedColumnFile;
 use lance_backfill_core::history::Change;
 use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::rows::RowSet;
-use lance_backfill_core::table::TableView;
+use lance_backfill_core::table::{SeenVersion, TableView};
 use lance_backfill_ports::table::{
     BatchStream, Edit, EditOutcome, PublishNote, PublishOutcome, Table, TableVersion,
 };
 use lance_backfill_ports::{Error, Result};
 use lance_table::format::Fragment;
+use lance_table::io::commit::{ManifestNamingScheme, commit_handler_from_url};
 use object_store::ObjectStoreExt;
 
+use crate::commits::Commits;
 use crate::error::from_lance;
+use crate::write::store_params;
 use crate::{blob, changes, edit, read, stage, view};
 
 /// Index cache: we never use indices.
@@ -46,26 +49,38 @@ pub struct LanceTable {
 }
 
 /// The newest version that this process has seen, shared so that a commit saves the next reload.
-pub(crate) struct Newest(Mutex<Known>);
+pub(crate) struct Newest {
+    known: Mutex<Known>,
+    commits: Arc<Commits>,
+}
 
 /// A version, and how its manifest is told from another of the same name.
 struct Known {
     version: Arc<LanceVersion>,
-    /// Of a version that we committed: Lance's own record of it lacks the tag, and so would read the
-    /// manifest again that it has just written.
+    /// Of a version that we committed where Lance's own record of it lacks the tag, as on a local disk:
+    /// it would read the manifest again that it has just written.
     tag: Option<String>,
 }
 
 impl Newest {
-    fn new(dataset: Dataset) -> Self {
-        Self(Mutex::new(Known {
+    fn new(dataset: Dataset, commits: Arc<Commits>) -> Self {
+        let known = Known {
             version: Arc::new(LanceVersion::new(dataset)),
             tag: None,
-        }))
+        };
+        Self {
+            known: Mutex::new(known),
+            commits,
+        }
+    }
+
+    /// The next commit on this version need not look for newer ones if a listing just found none.
+    pub(crate) fn commit_is_next(&self, version: u64) {
+        self.commits.commit_is_next(version);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self) -> Arc<LanceVersion> {
@@ -89,9 +104,25 @@ impl Newest {
         newest.version.clone()
     }
 
+    /// Remembers a version that somebody told of, if it is newer than the one that is known.
+    fn offer_newer(&self, dataset: Dataset) -> Arc<LanceVersion> {
+        let version = Arc::new(LanceVersion::new(dataset));
+        let mut newest = self.known();
+        if version.dataset.version_id() > newest.version.dataset.version_id() {
+            *newest = Known {
+                version: version.clone(),
+                tag: None,
+            };
+        }
+        version
+    }
+
     /// Remembers a version that this process has just committed.
     pub(crate) async fn offer_committed(&self, dataset: Dataset) {
-        let tag = manifest_tag(&dataset).await;
+        let tag = match &dataset.manifest_location().e_tag {
+            Some(_) => None,
+            None => manifest_tag(&dataset).await,
+        };
         let version = Arc::new(LanceVersion::new(dataset));
         *self.known() = Known { version, tag };
     }
@@ -119,7 +150,7 @@ async fn manifest_tag(dataset: &Dataset) -> Option<String> {
 impl LanceTable {
     /// Opens a table that exists.
     pub async fn open(uri: &str, options: &OpenOptions) -> Result<Self> {
-        let dataset = load(uri, options)
+        let (dataset, commits) = load(uri, options)
             .await
             .map_err(|error| open_error(uri, options, error))?;
         if dataset
@@ -135,7 +166,7 @@ impl LanceTable {
         Ok(Self {
             uri: uri.to_owned(),
             options: options.clone(),
-            newest: Arc::new(Newest::new(dataset)),
+            newest: Arc::new(Newest::new(dataset, commits)),
         })
     }
 
@@ -168,19 +199,26 @@ impl LanceTable {
 }
 
 /// Opens the newest version of a table, with caches of its own.
-pub(crate) async fn load(uri: &str, options: &OpenOptions) -> lance::Result<Dataset> {
+pub(crate) async fn load(
+    uri: &str,
+    options: &OpenOptions,
+) -> lance::Result<(Dataset, Arc<Commits>)> {
     let session = Arc::new(Session::new(
         INDEX_CACHE_BYTES,
         METADATA_CACHE_BYTES,
         Arc::default(),
     ));
+    let handler = commit_handler_from_url(uri, &Some(store_params(options))).await?;
+    let commits = Arc::new(Commits::over(handler));
     let builder = DatasetBuilder::from_uri(uri)
         .with_session(session)
+        .with_commit_handler(commits.clone())
         .with_storage_options(options.storage_options.clone());
-    match &options.branch {
-        Some(branch) => builder.with_branch(branch, None).load().await,
-        None => builder.load().await,
-    }
+    let dataset = match &options.branch {
+        Some(branch) => builder.with_branch(branch, None).load().await?,
+        None => builder.load().await?,
+    };
+    Ok((dataset, commits))
 }
 
 fn open_error(uri: &str, options: &OpenOptions, error: lance::Error) -> Error {
@@ -231,6 +269,29 @@ impl Table for LanceTable {
             )),
             Err(error) if changes::is_gone(&error) => Ok(None),
             Err(error) => Err(from_lance(error, &format!("cannot open version {version}"))),
+        }
+    }
+
+    async fn seen(&self, seen: &SeenVersion) -> Result<Option<Arc<dyn TableVersion>>> {
+        let newest = self.newest.get();
+        let known = newest.dataset.manifest_location();
+        if known.version == seen.version && known.e_tag == seen.tag {
+            return Ok(Some(newest.with_newest(&self.newest)));
+        }
+        if known.naming_scheme != ManifestNamingScheme::V2 {
+            return self.at(seen.version).await;
+        }
+        let commits = &self.newest.commits;
+        let telling = commits.tell(seen);
+        let opened = newest.dataset.checkout_version(seen.version).await;
+        drop(telling);
+        match opened {
+            Ok(dataset) => Ok(Some(
+                self.newest.offer_newer(dataset).with_newest(&self.newest),
+            )),
+            Err(error) if changes::is_gone(&error) => Ok(None),
+            // What was told may be wrong, and then nothing can be read by it.
+            Err(_) => self.at(seen.version).await,
         }
     }
 
@@ -299,6 +360,17 @@ impl OpenVersion {
 impl TableVersion for OpenVersion {
     fn view(&self) -> &TableView {
         &self.version.view
+    }
+
+    fn where_seen(&self) -> Option<SeenVersion> {
+        let location = self.version.dataset.manifest_location();
+        let is_plain = location.naming_scheme == ManifestNamingScheme::V2;
+        let size_bytes = location.size.filter(|_| is_plain)?;
+        Some(SeenVersion {
+            version: location.version,
+            size_bytes,
+            tag: location.e_tag.clone(),
+        })
     }
 
     fn schema(&self) -> SchemaRef {

@@ -46,6 +46,9 @@ pub struct Call<'a> {
     pub rows: RecordBatch,
     /// How long to wait before it, as the attempts before it asked for.
     pub wait: Duration,
+    /// How long it may wait beside that, for a limit that other calls met; if it is to be longer, the
+    /// call fails by that limit. Without, as long as the other side asks.
+    pub most_wait: Option<Duration>,
     /// Batch that the rows are of, for the log.
     pub batch: &'a str,
 }

@@ -22,6 +22,32 @@ pub trait Queue: Send + Sync {
 
     /// Removes messages for good; those that are gone already are no error.
     async fn acknowledge(&self, receipts: &[Receipt]) -> Result<()>;
+
+    /// About how many messages there are: right once nothing has come or gone for a while.
+    async fn depth(&self) -> Result<Depth>;
+}
+
+/// About how many messages a queue has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Anybody may receive them.
+    pub waiting: u64,
+    /// Somebody received them and did not acknowledge them yet.
+    pub in_flight: u64,
+    /// They wait for their delay.
+    pub delayed: u64,
+}
+
+impl Depth {
+    /// All of them.
+    pub const fn all(&self) -> u64 {
+        let Self {
+            waiting,
+            in_flight,
+            delayed,
+        } = *self;
+        waiting.saturating_add(in_flight).saturating_add(delayed)
+    }
 }
 
 /// A message to send.

@@ -11,7 +11,7 @@ use lance_backfill_core::checkpoint::StagedColumnFile;
 use lance_backfill_core::history::Change;
 use lance_backfill_core::ids::FragmentId;
 use lance_backfill_core::rows::RowSet;
-use lance_backfill_core::table::TableView;
+use lance_backfill_core::table::{SeenVersion, TableView};
 
 use crate::Result;
 
@@ -29,6 +29,11 @@ pub trait Table: Send + Sync {
 
     /// An older version, or `None` if it was cleaned up.
     async fn at(&self, version: u64) -> Result<Option<Arc<dyn TableVersion>>>;
+
+    /// A version that somebody saw, or `None` if it is not there; there may be newer ones.
+    async fn seen(&self, seen: &SeenVersion) -> Result<Option<Arc<dyn TableVersion>>> {
+        self.at(seen.version).await
+    }
 
     /// What the versions after `after` up to `upto` did, oldest first; a version that is gone is `Lost`.
     async fn changes(&self, after: u64, upto: u64) -> Result<Vec<Change>>;
@@ -100,6 +105,11 @@ pub enum EditOutcome {
 pub trait TableVersion: Send + Sync {
     /// Schema, fragments and metadata.
     fn view(&self) -> &TableView;
+
+    /// Where it is, for others who then need not look for it; `None` where that would not help them.
+    fn where_seen(&self) -> Option<SeenVersion> {
+        None
+    }
 
     /// Columns with the Arrow types that reading them gives: blobs are `LargeBinary`, whatever is stored.
     fn schema(&self) -> SchemaRef;

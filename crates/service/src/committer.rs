@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
@@ -53,7 +52,9 @@ impl Service {
     }
 
     async fn commit_on(&self, engine: &Engine, message: &CommitMessage) -> Result<Committed> {
+        let is_fault = (message.checkpoint.as_ref()).is_some_and(|done| done.fault.is_some());
         if let Some(batch) = &message.batch
+            && !is_fault
             && (self.pace).can_wait(&message.table, &message.binding, batch, now())
         {
             return Ok(Committed::Later);
@@ -68,15 +69,11 @@ impl Service {
         for _ in 0..MOST_CONFLICTS {
             let version = engine.latest().await?;
             let catalog = Catalog::read(version.view())?;
-            let of_binding = |bound: &BoundColumn| bound.binding == message.binding;
-            if let Some(checkpoint) = &message.checkpoint {
-                engine.learn(&message.binding, checkpoint);
-            }
-            let surveyed = engine.survey(&version, &catalog, &of_binding).await?;
-            let Some((column, survey)) = surveyed
-                .iter()
-                .find(|(column, _)| of_binding(&column.bound))
-            else {
+            engine.learn(message);
+            let surveyed = engine
+                .survey_finished(&version, &catalog, &message.binding)
+                .await?;
+            let Some((column, survey)) = surveyed else {
                 return nothing(format!(
                     "the table has no column that acts with the binding {}",
                     message.binding
@@ -85,14 +82,18 @@ impl Service {
             let name = column.name().to_owned();
             if !survey.has_finished() {
                 let has_parts = |unsettled: &Unsettled| !unsettled.parts.is_empty();
-                if survey.unsettled.values().any(has_parts) {
-                    // A planner decides when they are folded.
+                // A planner decides when they are folded, and what a fault means for other batches.
+                let is_fault = (message.batch.as_ref())
+                    .and_then(|batch| survey.checkpoint(batch))
+                    .is_some_and(|done| done.fault.is_some());
+                let probed = survey.standing_breaker(&column.bound.generation).is_some();
+                if is_fault || probed || survey.unsettled.values().any(has_parts) {
                     self.wake_planner(message).await?;
                 }
                 return Ok(Committed::Noted { column: name });
             }
             let began = now();
-            let report = engine.commit(&version, column, survey).await?;
+            let report = engine.commit(&version, &column, &survey).await?;
             let open: BTreeSet<_> = (survey.open_work.iter())
                 .map(|open| open.batch.clone())
                 .collect();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lance_backfill_ports::queue::{Delivery, Outgoing, Queue, Receipt};
+use lance_backfill_ports::queue::{Delivery, Depth, Outgoing, Queue, Receipt};
 use lance_backfill_ports::{Error, Result};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -216,6 +216,21 @@ impl Queue for InProcessQueue {
         self.state().waiting.retain(|message| !is_done(message));
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    async fn depth(&self) -> Result<Depth> {
+        let now = Instant::now();
+        let mut state = self.state();
+        self.bury(&mut state, now);
+        let mut depth = Depth::default();
+        for message in &state.waiting {
+            match (message.visible > now, message.receives) {
+                (false, _) => depth.waiting += 1,
+                (true, 0) => depth.delayed += 1,
+                (true, _) => depth.in_flight += 1,
+            }
+        }
+        Ok(depth)
     }
 }
 

@@ -7,24 +7,38 @@ mod committer;
 mod in_process;
 mod pace;
 mod planner;
+mod pull;
+mod quarantine;
 mod queues;
+mod redrive;
 mod registry;
+mod remote;
+mod spending;
 mod tables;
 mod worker;
 
 pub use committer::Committed;
 pub use in_process::InProcessQueue;
-pub use planner::{ColumnPlan, Planned, Sent};
+pub use lance_backfill_stages::until::{End, Stop, Until};
+pub use planner::{Asking, ColumnPlan, Planned, Sent};
+pub use pull::{PullOptions, Pulled};
+pub use quarantine::{GivenUp, Quarantined};
 pub use queues::Queues;
-pub use worker::Worked;
+pub use redrive::Redriven;
+pub use registry::Admission;
+pub use remote::{Depths, QueueName, Remote, StopOutcome};
+pub use worker::{Delivered, Worked};
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use lance_backfill_core::breaker::FIRST_WAIT_MS;
 use lance_backfill_embedded::EngineOptions;
 use lance_backfill_ports::state_store::StateStore;
 
 use pace::Pace;
 use registry::Registry;
+use spending::Spending;
 use tables::Tables;
 
 /// What a service may use, in each of its processes.
@@ -34,12 +48,35 @@ pub struct ServiceOptions {
     pub engine: EngineOptions,
     /// Batches that are at work at once, in all processes.
     pub batches_at_once: u32,
+    /// What happens while a function cannot be called.
+    pub outages: Outages,
+}
+
+/// How long a service waits while a function cannot be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outages {
+    /// From the fault that opened the breaker of a column to its first probe; each further wait is twice
+    /// as long, up to an hour.
+    pub first_probe_after: Duration,
+    /// How long the calls of one batch may have to wait for the other side of the function: then the
+    /// batch ends with what it has, since a worker is paid by its time.
+    pub patience: Duration,
+}
+
+impl Default for Outages {
+    fn default() -> Self {
+        Self {
+            first_probe_after: Duration::from_millis(FIRST_WAIT_MS),
+            patience: Duration::from_secs(60),
+        }
+    }
 }
 
 /// One process of a service.
 pub struct Service {
     tables: Tables,
     registry: Registry,
+    spending: Spending,
     pace: Pace,
     queues: Queues,
     options: ServiceOptions,
@@ -49,8 +86,9 @@ impl Service {
     /// A process that sends to these queues; the store is the service's own.
     pub fn new(options: ServiceOptions, queues: Queues, store: Arc<dyn StateStore>) -> Self {
         Self {
-            tables: Tables::new(options.engine.clone()),
-            registry: Registry::new(store),
+            tables: Tables::new(options.engine.clone(), options.outages.patience),
+            registry: Registry::new(store.clone()),
+            spending: Spending::new(store),
             pace: Pace::default(),
             queues,
             options,

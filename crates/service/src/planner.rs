@@ -5,34 +5,49 @@ use std::sync::Arc;
 
 use lance_backfill_core::batch::{BatchMessage, Lane, Work};
 use lance_backfill_core::format::Stored;
-use lance_backfill_core::ids::{BatchId, FragmentId, JobId, LedgerSeq};
-use lance_backfill_core::job::JobOutcome;
-use lance_backfill_core::ledger::{
-    Allowance, EntryBody, HoldReason, LedgerEntry, allowance, approved_left, standing_hold,
-};
+use lance_backfill_core::ids::{BatchId, LedgerSeq};
+use lance_backfill_core::ledger::{EntryBody, LedgerEntry, Page};
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
-use lance_backfill_core::plan::Limits;
+use lance_backfill_core::table::SeenVersion;
+use lance_backfill_core::waits::Waits;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
+use lance_backfill_ports::table::TableVersion;
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::StoredEntry;
-use lance_backfill_stages::plan::{Order, PlanOutcome};
 use lance_backfill_stages::survey::{OpenWork, Survey};
+use lance_backfill_stages::until::Until;
 
 use crate::Service;
+use crate::registry::Admission;
+use crate::spending::STOPPED;
+
+mod hand_out;
+mod outage;
 
 /// Plans of a table that began anew because another planner was faster.
 const MOST_RACES: usize = 8;
 /// Work that was handed out but perhaps never sent is left to its planner for so long.
 const SENDING_MS: u64 = 60_000;
+/// The same of work of which nothing is written down, once the message of a plan comes again.
+const PASSING_MS: u64 = 2_000;
+/// Batches and folds of a page of new rows that need no mark that they were sent.
+const MOST_UNMARKED: usize = 4;
 /// Entries of a ledger at rest that need not be collected before the schedule does: each collection
 /// lists four folders, and each entry is read by every process once.
 const MOST_ENTRIES: usize = 8;
-/// Rows in flight, in seconds of work: beyond it deadlines, cancelling and new rows would wait too long.
-const WINDOW_S: f64 = 600.0;
-/// Rows, in seconds of work, that go through the fresh lane: more would keep later ones waiting there.
-const FRESH_S: f64 = 60.0;
+/// Looks at a table in one plan: each one but the last wrote an entry into a ledger, or lost its place.
+const MOST_LOOKS: usize = 200;
+
+/// What is known of the messages that ask for a plan, beside what they say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// Version of which an event tells: it is looked at, unless somebody looked at a newer one.
+    pub seen: Option<SeenVersion>,
+    /// Whether one of them came before: who got it then may have handed out what it did not send.
+    pub came_before: bool,
+}
 
 /// What became of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +58,8 @@ pub enum Planned {
         version: u64,
         /// Each column that is kept up to date.
         columns: Vec<ColumnPlan>,
+        /// Columns for which there was no time.
+        left: usize,
     },
     /// There is nothing for a planner in it.
     Ignored {
@@ -60,6 +77,10 @@ pub struct ColumnPlan {
     pub column: String,
     /// Its work.
     pub sent: Sent,
+    /// How long its rows had waited when it was looked at.
+    pub waits: Waits,
+    /// When that was, in milliseconds since the epoch.
+    pub looked_ms: u64,
 }
 
 /// Messages that a plan sent, and why it sent no more.
@@ -78,6 +99,11 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// Whether no work was sent, for whatever reason.
+    const fn is_nothing(&self) -> bool {
+        self.batches == 0 && self.folds == 0 && self.again == 0
+    }
+
     fn add(&mut self, more: Self) {
         self.batches += more.batches;
         self.rows += more.rows;
@@ -87,30 +113,74 @@ impl Sent {
     }
 }
 
-/// Another entry is in the ledger: the column is to be surveyed again.
-struct Raced;
+/// What came of handing out a column's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+enum Handed {
+    /// All that can be now.
+    Done,
+    /// A part: something was written down, and the column is to be surveyed again.
+    More,
+    /// Another entry took the place in the ledger: the column is to be surveyed again.
+    Raced,
+}
 
 impl Service {
     /// Looks at a table, and sends its work to the workers.
     pub async fn plan(&self, message: &PlanMessage) -> Result<Planned> {
+        let asking = Asking::default();
+        self.plan_until(message, &asking, &Until::never()).await
+    }
+
+    /// The same within some time: it stops between two columns.
+    pub async fn plan_until(
+        &self,
+        message: &PlanMessage,
+        asking: &Asking,
+        until: &Until,
+    ) -> Result<Planned> {
         let engine = self.tables.engine(&message.table).await?;
-        let planned = Box::pin(self.plan_table(&engine, message)).await;
+        let planned = Box::pin(self.plan_table(&engine, message, asking, until)).await;
         if planned.is_err() {
             self.tables.close(&message.table).await;
         }
         planned
     }
 
-    async fn plan_table(&self, engine: &Engine, message: &PlanMessage) -> Result<Planned> {
+    async fn plan_table(
+        &self,
+        engine: &Engine,
+        message: &PlanMessage,
+        asking: &Asking,
+        until: &Until,
+    ) -> Result<Planned> {
         if let Some(reason) = engine.copy_note() {
+            return Ok(Planned::Ignored { reason });
+        }
+        if self.registry.admission(&message.table).await? == Admission::Removed {
+            let reason =
+                "it was taken out: 'lance-backfill tables add' takes it in again".to_owned();
             return Ok(Planned::Ignored { reason });
         }
         engine.settle().await?;
         // A person may ask for rows of a column that is not kept up to date by itself.
-        let paused_too = matches!(message.why, Wake::Requested | Wake::Scheduled);
-        let mut sums: BTreeMap<String, Sent> = BTreeMap::new();
-        'plan: for _ in 0..MOST_RACES {
-            let version = engine.latest().await?;
+        let paused_too = message.why >= Wake::Requested;
+        let mut sums: BTreeMap<String, (Sent, Waits)> = BTreeMap::new();
+        let mut races = 0;
+        let came_before = asking.came_before || message.hops > 0;
+        // What was told may be why it failed.
+        let mut told = asking.seen.as_ref().filter(|_| !came_before);
+        'plan: for _ in 0..MOST_LOOKS {
+            // An event comes for each version: what is newer than this one has its own look.
+            let seen = match told.take() {
+                Some(told) => engine.seen(told).await?,
+                None => None,
+            };
+            let is_told = seen.is_some();
+            let version = match seen {
+                Some(version) => version,
+                None => engine.latest().await?,
+            };
             let catalog = Catalog::read(version.view())?;
             let surveyed = engine
                 .survey(&version, &catalog, &|bound| {
@@ -121,20 +191,63 @@ impl Service {
                 let reason = "it has no computed column that is kept up to date".to_owned();
                 return Ok(Planned::Ignored { reason });
             }
+            if is_told && surveyed.iter().any(|(_, survey)| survey.is_behind()) {
+                // The event was late: what was done since may be forgotten again.
+                continue 'plan;
+            }
+            let mut left = surveyed.len();
             for (column, survey) in &surveyed {
-                let (sent, done) = self.plan_column(engine, column, survey, message).await?;
-                sums.entry(column.name().to_owned()).or_default().add(sent);
-                if done.is_err() {
-                    continue 'plan;
+                if until.is_over() {
+                    break;
                 }
+                // What came before this plan is sent again once, however often it looks.
+                let first_look = !sums.contains_key(column.name());
+                let why = Some(message.why).filter(|_| first_look);
+                let look = Look {
+                    table: &message.table,
+                    version: version.as_ref(),
+                    why,
+                    came_before,
+                };
+                let planned = self.plan_column(engine, column, survey, &look);
+                let (sent, handed) = planned.await?;
+                let idle = sent.is_nothing();
+                let sum = sums.entry(column.name().to_owned()).or_default();
+                sum.0.add(sent);
+                if let Some(why) = why {
+                    // As it was before anything was handed out.
+                    sum.1 = waits(engine, &version, (column, survey), why, idle).await?;
+                }
+                match handed {
+                    Handed::Done => {}
+                    Handed::More => continue 'plan,
+                    Handed::Raced if races == MOST_RACES => return Ok(Planned::Outrun),
+                    Handed::Raced => {
+                        races += 1;
+                        continue 'plan;
+                    }
+                }
+                left -= 1;
             }
             let columns = sums.into_iter();
-            let columns = columns.map(|(column, sent)| ColumnPlan { column, sent });
+            let looked_ms = engine.now_ms();
+            let columns = columns.map(|(column, (sent, waits))| ColumnPlan {
+                column,
+                sent,
+                waits,
+                looked_ms,
+            });
             let columns = columns.collect();
             self.registry.add(&message.table).await?;
             let version = version.view().version;
-            self.tables.note_planned(&message.table, version);
-            return Ok(Planned::Looked { version, columns });
+            if left == 0 {
+                self.tables.note_planned(&message.table, version);
+            }
+            return Ok(Planned::Looked {
+                version,
+                columns,
+                left,
+            });
         }
         Ok(Planned::Outrun)
     }
@@ -144,8 +257,9 @@ impl Service {
         engine: &Engine,
         column: &Column,
         survey: &Survey,
-        message: &PlanMessage,
-    ) -> Result<(Sent, std::result::Result<(), Raced>)> {
+        look: &Look<'_>,
+    ) -> Result<(Sent, Handed)> {
+        let Look { table, why, .. } = *look;
         let has_work = survey.rows_to_hand_out() > 0
             || !survey.requests.is_empty()
             || !survey.open_work.is_empty();
@@ -158,40 +272,90 @@ impl Service {
             engine,
             column,
             survey,
-            table: &message.table,
+            table,
+            seen: look.version.where_seen(),
             refusal,
             sent: Sent::default(),
+            bulk: false,
         };
-        planning.send_again(message.why).await?;
-        if message.why == Wake::Scheduled && survey.has_finished() {
+        let is_at_rest = survey.unsettled.is_empty() && survey.open_work.is_empty();
+        let is_stopped = !is_at_rest && self.spending.is_stopped().await?;
+        if is_stopped {
+            planning.sent.held = Some(STOPPED.to_owned());
+        } else if let Some(why) = why {
+            planning.send_again(why, look.came_before).await?;
+        }
+        let reconciles = why.is_some_and(Wake::reconciles);
+        if reconciles && survey.has_finished() {
             // Who was to publish it never came.
             let finished = CommitMessage {
                 version: CommitMessage::VERSION,
-                table: message.table.clone(),
+                table: table.to_owned(),
                 binding: column.bound.binding.clone(),
                 batch: None,
                 checkpoint: None,
+                entry: None,
             };
             let reason = format!("scheduled at {}", engine.now_ms());
             self.queues.send_commit(&finished, &reason).await?;
         }
-        for request in survey.finished_requests() {
-            let end = request.end(&column.bound.binding, JobOutcome::Done);
-            column.store.end_job(end).await?;
-        }
-        let done = planning.hand_out().await?;
-        let sent = planning.sent;
-        // Afterwards: it is what tells new fragments from those that were there before.
-        if done.is_ok() && !survey.newly_settled.is_empty() {
+        let handed = match planning.judge().await? {
+            Handed::Done if is_stopped => Handed::Done,
+            Handed::Done => planning.hand_out().await?,
+            handed => handed,
+        };
+        let Planning { sent, bulk, .. } = planning;
+        // Afterwards: it is what tells new fragments from those that were there before. Without a note,
+        // all that a large backfill has not begun yet would seem new until some of it is settled.
+        let head = &survey.snapshot.snapshot.head;
+        let is_news = bulk && head.max_fragment < survey.max_fragment;
+        if handed == Handed::Done && (is_news || !survey.newly_settled.is_empty()) {
             engine.note_settled(column, survey).await?;
         }
-        let rests = done.is_ok() && sent == Sent::default() && survey.open_work.is_empty();
+        let rests = handed == Handed::Done && sent.is_nothing() && survey.open_work.is_empty();
         let many = survey.ledger.len() > MOST_ENTRIES;
-        if rests && (many || (message.why == Wake::Scheduled && survey.ledger.len() > 1)) {
+        if rests && (many || (reconciles && survey.ledger.len() > 1)) {
             engine.collect(column, survey).await?;
         }
-        Ok((sent, done))
+        Ok((sent, handed))
     }
+}
+
+/// How long rows have waited; the schedule asks exactly, others as far as the survey tells.
+async fn waits(
+    engine: &Engine,
+    version: &Arc<dyn TableVersion>,
+    (column, survey): (&Column, &Survey),
+    why: Wake,
+    idle: bool,
+) -> Result<Waits> {
+    let mut waits = survey.waits(version.view(), column.bound.definition.auto);
+    if why != Wake::Scheduled {
+        return Ok(waits);
+    }
+    let now_ms = engine.now_ms();
+    let has_breaker = (survey.standing_breaker(&column.bound.generation)).is_some();
+    if idle
+        && (waits.stands_still() || (waits.rows_left > 0 && has_breaker))
+        && let Some(oldest_s) = engine.oldest_need_s(version, column, survey).await?
+    {
+        waits.left_since_ms = now_ms.saturating_sub(oldest_s.saturating_mul(1_000));
+    }
+    // What is finished in a table that a person has paused waits for the end of the pause.
+    if waits.stalled(now_ms) > 0 && engine.paused_for_ms().await?.is_some() {
+        waits.finished_ms.clear();
+    }
+    Ok(waits)
+}
+
+/// One look at a column.
+struct Look<'a> {
+    table: &'a str,
+    version: &'a dyn TableVersion,
+    /// Why, if it is the first of this plan.
+    why: Option<Wake>,
+    /// Whether its message came before.
+    came_before: bool,
 }
 
 /// One column at one version.
@@ -201,14 +365,18 @@ struct Planning<'a> {
     column: &'a Column,
     survey: &'a Survey,
     table: &'a str,
+    /// Where the version is that was surveyed.
+    seen: Option<SeenVersion>,
     /// Why this service does not run its function, if it does not.
     refusal: Option<String>,
     sent: Sent,
+    /// Whether rows in need went through the bulk lane.
+    bulk: bool,
 }
 
 impl Planning<'_> {
     /// Sends what a planner handed out and did not live to send; and, by the schedule, what is overdue.
-    async fn send_again(&mut self, why: Wake) -> Result<()> {
+    async fn send_again(&mut self, why: Wake, came_before: bool) -> Result<()> {
         let now_ms = self.engine.now_ms();
         // Entries that were asked about: those that nobody sent.
         let mut asked: BTreeMap<LedgerSeq, Option<Arc<StoredEntry>>> = BTreeMap::new();
@@ -223,17 +391,26 @@ impl Planning<'_> {
                 Work::Fold(spec) => spec.deadline_s,
             };
             let age_ms = now_ms.saturating_sub(entry.created_ms);
-            let overdue = why == Wake::Scheduled && age_ms > deadline_s.saturating_mul(1_000);
+            let overdue = why.reconciles() && age_ms > deadline_s.saturating_mul(1_000);
             let seq = entry.entry.seq;
             // Embedded processes do their work themselves, as long as they live.
             let is_queued = entry.entry.session.is_none();
-            if is_queued && age_ms > SENDING_MS && !asked.contains_key(&seq) {
+            // In a pause workers acknowledge what they do not do.
+            let given_up = is_queued && why == Wake::Resumed;
+            let is_marked = is_marked(&entry.entry);
+            let unsent = !is_marked && came_before && age_ms > PASSING_MS && is_queued;
+            if is_marked
+                && is_queued
+                && !given_up
+                && age_ms > SENDING_MS
+                && !asked.contains_key(&seq)
+            {
                 let was_sent = self.column.store.was_sent(&entry.entry).await?;
                 asked.insert(seq, (!was_sent).then(|| entry.clone()));
             }
             let lost = matches!(asked.get(&seq), Some(Some(_)));
-            if (lost || overdue)
-                && let Some(message) = self.message(&entry.entry, batch, work)
+            if (lost || overdue || given_up || unsent)
+                && let Some(message) = self.message(&entry.entry, batch, work, None)
             {
                 messages.push(message);
             }
@@ -248,132 +425,13 @@ impl Planning<'_> {
         Ok(())
     }
 
-    /// Hands out one page for each job, and one of the rows in need.
-    async fn hand_out(&mut self) -> Result<std::result::Result<(), Raced>> {
-        let entries = self.survey.entries();
-        let approved = approved_left(&entries);
-        let mut limits = self.limits();
-        if let Some(refusal) = &self.refusal {
-            // What is finished becomes visible. Once the reason is gone, the next plan goes on.
-            self.sent.held = Some(refusal.clone());
-            limits.most_rows = 0;
-            limits.fold_now = true;
-            return self.page(None, Lane::Fresh, approved, &limits).await;
-        }
-        let hold = standing_hold(&entries).map(|(reason, text)| (reason, text.to_owned()));
-        if let Some((reason, text)) = &hold {
-            self.sent.held = Some(text.clone());
-            if *reason == HoldReason::Budget {
-                // What is finished becomes visible; nothing else happens until somebody resumes it.
-                limits.most_rows = 0;
-                limits.fold_now = true;
-                return self.page(None, Lane::Fresh, approved, &limits).await;
-            }
-        }
-        // One page a plan: the next survey tells what it left.
-        for request in &self.survey.requests {
-            let job = Some(&request.job);
-            let before = self.sent.rows;
-            if let Err(raced) = self.page(job, Lane::Bulk, approved, &limits).await? {
-                return Ok(Err(raced));
-            }
-            if self.sent.rows > before {
-                return Ok(Ok(()));
-            }
-        }
-        if hold.is_some() || !self.column.bound.definition.auto {
-            limits.most_rows = 0;
-            return self.page(None, Lane::Fresh, approved, &limits).await;
-        }
-        let in_need = self.survey.rows_to_hand_out();
-        let most = self.column.bound.definition.approval_limit();
-        let approved = match allowance(in_need, most, approved) {
-            Allowance::Free => 0,
-            Allowance::Approved(rows) => {
-                limits.most_rows = limits.most_rows.min(rows);
-                rows
-            }
-            Allowance::Hold => {
-                let most = most.unwrap_or_default();
-                let message =
-                    format!("{in_need} rows are in need, and more than {most} wait for approval");
-                self.sent.held = Some(message.clone());
-                let reason = HoldReason::Approval;
-                let body = EntryBody::Hold { reason, message };
-                let noted = self.engine.note(self.column, self.survey, body).await?;
-                return Ok(match noted {
-                    PlanOutcome::LostRace => Err(Raced),
-                    PlanOutcome::Dispatched(_) | PlanOutcome::Nothing => Ok(()),
-                });
-            }
-        };
-        let fresh = whole(self.rows_in(FRESH_S, &limits));
-        if in_need <= fresh {
-            return self.page(None, Lane::Fresh, approved, &limits).await;
-        }
-        let known = self.survey.snapshot.snapshot.head.max_fragment;
-        let new = known.map_or(0, |known| self.rows_after(known));
-        if new == 0 || new > fresh {
-            return self.page(None, Lane::Bulk, approved, &limits).await;
-        }
-        let before_others = Limits {
-            after: known,
-            ..limits
-        };
-        let before = self.sent.batches;
-        if let Err(raced) = self
-            .page(None, Lane::Fresh, approved, &before_others)
-            .await?
-        {
-            return Ok(Err(raced));
-        }
-        if self.sent.batches > before {
-            // The others follow, as the next survey finds them.
-            return Ok(Err(Raced));
-        }
-        self.page(None, Lane::Bulk, approved, &limits).await
-    }
-
-    /// Hands out one page, and sends it.
-    async fn page(
-        &mut self,
-        job: Option<&JobId>,
-        lane: Lane,
-        approved: u64,
-        limits: &Limits,
-    ) -> Result<std::result::Result<(), Raced>> {
-        let order = Order {
-            job,
-            lane,
-            session: None,
-            approved,
-        };
-        let outcome = self
-            .engine
-            .hand_out(self.column, self.survey, limits, order)
-            .await?;
-        let entry = match outcome {
-            PlanOutcome::Dispatched(entry) => entry,
-            PlanOutcome::Nothing => return Ok(Ok(())),
-            PlanOutcome::LostRace => return Ok(Err(Raced)),
-        };
-        let mut messages = vec![];
-        for (batch, work) in entry.work() {
-            match &work {
-                Work::Compute(spec) => {
-                    self.sent.batches += 1;
-                    self.sent.rows += spec.rows();
-                }
-                Work::Fold(_) => self.sent.folds += 1,
-            }
-            messages.extend(self.message(&entry, &batch, &work));
-        }
-        self.service.queues.send_batches(messages).await?;
-        self.column.store.note_sent(&entry).await?;
-        Ok(Ok(()))
-    }
-
-    fn message(&self, entry: &LedgerEntry, batch: &BatchId, work: &Work) -> Option<BatchMessage> {
+    fn message(
+        &self,
+        entry: &LedgerEntry,
+        batch: &BatchId,
+        work: &Work,
+        seen: Option<&SeenVersion>,
+    ) -> Option<BatchMessage> {
         let EntryBody::Page(page) = &entry.body else {
             return None;
         };
@@ -386,42 +444,26 @@ impl Planning<'_> {
             job: page.job.clone(),
             lane: page.lane,
             work: Some(work.clone()),
+            seen: seen.cloned(),
+            entry: Some(entry.clone()).filter(|_| works(page) <= MOST_UNMARKED),
         })
-    }
-
-    /// What bounds the next page: in flight is no more than the window.
-    fn limits(&self) -> Limits {
-        let limits = Limits {
-            workers: self.service.options.batches_at_once,
-            ..self.engine.limits(self.column, self.survey)
-        };
-        let open: u64 = (self.survey.unsettled.values())
-            .map(|unsettled| unsettled.open.len())
-            .sum();
-        Limits {
-            most_rows: whole(self.rows_in(WINDOW_S, &limits)).saturating_sub(open),
-            ..limits
-        }
-    }
-
-    /// Rows that can be handed out of fragments after this one.
-    fn rows_after(&self, known: FragmentId) -> u64 {
-        let needs = self.survey.needs(None, self.engine.now_ms());
-        let new = needs.iter().filter(|need| need.fragment > known);
-        new.map(|need| need.ready.len()).sum()
-    }
-
-    /// Rows that all workers together do in so many seconds.
-    fn rows_in(&self, seconds: f64, limits: &Limits) -> f64 {
-        limits.rows_per_s * seconds * f64::from(limits.workers.max(1))
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rows are not negative, and a cast of more than fits gives the most that does"
-)]
-const fn whole(rows: f64) -> u64 {
-    rows as u64
+const fn works(page: &Page) -> usize {
+    page.batches.len() + page.folds.len()
+}
+
+/// Whether it is written down that the work of an entry was sent.
+///
+/// Of a few new batches it is not: if their planner did not live to send them, its own message comes
+/// again, and the plan that follows sends what it finds open. Twice in the queues, they would be done
+/// twice at most if both are taken at once; large pages wait longer, and would cost more.
+fn is_marked(entry: &LedgerEntry) -> bool {
+    match &entry.body {
+        EntryBody::Page(page) => {
+            page.lane != Lane::Fresh || page.job.is_some() || works(page) > MOST_UNMARKED
+        }
+        _ => true,
+    }
 }

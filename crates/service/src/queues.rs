@@ -1,6 +1,7 @@
 //! The queues between the stages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lance_backfill_core::batch::{BatchMessage, Lane};
 use lance_backfill_core::format::encode;
@@ -8,6 +9,8 @@ use lance_backfill_core::message::{CommitMessage, PlanMessage};
 use lance_backfill_ports::queue::{Outgoing, Queue};
 use lance_backfill_ports::{Error, Result};
 use sha2::{Digest, Sha256};
+
+use crate::Service;
 
 /// Largest message that carries what the state store has as well; a larger one only names it.
 ///
@@ -25,6 +28,10 @@ pub struct Queues {
     pub bulk: Arc<dyn Queue>,
     /// Columns to publish; ordered, a table is a group.
     pub commits: Arc<dyn Queue>,
+    /// Dead letters of `fresh`; only the planner reads them.
+    pub fresh_dead: Option<Arc<dyn Queue>>,
+    /// Dead letters of `bulk`.
+    pub bulk_dead: Option<Arc<dyn Queue>>,
 }
 
 impl Queues {
@@ -48,6 +55,7 @@ impl Queues {
         if body.len() > LARGEST_MESSAGE {
             body = encode(&CommitMessage {
                 checkpoint: None,
+                entry: None,
                 ..message.clone()
             })?;
         }
@@ -62,8 +70,40 @@ impl Queues {
 
     /// Wakes the planner.
     pub(crate) async fn send_plan(&self, message: &PlanMessage) -> Result<()> {
-        let outgoing = Outgoing::new(text(encode(message)?)?);
+        self.send_plan_after(message, Duration::ZERO).await
+    }
+
+    /// Wakes the planner after a while.
+    pub(crate) async fn send_plan_after(
+        &self,
+        message: &PlanMessage,
+        delay: Duration,
+    ) -> Result<()> {
+        let outgoing = Outgoing {
+            delay,
+            ..Outgoing::new(text(encode(message)?)?)
+        };
         self.plans.send(&[outgoing]).await
+    }
+
+    /// Wakes the planner for some tables.
+    pub(crate) async fn send_plans(&self, messages: &[PlanMessage]) -> Result<()> {
+        let outgoing = (messages.iter())
+            .map(|message| Ok(Outgoing::new(text(encode(message)?)?)))
+            .collect::<Result<Vec<_>>>()?;
+        self.plans.send(&outgoing).await
+    }
+
+    /// Where what no worker finished of each lane ends up, as far as this process may read it.
+    pub(crate) fn dead_letters(&self) -> impl Iterator<Item = &Arc<dyn Queue>> {
+        [&self.fresh_dead, &self.bulk_dead].into_iter().flatten()
+    }
+}
+
+impl Service {
+    /// Asks whichever planner comes first to look at some tables.
+    pub async fn ask_for_plans(&self, messages: &[PlanMessage]) -> Result<()> {
+        self.queues.send_plans(messages).await
     }
 }
 
@@ -72,6 +112,7 @@ fn batch_message(batch: &BatchMessage) -> Result<Outgoing> {
     if body.len() > LARGEST_MESSAGE {
         body = encode(&BatchMessage {
             work: None,
+            entry: None,
             ..batch.clone()
         })?;
     }
@@ -84,7 +125,7 @@ fn text(bytes: Vec<u8>) -> Result<String> {
 }
 
 /// A table's name as a group: its URI may be too long for one, and have characters that none may have.
-fn group(table: &str) -> String {
+pub(crate) fn group(table: &str) -> String {
     digest(table)
 }
 

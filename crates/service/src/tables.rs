@@ -20,6 +20,8 @@ const PLANNED_FOR: Duration = Duration::from_secs(300);
 /// Engines by URI, the most recently used ones.
 pub(crate) struct Tables {
     options: EngineOptions,
+    /// Of a batch whose function keeps it waiting.
+    patience: Duration,
     open: Mutex<Open>,
     planned: std::sync::Mutex<HashMap<String, (u64, Instant)>>,
 }
@@ -31,9 +33,10 @@ struct Open {
 }
 
 impl Tables {
-    pub(crate) fn new(options: EngineOptions) -> Self {
+    pub(crate) fn new(options: EngineOptions, patience: Duration) -> Self {
         Self {
             options,
+            patience,
             open: Mutex::default(),
             planned: std::sync::Mutex::default(),
         }
@@ -49,7 +52,8 @@ impl Tables {
             *used = now;
             return Ok(engine.clone());
         }
-        let engine = Arc::new(Engine::open(uri, self.options.clone()).await?);
+        let engine = Engine::open(uri, self.options.clone()).await?;
+        let engine = Arc::new(engine.with_patience(self.patience));
         if open.engines.len() >= MOST_OPEN {
             let oldest = open.engines.iter().min_by_key(|(_, (used, _))| *used);
             if let Some(oldest) = oldest.map(|(uri, _)| uri.clone()) {

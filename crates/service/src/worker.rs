@@ -1,6 +1,8 @@
 //! Worker: does one batch, and tells the committer.
 
-use lance_backfill_core::batch::{BatchMessage, Work};
+use std::time::Duration;
+
+use lance_backfill_core::batch::{BatchMessage, Lane, Work};
 use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::format::Stored;
@@ -9,9 +11,11 @@ use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
-use lance_backfill_stages::execute::OpenBatch;
+use lance_backfill_stages::execute::{Attempted, OpenBatch};
+use lance_backfill_stages::until::Until;
 
 use crate::Service;
+use crate::spending::STOPPED;
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,23 +48,79 @@ pub enum Worked {
     },
 }
 
+/// How the message of a batch came, as far as its queue tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// For the first time, and it was sent a moment ago.
+    Now,
+    /// For the first time.
+    Once,
+    /// It may have come before, and somebody may have done it.
+    Again,
+}
+
+/// How young a message must be whose planner just made sure that nothing is stopped.
+const JUST_SENT: Duration = Duration::from_secs(1);
+
+impl Delivered {
+    /// Of a message that was received so many times, this one included, and sent so long ago.
+    pub fn after(receives: u32, age: Option<Duration>) -> Self {
+        match (receives, age) {
+            (1, Some(age)) if age < JUST_SENT => Self::Now,
+            (1, _) => Self::Once,
+            _ => Self::Again,
+        }
+    }
+}
+
 impl Service {
     /// Does a batch; an error means that nothing was recorded and it may be tried again.
     pub async fn work(&self, message: &BatchMessage) -> Result<Worked> {
+        self.work_until(message, Delivered::Again, &Until::never())
+            .await
+    }
+
+    /// The same within some time: when it is over, what is finished is recorded, and the rest of the
+    /// rows is planned again.
+    pub async fn work_until(
+        &self,
+        message: &BatchMessage,
+        delivered: Delivered,
+        until: &Until,
+    ) -> Result<Worked> {
         let engine = self.tables.engine(&message.table).await?;
-        let worked = Box::pin(self.work_on(&engine, message)).await;
+        let worked = Box::pin(self.work_on(&engine, message, delivered, until)).await;
         if worked.is_err() {
             self.tables.close(&message.table).await;
         }
         worked
     }
 
-    async fn work_on(&self, engine: &Engine, message: &BatchMessage) -> Result<Worked> {
+    async fn work_on(
+        &self,
+        engine: &Engine,
+        message: &BatchMessage,
+        delivered: Delivered,
+        until: &Until,
+    ) -> Result<Worked> {
         let obsolete = |reason: String| Ok(Worked::Obsolete { reason });
         if let Some(reason) = engine.copy_note() {
             return obsolete(reason);
         }
-        let version = engine.latest().await?;
+        if delivered != Delivered::Now && self.spending.is_stopped().await? {
+            return obsolete(STOPPED.to_owned());
+        }
+        let first = message.seen.as_ref();
+        let first = first.filter(|_| delivered != Delivered::Again);
+        // What was planned a moment ago need not be looked for; what waited in bulk may be old.
+        let seen = match first.filter(|_| message.lane == Lane::Fresh) {
+            Some(seen) => engine.seen(seen).await?,
+            None => None,
+        };
+        let version = match seen {
+            Some(version) => version,
+            None => engine.latest().await?,
+        };
         let catalog = Catalog::read(version.view())?;
         let of_binding = |bound: &&BoundColumn| bound.binding == message.binding;
         let Some(bound) = catalog.acting().find(of_binding) else {
@@ -73,7 +133,8 @@ impl Service {
             return obsolete(format!("column '{}' was changed meanwhile", bound.name));
         }
         let column = engine.column(bound, &catalog, version.as_ref())?;
-        if let Some(job) = &message.job
+        let job = message.job.as_ref();
+        if let Some(job) = job
             && column.store.job_end(job).await?.is_some()
         {
             return obsolete(format!("job {job} is over"));
@@ -90,17 +151,28 @@ impl Service {
         }
         let open = OpenBatch {
             batch: &message.batch,
-            job: message.job.as_ref(),
+            job,
             work: &work,
             at: Some(&version),
+            attempted: match first {
+                Some(_) => Attempted::Never,
+                None => Attempted::Perhaps,
+            },
+            until,
         };
-        let manifest = engine.execute(&column, open).await?;
+        let manifest = tokio::select! {
+            biased;
+            manifest = engine.execute(&column, open) => manifest?,
+            // What was not finished is dropped; without a checkpoint manifest it is nothing.
+            reason = self.called_off(&column, job) => return obsolete(reason),
+        };
         let finished = CommitMessage {
             version: CommitMessage::VERSION,
             table: message.table.clone(),
             binding: message.binding.clone(),
             batch: Some(message.batch.clone()),
             checkpoint: Some(manifest.as_ref().clone()),
+            entry: message.entry.clone(),
         };
         let reason = message.batch.to_string();
         self.queues.send_commit(&finished, &reason).await?;

@@ -26,6 +26,7 @@ mod snapshots;
 pub(crate) use jobs::job_of;
 pub use names::{SnapshotFile, checkpoint_path, snapshot_chain};
 pub(crate) use names::{checkpoint_batch, sent_path, superseded_snapshots, values_batch};
+pub(crate) use records::{RecordPlace, Sought};
 
 use crate::history::Trail;
 use names::ledger_seq;
@@ -34,6 +35,8 @@ use names::ledger_seq;
 const LEDGER: &str = "ledger";
 /// Objects read at once.
 const READ_AT_ONCE: usize = 16;
+/// Checkpoint manifests that are asked for one by one; of more, their folder is listed once.
+const FEW_CHECKPOINTS: usize = 2;
 /// Readings of the ledger of which a part was collected meanwhile, before we give up.
 const MOST_TORN_READS: usize = 20;
 
@@ -60,9 +63,13 @@ pub struct Seen {
 #[derive(Default)]
 struct Cache {
     ledger: BTreeMap<LedgerSeq, Arc<StoredEntry>>,
+    /// Entries of which somebody told, as long as no listing has them.
+    told: BTreeMap<LedgerSeq, LedgerEntry>,
     checkpoints: BTreeMap<BatchId, Arc<CheckpointManifest>>,
     records: HashMap<String, Arc<CoverageRecord>>,
     snapshot: Arc<LoadedSnapshot>,
+    /// Small files of the snapshot, by number and reach.
+    parts: BTreeMap<(u64, u64), CoverageSnapshot>,
     ended: BTreeMap<JobId, Arc<JobEnd>>,
     /// Paths of the marks of entries that were sent.
     sent: BTreeSet<String>,
@@ -86,6 +93,9 @@ pub struct LoadedSnapshot {
     pub snapshot: CoverageSnapshot,
     /// Files that it was put together from, oldest first: (since, seq, entries).
     pub files: Vec<SnapshotFile>,
+    /// Whether something newer may be accounted for: a file was collected before it could be read, or
+    /// another process wrote one of the same number.
+    pub is_torn: bool,
 }
 
 impl ColumnStore {
@@ -165,12 +175,14 @@ impl ColumnStore {
     /// may say what the missing entries took back.
     async fn whole_ledger(&self, listed: Vec<Listed>) -> Result<Option<Vec<Arc<StoredEntry>>>> {
         let known = self.cache().ledger.clone();
+        let told = std::mem::take(&mut self.cache().told);
         let entries: Vec<Option<Arc<StoredEntry>>> = stream::iter(listed)
             .map(|object| {
                 let seq = ledger_seq(&object.path);
                 let known = seq.and_then(|seq| known.get(&seq).cloned());
                 // A ledger that was deleted begins at 1 again: the same number is another entry.
                 let known = known.filter(|known| known.created_ms == object.created_ms);
+                let known = known.or_else(|| as_told(&object, told.get(&seq?)?));
                 async move {
                     if let (Some(known), true) = (known, seq.is_some()) {
                         return Ok::<_, Error>(Some(known));
@@ -282,19 +294,16 @@ impl ColumnStore {
             })
             .collect();
         if found.len() < batches.len() {
-            let there: BTreeSet<String> = self
-                .store
-                .list("checkpoints")
-                .await?
-                .into_iter()
-                .map(|object| object.path)
+            let mut missing: Vec<BatchId> = (batches.iter())
+                .filter(|batch| !found.contains_key(*batch))
+                .cloned()
                 .collect();
-            let missing = batches
-                .iter()
-                .filter(|batch| {
-                    !found.contains_key(*batch) && there.contains(&checkpoint_path(batch))
-                })
-                .cloned();
+            if missing.len() > FEW_CHECKPOINTS {
+                let listed = self.store.list("checkpoints").await?;
+                let there: BTreeSet<String> =
+                    listed.into_iter().map(|object| object.path).collect();
+                missing.retain(|batch| there.contains(&checkpoint_path(batch)));
+            }
             let read: Vec<_> = stream::iter(missing)
                 .map(|batch| async move {
                     self.checkpoint(&batch)
@@ -325,6 +334,20 @@ impl ColumnStore {
     pub fn learn(&self, manifest: CheckpointManifest) {
         let batch = manifest.batch.clone();
         self.cache().checkpoints.insert(batch, Arc::new(manifest));
+    }
+
+    /// Remembers an entry of the ledger that somebody wrote: the next listing that has one of its number
+    /// and size need not read it.
+    ///
+    /// Should it be of a ledger that was deleted, what it ordered is of no use: each result is compared
+    /// with the table before it is published.
+    pub fn learn_entry(&self, entry: LedgerEntry) {
+        let mut cache = self.cache();
+        let is_other = |known: &Arc<StoredEntry>| known.entry.token != entry.token;
+        if cache.ledger.get(&entry.seq).is_some_and(is_other) {
+            cache.ledger.remove(&entry.seq);
+        }
+        cache.told.insert(entry.seq, entry);
     }
 
     /// Creates the checkpoint manifest of a batch; another attempt may have been faster.
@@ -376,6 +399,17 @@ impl ColumnStore {
     pub async fn delete(&self, path: &str) -> Result<()> {
         self.store.delete(path).await
     }
+}
+
+/// An entry of which somebody told, if it is what a listing has.
+fn as_told(object: &Listed, told: &LedgerEntry) -> Option<Arc<StoredEntry>> {
+    let size_bytes = encode(told).ok()?.len() as u64;
+    (size_bytes == object.size_bytes).then(|| {
+        Arc::new(StoredEntry {
+            entry: told.clone(),
+            created_ms: object.created_ms,
+        })
+    })
 }
 
 fn at(path: &str, error: Error) -> Error {

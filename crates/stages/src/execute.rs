@@ -15,10 +15,11 @@ use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::state::Identities;
 use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_ports::world::World;
-use lance_backfill_ports::{Error, Result};
+use lance_backfill_ports::{Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
 
 use crate::column::Column;
+use crate::until::{End, Until};
 
 mod budget;
 mod chunks;
@@ -39,6 +40,8 @@ use budget::Budget;
 pub struct Workers {
     /// Slices at work at once.
     pub slices: Arc<Semaphore>,
+    /// How long calls of one batch may have to wait for the other side of the function.
+    patience: Option<Duration>,
 }
 
 impl Workers {
@@ -46,6 +49,18 @@ impl Workers {
     pub fn new(count: usize) -> Self {
         Self {
             slices: Arc::new(Semaphore::new(count.max(1))),
+            patience: None,
+        }
+    }
+
+    /// The same; a batch whose calls would have to wait for longer ends with what it has.
+    ///
+    /// For processes that are paid by their time, or that somebody ends.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
         }
     }
 }
@@ -59,8 +74,22 @@ pub struct OpenBatch<'a> {
     pub job: Option<&'a JobId>,
     /// What is to be done.
     pub work: &'a Work,
-    /// Version to do it at, just loaded; the newest without.
+    /// Version to do it at; the newest without.
     pub at: Option<&'a Arc<dyn TableVersion>>,
+    /// Time that there is for it: when it is over, what is finished is recorded, and nothing else.
+    pub until: &'a Until,
+    /// Whether it was attempted before, as far as anybody knows.
+    pub attempted: Attempted,
+}
+
+/// Whether a batch was attempted before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempted {
+    /// It may have left a checkpoint manifest.
+    Perhaps,
+    /// This is its first delivery. Should somebody do it all the same, the second checkpoint manifest
+    /// is not written, and the first is the result.
+    Never,
 }
 
 /// Does the work of one batch; an earlier attempt's checkpoint manifest is taken as it is.
@@ -81,8 +110,12 @@ pub async fn execute(
         job,
         work,
         at,
+        until,
+        attempted,
     } = open;
-    if let Some(done) = column.store.checkpoint(batch).await? {
+    if attempted == Attempted::Perhaps
+        && let Some(done) = column.store.checkpoint(batch).await?
+    {
         return Ok(done);
     }
     let version = match at {
@@ -92,7 +125,13 @@ pub async fn execute(
     let attempt = world.token();
     let policy = &column.bound.definition.error_policy;
     let lanes = column.function.lanes();
-    let budget = Arc::new(Budget::new(policy, lanes, evaluated.clone()));
+    let budget = Arc::new(Budget::new(
+        policy,
+        lanes,
+        workers.patience,
+        evaluated.clone(),
+        until.clone(),
+    ));
     let done = match work {
         Work::Compute(spec) => {
             let task = |slice: Slice, index: u32| SliceTask {
@@ -124,7 +163,11 @@ pub async fn execute(
             let started_ms = world.now_ms();
             let now = identities_of(version.as_ref(), column, spec.fragment);
             let mut done = match now.is_some_and(|now| now.stands(spec.in_id)) {
-                true => fold::fold(version.as_ref(), column, spec).await?,
+                true => {
+                    let folded = until.within(fold::fold(version.as_ref(), column, spec));
+                    // Half a fold is none.
+                    folded.await.ok_or_else(no_time)??
+                }
                 false => SliceDone::obsolete(spec.fragment, spec.in_id),
             };
             drop(permit);
@@ -138,6 +181,14 @@ pub async fn execute(
         traceback: None,
     });
     let fault = done.iter().find_map(|slice| slice.fault.clone()).or(fault);
+    let fault = match fault {
+        None => until
+            .end()
+            .map(|end| nothing_done(&done, end))
+            .transpose()?
+            .flatten(),
+        fault => fault,
+    };
     let manifest = CheckpointManifest {
         version: CheckpointManifest::VERSION,
         batch: batch.clone(),
@@ -149,15 +200,46 @@ pub async fn execute(
         fault,
         calls: done.iter().map(|slice| slice.calls).sum(),
         bytes_written: done.iter().map(|slice| slice.bytes_written).sum(),
+        finished_ms: world.now_ms(),
         elapsed_ms: done.iter().map(|slice| slice.busy_ms).sum(),
         slices: done.into_iter().map(|slice| slice.result).collect(),
     };
     column.store.create_checkpoint(manifest).await
 }
 
+/// What it means that a batch has no result at all when its time is over.
+///
+/// SUBTLE: A batch that records nothing is planned again at once. If each attempt ended like this one,
+/// that would go on for ever; so it is a fault, which the planner answers with fewer attempts. A batch
+/// that was not even begun, or that another worker has more time for, is tried again as it is.
+fn nothing_done(done: &[SliceDone], end: End) -> Result<Option<Fault>> {
+    let is_nothing = |slice: &SliceDone| {
+        let obsolete = matches!(slice.result.output, SliceOutput::Obsolete);
+        !obsolete && slice.result.done().is_empty()
+    };
+    if done.is_empty() || !done.iter().all(is_nothing) {
+        return Ok(None);
+    }
+    match end {
+        End::Spent if done.iter().any(|slice| slice.begun) => Ok(Some(Fault {
+            kind: FaultKind::Function,
+            message: "no call of the function ended within the time of its worker: let it have fewer rows a call, or the worker more time".to_owned(),
+            traceback: None,
+        })),
+        End::Spent | End::CalledOff => Err(no_time()),
+    }
+}
+
+fn no_time() -> Error {
+    let message = "the time of this worker was over before anything of the batch was done";
+    Error::new(ErrorKind::Unavailable, message)
+}
+
 /// What a slice left, and what it cost.
 struct SliceDone {
     result: SliceResult,
+    /// Whether there was time to begin it.
+    begun: bool,
     fault: Option<Fault>,
     calls: u64,
     bytes_written: u64,
@@ -178,12 +260,21 @@ impl SliceDone {
         };
         Self {
             result,
+            begun: true,
             fault: None,
             calls: 0,
             bytes_written: 0,
             busy_ms: 0,
             in_function: None,
         }
+    }
+
+    /// Of a slice for which there was no time.
+    fn not_begun(slice: &Slice) -> Self {
+        let mut done = Self::obsolete(slice.fragment, slice.in_id);
+        done.result.output = SliceOutput::Nothing;
+        done.begun = false;
+        done
     }
 }
 
@@ -206,7 +297,10 @@ async fn acquire(workers: &Workers) -> Result<tokio::sync::OwnedSemaphorePermit>
 }
 
 async fn run_slice(task: SliceTask, workers: Workers, world: &dyn World) -> Result<SliceDone> {
-    let permit = acquire(&workers).await?;
+    let Some(permit) = task.budget.until().within(acquire(&workers)).await else {
+        return Ok(SliceDone::not_begun(&task.slice));
+    };
+    let permit = permit?;
     let started_ms = world.now_ms();
     let running = tokio::spawn(async move {
         let done = Box::pin(compute(&task)).await;
@@ -263,10 +357,15 @@ async fn compute(task: &SliceTask) -> Result<SliceDone> {
         version,
         column,
         slice,
+        budget,
         ..
     } = task;
     if !holds(version.as_ref(), column, slice.fragment, slice.in_id) {
         return Ok(SliceDone::obsolete(slice.fragment, slice.in_id));
+    }
+    if budget.time_is_up() {
+        // To read it, and lay nothing over it, would only cost more time.
+        return Ok(SliceDone::not_begun(slice));
     }
     let deleted = version.deleted_rows(slice.fragment).await?;
     let rows = slice.rows.difference(&deleted);

@@ -10,5 +10,6 @@ mod outputs;
 pub mod plan;
 pub mod reconcile;
 pub mod survey;
+pub mod until;
 
 pub use outputs::settled_structs;

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use lance_backfill_core::breaker;
 use lance_backfill_core::ids::{BatchId, JobId, LedgerSeq};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry, approved_left, still_needed};
 use lance_backfill_ports::Result;
-use lance_backfill_ports::state_store::Listed;
+use lance_backfill_ports::state_store::{Created, Listed};
 use lance_backfill_ports::world::World;
 
 use crate::column::Column;
@@ -70,7 +71,9 @@ pub async fn collect(
     let of_open_job =
         |entry: &&LedgerEntry| entry.job().is_some_and(|job| open_jobs.contains(&job));
     let counted = entries.iter().filter(of_open_job).map(|entry| entry.seq);
-    let kept: BTreeSet<LedgerSeq> = open.iter().copied().chain(counted).collect();
+    let mut kept: BTreeSet<LedgerSeq> = open.iter().copied().chain(counted).collect();
+    let checkpoint = |batch: &BatchId| survey.checkpoint(batch);
+    kept.extend(breaker::still_counts(&entries, &checkpoint, &kept));
     if entries
         .iter()
         .any(|entry| entry.table_version > survey.version)
@@ -101,6 +104,10 @@ pub async fn collect(
     let spent: Vec<String> = spent()
         .map(|entry| format!("ledger/{}.json", entry.seq))
         .collect();
+    if !spent.is_empty() && !is_accounted_for(column, survey).await? {
+        // Somebody else wrote what is settled: the call after that will do.
+        return Ok(0);
+    }
     let jobs: BTreeSet<JobId> = (entries.iter().filter(is_needed))
         .filter_map(LedgerEntry::job)
         .collect();
@@ -145,6 +152,24 @@ pub async fn collect(
     }
     delete(column, doomed).await?;
     Ok(deleted)
+}
+
+/// Whether the snapshot has seen the version of a survey, as it must before what was done until then is
+/// forgotten: a fragment that no entry names and the snapshot has not seen is one that nobody touched.
+async fn is_accounted_for(column: &Column, survey: &Survey) -> Result<bool> {
+    let known = column.store.known_snapshot();
+    if known.snapshot.head.table_version >= survey.version {
+        return Ok(true);
+    }
+    match survey.snapshot_extension(&column.bound.generation) {
+        None => Ok(true),
+        Some(extension) => Ok(
+            match column.store.extend_snapshot(&known, extension).await? {
+                Created::New => true,
+                Created::AlreadyThere => false,
+            },
+        ),
+    }
 }
 
 /// The batch that a checkpoint manifest or values file is of.

@@ -19,13 +19,18 @@ use lance_backfill_core::state::{Counts, FragmentState};
 
 use crate::column_store::{LoadedSnapshot, StoredEntry};
 
+mod breaker;
 mod drop;
 mod happenings;
 pub(crate) mod look;
 pub(crate) mod requests;
+mod scope;
 mod take;
+mod waits;
 
+pub use breaker::StandingBreaker;
 pub use requests::{JobProgress, OpenRequest};
+pub use scope::Scope;
 pub use take::{survey, survey_for};
 
 /// What a column's rows hold and need at one version.
@@ -199,6 +204,18 @@ impl Survey {
         (self.ledger.iter())
             .map(|stored| stored.entry.clone())
             .collect()
+    }
+
+    /// Whether somebody looked at a newer version of the table, as far as the records tell: what they
+    /// wrote since may be collected again.
+    pub fn is_behind(&self) -> bool {
+        let LoadedSnapshot {
+            snapshot, is_torn, ..
+        } = self.snapshot.as_ref();
+        let planned = |stored: &Arc<StoredEntry>| stored.entry.table_version;
+        *is_torn
+            || snapshot.head.table_version > self.version
+            || self.ledger.iter().map(planned).max() > Some(self.version)
     }
 
     /// Whether some finished work can be published.

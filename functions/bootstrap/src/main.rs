@@ -5,15 +5,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use lance_backfill_functions::{Answer, Context, start_log};
+use lance_backfill_functions::{
+    Answer, Context, Flushed, Invocation, Spans, Start, Time, environment, start_log,
+};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// As in the program for the command line.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Time at the end of an invocation in which the answer is sent.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy)]
 enum Function {
@@ -22,9 +22,27 @@ enum Function {
     Committer,
 }
 
+impl Function {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Planner => "planner",
+            Self::Worker => "worker",
+            Self::Committer => "committer",
+        }
+    }
+}
+
+/// What lives as long as the process.
+struct Process {
+    context: Context,
+    function: Function,
+    spans: Spans,
+    start: Start,
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    start_log();
+    let began = Instant::now();
     let handler = handler();
     let function = match handler.as_deref() {
         Some("planner") => Function::Planner,
@@ -36,54 +54,70 @@ async fn main() -> Result<(), Error> {
             return Err(wrong.into());
         }
     };
-    let context = Context::from_environment()
+    let environment = environment();
+    let spans = start_log(&environment, function.name()).map_err(|error| error.one_line())?;
+    let context = Context::from_environment(environment)
         .await
         .map_err(|error| error.one_line())?;
-    let context = &context;
+    let process = &Process {
+        context,
+        function,
+        spans,
+        start: Start::new(began.elapsed()),
+    };
     run(service_fn(move |event: LambdaEvent<SqsEvent>| {
-        invoke(context, function, event)
+        invoke(process, event)
     }))
     .await
 }
 
 async fn invoke(
-    context: &Context,
-    function: Function,
+    process: &Process,
     event: LambdaEvent<SqsEvent>,
 ) -> Result<SqsBatchResponse, Error> {
+    let Process {
+        context, function, ..
+    } = process;
+    // The program's own name is not one that the filter of logs knows.
+    let span = tracing::info_span!(
+        target: "lance_backfill_bootstrap",
+        "invocation",
+        function = function.name(),
+        request = event.context.request_id
+    );
     let began = now();
     let end = Duration::from_millis(event.context.deadline);
-    let until = Instant::now() + end.saturating_sub(began).saturating_sub(LAST_WORDS);
-    let records = event.payload.records.len();
-    let answer: Answer = match function {
-        Function::Planner => {
-            Box::pin(lance_backfill_planner::handle(
-                context,
-                event.payload,
-                until,
-            ))
-            .await
-        }
-        Function::Worker => {
-            Box::pin(lance_backfill_worker::handle(context, event.payload, until)).await
-        }
-        Function::Committer => {
-            Box::pin(lance_backfill_committer::handle(
-                context,
-                event.payload,
-                until,
-            ))
-            .await
+    let time = Time::of(end.saturating_sub(began));
+    let request = event.context.request_id;
+    let memory = event.context.env_config.memory;
+    let event = event.payload;
+    let records = event.records.len();
+    let handled = async {
+        match function {
+            Function::Planner => {
+                Box::pin(lance_backfill_planner::handle(context, event, time)).await
+            }
+            Function::Worker => Box::pin(lance_backfill_worker::handle(context, event, time)).await,
+            Function::Committer => {
+                Box::pin(lance_backfill_committer::handle(context, event, time)).await
+            }
         }
     };
-    let took = now().saturating_sub(began);
-    tracing::info!(
-        request = event.context.request_id,
+    let answer: Answer = handled.instrument(span).await;
+    let ended = now();
+    let invocation = Invocation {
+        function: function.name(),
+        request: &request,
         records,
-        failed = answer.failures(),
-        took_ms = took.as_millis(),
-        "invoked"
-    );
+        answer: &answer,
+        took: ended.saturating_sub(began),
+        memory_limit_mb: u64::try_from(memory).unwrap_or_default(),
+        now_ms: u64::try_from(ended.as_millis()).unwrap_or(u64::MAX),
+    };
+    invocation.tell(&process.start, &context.metrics);
+    if process.spans.flush().await == Flushed::Lost {
+        tracing::debug!(target: "lance_backfill_bootstrap", "the collector did not take the spans");
+    }
     Ok(answer.into())
 }
 

@@ -4,16 +4,17 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use futures::future::join_all;
 use lance_backfill_core::batch::BatchMessage;
 use lance_backfill_core::format::decode;
-use lance_backfill_functions::{Answer, Context, guarded};
+use lance_backfill_functions::{Answer, Context, Tally, Time, delivered, guarded};
 use lance_backfill_ports::ErrorKind;
 use lance_backfill_service::Worked;
-use tokio::time::Instant;
+use tracing::Instrument;
 
-/// Does each batch.
-pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answer {
-    let done = join_all((event.records.iter()).map(|record| work(context, record, until))).await;
+/// Does each batch, as much of it as there is time for.
+pub async fn handle(context: &Context, event: SqsEvent, time: Time) -> Answer {
+    let done = join_all((event.records.iter()).map(|record| work(context, record, &time))).await;
     let mut answer = Answer::default();
-    for (record, done) in event.records.iter().zip(done) {
+    for (record, (done, tally)) in event.records.iter().zip(done) {
+        answer.tally.add(tally);
         if !done {
             answer.again(record.message_id.as_deref().unwrap_or_default());
         }
@@ -21,8 +22,9 @@ pub async fn handle(context: &Context, event: SqsEvent, until: Instant) -> Answe
     answer
 }
 
-/// Whether the message need not come again.
-async fn work(context: &Context, record: &SqsMessage, until: Instant) -> bool {
+/// Whether the message need not come again, and what was done.
+async fn work(context: &Context, record: &SqsMessage, time: &Time) -> (bool, Tally) {
+    let mut tally = Tally::default();
     let id = record.message_id.as_deref().unwrap_or_default();
     let body = record.body.as_deref().unwrap_or_default();
     let message: BatchMessage = match decode(body.as_bytes()) {
@@ -30,15 +32,22 @@ async fn work(context: &Context, record: &SqsMessage, until: Instant) -> bool {
         Err(error) => {
             let reason = error.to_string();
             tracing::error!(
-                message = id,
+                message_id = id,
                 reason,
                 "a message cannot be read: it goes to the dead-letter queue"
             );
-            return false;
+            return (false, tally);
         }
     };
     let (table, batch) = (message.table.as_str(), message.batch.to_string());
-    match guarded(until, context.service.work(&message)).await {
+    tally.tables.insert(message.table.clone());
+    let job = message.job.as_ref().map(ToString::to_string);
+    let lane = message.lane.name();
+    let generation = message.generation.to_string();
+    let span = tracing::info_span!("work", table, batch, job, lane, generation);
+    let working = (context.service).work_until(&message, delivered(record), &time.begin);
+    let worked = guarded(time.end, working);
+    let done = match worked.instrument(span).await {
         Ok(Worked::Done {
             column,
             rows_computed,
@@ -50,12 +59,20 @@ async fn work(context: &Context, record: &SqsMessage, until: Instant) -> bool {
                 table,
                 column,
                 batch,
+                job,
+                lane,
+                generation,
                 rows_computed,
                 rows_failed,
                 calls,
                 fault,
                 "did a batch"
             );
+            tally.columns.insert(column);
+            tally.rows_computed += rows_computed;
+            tally.rows_failed += rows_failed;
+            tally.calls += calls;
+            tally.faults += u64::from(fault.is_some());
             true
         }
         Ok(Worked::Refused { column, reason }) => {
@@ -84,5 +101,6 @@ async fn work(context: &Context, record: &SqsMessage, until: Instant) -> bool {
             );
             false
         }
-    }
+    };
+    (done, tally)
 }

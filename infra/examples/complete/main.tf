@@ -64,7 +64,7 @@ module "lance_backfill" {
   notification_mode = "managed"
 
   worker_image_uri = var.worker_image_uri
-  secret_arns      = var.secret_arns
+  secrets          = var.secrets
   gpu_classes      = var.gpu_classes
   alarm_topic_arns = [aws_sns_topic.alarms.arn]
 

@@ -35,10 +35,10 @@ variable "worker_image_uri" {
   default     = null
 }
 
-variable "secret_arns" {
-  description = "Secrets that Python functions may name."
-  type        = list(string)
-  default     = []
+variable "secrets" {
+  description = "Secrets that Python functions may name: ARNs by these names."
+  type        = map(string)
+  default     = {}
 }
 
 variable "gpu_classes" {

@@ -10,6 +10,16 @@ resource "aws_s3_bucket" "service" {
   bucket = var.service_bucket
 }
 
+resource "aws_s3_bucket_public_access_block" "this" {
+  for_each = { tables = aws_s3_bucket.tables.bucket, service = aws_s3_bucket.service.bucket }
+
+  bucket                  = each.value
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
 # The owner of the bucket's notification has to say this once; queues, topics and functions of others
 # stand in the same resource.
 resource "aws_s3_bucket_notification" "tables" {

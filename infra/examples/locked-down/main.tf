@@ -96,18 +96,27 @@ resource "aws_vpc_endpoint" "sqs" {
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Principal = "*"
-      # Lambda receives and deletes by itself, from outside.
-      Action   = ["sqs:ChangeMessageVisibility", "sqs:SendMessage"]
-      Resource = [for queue in module.lance_backfill.queues : queue.arn]
-    }]
+    Statement = [
+      {
+        Effect    = "Allow"
+        Principal = "*"
+        # Lambda receives and deletes by itself, from outside.
+        Action   = ["sqs:ChangeMessageVisibility", "sqs:SendMessage"]
+        Resource = [for queue in module.lance_backfill.queues : queue.arn]
+      },
+      {
+        Effect    = "Allow"
+        Principal = "*"
+        # The planner looks for batches that died.
+        Action   = ["sqs:DeleteMessage", "sqs:ReceiveMessage"]
+        Resource = [for lane in ["fresh", "bulk"] : module.lance_backfill.queues[lane].dead_arn]
+      },
+    ]
   })
 }
 
 resource "aws_vpc_endpoint" "secrets" {
-  count = length(var.secret_arns) > 0 ? 1 : 0
+  count = length(var.secrets) > 0 ? 1 : 0
 
   vpc_id              = var.vpc_id
   service_name        = "com.amazonaws.${var.region}.secretsmanager"
@@ -122,7 +131,7 @@ resource "aws_vpc_endpoint" "secrets" {
       Effect    = "Allow"
       Principal = "*"
       Action    = ["secretsmanager:GetSecretValue"]
-      Resource  = var.secret_arns
+      Resource  = values(var.secrets)
     }]
   })
 }
@@ -182,7 +191,7 @@ module "lance_backfill" {
 
   iam_path             = var.iam_path
   permissions_boundary = var.permissions_boundary
-  secret_arns          = var.secret_arns
+  secrets              = var.secrets
 
   bucket_kms_key_arn      = var.bucket_kms_key_arn
   queue_kms_key_arn       = aws_kms_key.this["queues"].arn

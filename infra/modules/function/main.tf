@@ -16,6 +16,8 @@ locals {
   ))
   file_sha256 = var.release.file == null ? null : filebase64sha256(var.release.file)
   sha256      = local.is_image ? null : coalesce(local.file_sha256, local.release_sha256)
+
+  environment_bytes = sum(concat([0], [for name, value in var.environment : length(name) + length(value)]))
 }
 
 resource "aws_iam_role" "this" {
@@ -122,6 +124,11 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.this]
 
   lifecycle {
+    precondition {
+      condition     = local.environment_bytes <= 4096
+      error_message = "The environment has ${local.environment_bytes} bytes, and Lambda takes 4,096: name fewer secrets, or set fewer variables."
+    }
+
     # Else whoever can write the bucket of the release decides what runs. Lambda has the wrong bytes by
     # then, but nothing is mapped to a function that is new.
     postcondition {

@@ -3,6 +3,9 @@ locals {
   namespace  = "LanceBackfill"
   oldest     = "OldestRowInNeedSeconds"
   stalled    = "CommitsStalled"
+  failed     = "PlansFailed"
+  counted    = ["BatchesSent", "RowsComputed", "RowsFailed", "RowsPublished"]
+  troubles   = ["ColumnsHeld", "Faults", "BatchesQuarantined", "PlansFailed"]
   dimensions = { Service = var.service }
 
   queue_metric = { for lane, queue in var.queues : lane => {
@@ -18,6 +21,12 @@ locals {
     ] },
     { title = "Stalled commits", stat = "Sum", metrics = [
       [local.namespace, local.stalled, "Service", var.service]
+    ] },
+    { title = "Batches and rows", stat = "Sum", metrics = [
+      for metric in local.counted : [local.namespace, metric, "Service", var.service]
+    ] },
+    { title = "Holds, faults, batches that died, plans that failed", stat = "Maximum", metrics = [
+      for metric in local.troubles : [local.namespace, metric, "Service", var.service]
     ] },
     { title = "Messages waiting", stat = "Maximum", metrics = [for metric in local.queue_metric : metric.waiting] },
     { title = "Oldest message, seconds", stat = "Maximum", metrics = [for metric in local.queue_metric : metric.age] },
@@ -72,6 +81,28 @@ resource "aws_cloudwatch_metric_alarm" "commits_stalled" {
   statistic           = "Sum"
   period              = 300
   evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+
+  alarm_actions = var.alarm_topic_arns
+  ok_actions    = var.alarm_topic_arns
+  tags          = var.tags
+}
+
+# What cannot be looked at says nothing of its rows, so the two alarms above are blind to it.
+resource "aws_cloudwatch_metric_alarm" "plans_failed" {
+  alarm_name        = "${var.name}-plans-failed"
+  alarm_description = "A registered table cannot be looked at: it is gone, forbidden, or declared by a newer program. See the planner's log; 'tables remove' forgets a table that is gone."
+
+  namespace   = local.namespace
+  metric_name = local.failed
+  dimensions  = local.dimensions
+
+  # Twice: once may be a store that was slow, and is tried again.
+  statistic           = "Maximum"
+  period              = var.oldest_row_period_s
+  evaluation_periods  = 2
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"

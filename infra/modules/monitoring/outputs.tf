@@ -3,6 +3,7 @@ output "alarm_names" {
   value = [
     aws_cloudwatch_metric_alarm.oldest_row.alarm_name,
     aws_cloudwatch_metric_alarm.commits_stalled.alarm_name,
+    aws_cloudwatch_metric_alarm.plans_failed.alarm_name,
   ]
 }
 

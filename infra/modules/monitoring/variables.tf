@@ -4,7 +4,7 @@ variable "name" {
 }
 
 variable "service" {
-  description = "Value of the dimension Service of our own metrics: LANCE_BACKFILL_SERVICE of the functions."
+  description = "Value of the dimension Service of our own metrics: LANCE_BACKFILL_NAME of the functions."
   type        = string
 }
 
@@ -19,7 +19,7 @@ variable "oldest_row_alarm_s" {
 }
 
 variable "oldest_row_period_s" {
-  description = "Period of that alarm; at least the time between two runs of the schedule."
+  description = "Period of that alarm and of the one on tables that cannot be looked at; at least the time between two runs of the schedule."
   type        = number
 }
 

@@ -91,3 +91,35 @@ override_resource {
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/gpu-bulk"
   }
 }
+
+override_resource {
+  target = module.fresh.aws_sqs_queue.dead
+  values = {
+    arn = "arn:aws:sqs:eu-west-1:123456789012:fresh-dead"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/fresh-dead"
+  }
+}
+
+override_resource {
+  target = module.bulk.aws_sqs_queue.dead
+  values = {
+    arn = "arn:aws:sqs:eu-west-1:123456789012:bulk-dead"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/bulk-dead"
+  }
+}
+
+override_resource {
+  target = module.plans.aws_sqs_queue.dead
+  values = {
+    arn = "arn:aws:sqs:eu-west-1:123456789012:plans-dead"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/plans-dead"
+  }
+}
+
+override_resource {
+  target = module.commits.aws_sqs_queue.dead
+  values = {
+    arn = "arn:aws:sqs:eu-west-1:123456789012:commits-dead.fifo"
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/commits-dead.fifo"
+  }
+}

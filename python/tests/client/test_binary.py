@@ -59,15 +59,16 @@ def test_a_named_one_that_is_missing_is_told(monkeypatch, tmp_path):
 
 def test_interpreter(monkeypatch):
     monkeypatch.delenv("LANCE_BACKFILL_PYTHON", raising=False)
-    assert options_of_process(None, None, None, None) == (f"--interpreter={sys.executable}",)
-    assert options_of_process("c", 2, Path("d"), "e") == (
+    assert options_of_process(None, None, None, None, None) == (f"--interpreter={sys.executable}",)
+    assert options_of_process("c", "s3://lake/b", 2, Path("d"), "e") == (
         "--branch=c",
+        "--service=s3://lake/b",
         "--workers=2",
         "--interpreter=d",
         "--cache=e",
     )
     monkeypatch.setenv("LANCE_BACKFILL_PYTHON", "python3.13")
-    assert options_of_process(None, None, None, None) == ()
+    assert options_of_process(None, None, None, None, None) == ()
 
 
 def test_options():

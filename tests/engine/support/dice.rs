@@ -17,9 +17,15 @@ impl Dice {
     /// It repeats what is done. When the operating system gets to it, it does not.
     pub(crate) fn for_test(test: &str) -> Self {
         let seed = setting(SEED).unwrap_or_else(|| RandomState::new().build_hasher().finish());
+        let binary = env!("CARGO_CRATE_NAME");
         say(&format!(
-            "{test}: replay with {SEED}={seed} scripts/test --test engine {test}"
+            "{test}: replay with {SEED}={seed} scripts/test --test {binary} {test}"
         ));
+        Self::of(seed)
+    }
+
+    /// What this seed decides.
+    pub(crate) const fn of(seed: u64) -> Self {
         Self(seed)
     }
 

@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::program::{self, skip};
-use super::proxy::Proxy;
+use super::program::skip;
 use super::serving::now;
 
 /// Longest wait until it answers.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-const BUCKET: &str = "tables";
+/// Its one bucket.
+pub(crate) const BUCKET: &str = "tables";
 
 /// An object store that speaks S3, with one bucket.
 pub(crate) struct Emulator {
-    child: Child,
-    port: u16,
+    pub(crate) child: Child,
+    pub(crate) port: u16,
     /// For what it leaves when it is killed.
     _folder: TempDir,
 }
@@ -50,7 +50,7 @@ impl Emulator {
         let started = now();
         // Who answers while our own has ended is the emulator of another test.
         loop {
-            let answered = emulator.ask("PUT", &format!("/{BUCKET}")).is_some();
+            let answered = emulator.ask("PUT", &format!("/{BUCKET}"), "").is_some();
             if emulator.child.try_wait().expect("a child").is_some() {
                 skip("tables on s3://: scripts/emulator does not run here; try its --install");
                 return None;
@@ -82,43 +82,31 @@ impl Emulator {
         .into()
     }
 
-    /// Deploys the service: tables in the bucket are kept up to date from now on.
-    ///
-    /// What its functions ask for goes through the proxy, and so is known.
-    pub(crate) fn deploy(&self) -> Proxy {
-        let proxy = Proxy::start(self.port);
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/support/deploy.py");
-        let endpoint = self.endpoint();
-        let deployed = Command::new("python3")
-            .arg(script)
-            .args([&endpoint, BUCKET])
-            .arg(program::built("bootstrap"))
-            .arg(proxy.endpoint())
-            .output()
-            .expect("python3 starts");
-        assert!(deployed.status.success(), "{deployed:#?}");
-        proxy
-    }
-
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Keys of the objects below a prefix.
     pub(crate) fn keys(&self, prefix: &str) -> BTreeSet<String> {
-        let path = format!("/{BUCKET}?list-type=2&prefix={prefix}");
-        let listed = self.ask("GET", &path).expect("a listing");
-        assert!(!listed.contains("<IsTruncated>true"), "more than one page");
-        let keys = listed.split("<Key>").skip(1);
-        keys.filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned()))
-            .collect()
+        let mut found = BTreeSet::new();
+        loop {
+            let after = found.last().cloned().unwrap_or_default();
+            let path = format!("/{BUCKET}?list-type=2&prefix={prefix}&start-after={after}");
+            let listed = self.ask("GET", &path, "").expect("a listing");
+            let keys = listed.split("<Key>").skip(1);
+            found.extend(keys.filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned())));
+            if !listed.contains("<IsTruncated>true") {
+                return found;
+            }
+        }
     }
 
-    /// The answer to a request without a body; `None` while nobody listens.
-    fn ask(&self, method: &str, path: &str) -> Option<String> {
+    /// The answer to a request; `None` while nobody listens, or where it is refused.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         );
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         stream.write_all(request.as_bytes()).ok()?;

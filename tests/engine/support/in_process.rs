@@ -1,4 +1,4 @@
-//! A service in this process: the stages behind queues in memory.
+//! A service in this process: its stages, and queues between them that the test serves.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,86 +14,131 @@ use lance_backfill_lance::{ObjectStateStore, OpenOptions};
 use lance_backfill_ports::queue::Queue;
 use lance_backfill_ports::secrets::Secrets;
 use lance_backfill_ports::state_store::StateStore;
-use lance_backfill_service::{InProcessQueue, Planned, Queues, Service, ServiceOptions, Worked};
+use lance_backfill_service::{
+    InProcessQueue, Outages, Planned, Queues, Service, ServiceOptions, Worked,
+};
 use tempfile::TempDir;
 
-/// What a service in this process has.
-pub(crate) struct Settings {
+/// How a service is set up.
+pub(crate) struct Setup {
+    /// Most rows of a batch.
     pub(crate) batch_rows: u64,
-    pub(crate) interpreter: Option<PathBuf>,
+    /// Interpreter of Python functions.
+    pub(crate) python: Option<PathBuf>,
     pub(crate) environment: BTreeMap<String, String>,
     /// Those of the environment without.
     pub(crate) secrets: Option<Arc<dyn Secrets>>,
+    /// Whether only functions run that were registered with it; those that tables have without.
+    pub(crate) only_registered: bool,
+    pub(crate) outages: Outages,
+    /// How long a batch is hidden from others when it is received.
+    pub(crate) visibility: Duration,
+    /// How often a batch is received in vain before its message is a dead letter.
+    pub(crate) most_receives: u32,
 }
 
-impl Default for Settings {
+impl Default for Setup {
     fn default() -> Self {
         Self {
             batch_rows: 1_000,
-            interpreter: None,
+            python: None,
             environment: BTreeMap::new(),
             secrets: None,
+            only_registered: false,
+            outages: Outages::default(),
+            visibility: Duration::from_secs(60),
+            most_receives: 5,
         }
     }
 }
 
+/// A service in this process.
 pub(crate) struct InProcess {
     pub(crate) service: Service,
     pub(crate) queues: Queues,
+    /// Dead letters of both lanes.
+    pub(crate) dead: Arc<dyn Queue>,
     /// The service's own.
     pub(crate) store: Arc<dyn StateStore>,
-    options: EngineOptions,
+    /// How its tables are opened.
+    pub(crate) engine: EngineOptions,
     _folder: TempDir,
 }
 
 impl InProcess {
-    pub(crate) async fn start(settings: Settings) -> Self {
+    pub(crate) async fn start(batch_rows: u64) -> Self {
+        Self::with(Setup {
+            batch_rows,
+            ..Setup::default()
+        })
+        .await
+    }
+
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let Setup {
+            batch_rows,
+            python,
+            environment,
+            secrets,
+            only_registered,
+            outages,
+            visibility,
+            most_receives,
+        } = setup;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cache = folder.path().join("cache");
         let prefix = folder.path().join("service").display().to_string();
         let python = Python {
-            interpreter: settings.interpreter,
-            environment: settings.environment,
+            interpreter: python,
+            environment,
             cache: cache.join("python"),
         };
         let mut python = PythonFunctions::new(python, 2);
-        if let Some(secrets) = settings.secrets {
+        if let Some(secrets) = secrets {
             python = python.with_secrets(secrets);
         }
         let open = OpenOptions::default();
         let store = ObjectStateStore::open(&prefix, &open).await;
         let store: Arc<dyn StateStore> = Arc::new(store.expect("a state store"));
-        let options = EngineOptions {
+        let artifacts = match only_registered {
+            true => ArtifactSource::Service(Arc::new(ServiceFunctions::new(store.clone()))),
+            false => ArtifactSource::Table,
+        };
+        let engine = EngineOptions {
             open,
             workers: 2,
-            most_rows_per_batch: Some(settings.batch_rows),
+            most_rows_per_batch: Some(batch_rows),
             cache,
             python: Arc::new(python),
-            artifacts: ArtifactSource::Service(Arc::new(ServiceFunctions::new(store.clone()))),
+            artifacts,
+        };
+        let options = ServiceOptions {
+            engine: engine.clone(),
+            batches_at_once: 2,
+            outages,
         };
         let queue = || Arc::new(InProcessQueue::new(Duration::from_secs(60)));
+        let dead = Arc::new(InProcessQueue::new(visibility));
+        let lane = || {
+            let lane = InProcessQueue::new(visibility);
+            Arc::new(lane.with_dead_letters(most_receives, dead.clone()))
+        };
         let queues = Queues {
             plans: queue(),
-            fresh: queue(),
-            bulk: queue(),
+            fresh: lane(),
+            bulk: lane(),
             commits: queue(),
-        };
-        let service = ServiceOptions {
-            engine: options.clone(),
-            batches_at_once: 2,
+            fresh_dead: Some(dead.clone()),
+            bulk_dead: None,
         };
         Self {
-            service: Service::new(service, queues.clone(), store.clone()),
+            service: Service::new(options, queues.clone(), store.clone()),
             queues,
+            dead,
             store,
-            options,
+            engine,
             _folder: folder,
         }
-    }
-
-    /// What its processes open tables with.
-    pub(crate) fn engine_options(&self) -> EngineOptions {
-        self.options.clone()
     }
 
     /// Takes all messages that are there, latest first and each of them twice.

@@ -6,7 +6,6 @@ pub(crate) mod functions;
 pub(crate) mod in_process;
 pub(crate) mod oracle;
 pub(crate) mod program;
-pub(crate) mod proxy;
 pub(crate) mod scenario;
 pub(crate) mod serving;
 pub(crate) mod table;

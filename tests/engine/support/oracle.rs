@@ -33,6 +33,11 @@ impl Row {
     }
 }
 
+/// `a * b` of a standard row.
+pub(crate) fn product(row: &Row) -> Option<i64> {
+    Some(row.int("a")? * row.int("b")?)
+}
+
 impl Table {
     /// All live rows, by a full scan.
     pub(crate) async fn rows(&self) -> Vec<Row> {

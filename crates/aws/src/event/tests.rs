@@ -24,6 +24,11 @@ fn written(table: &str, version: u64) -> Written {
     Written {
         table: table.to_owned(),
         version,
+        seen: Some(SeenVersion {
+            version,
+            size_bytes: 1024,
+            tag: Some("\"d41d8cd98f00b204e9800998ecf8427e\"".to_owned()),
+        }),
     }
 }
 
@@ -143,7 +148,7 @@ fn eventbridge_gives_keys_as_they_are() {
     let event = r#"{"version":"0","id":"17793124-05d4-b198-2fde-7ededc63b103","detail-type":"Object Created",
         "source":"aws.s3","account":"111122223333","time":"2026-11-23T00:00:00Z","region":"ca-central-1",
         "resources":["arn:aws:s3:::lake"],"detail":{"version":"0","bucket":{"name":"lake"},
-        "object":{"key":"my+table 1.lance/_versions/7.manifest","size":5,"etag":"b1946ac92492d2347c6235b4d2611184","sequencer":"617f08299329d189"},
+        "object":{"key":"my+table 1.lance/_versions/7.manifest","size":1024,"etag":"d41d8cd98f00b204e9800998ecf8427e","sequencer":"617f08299329d189"},
         "request-id":"N4N7GDK58NMKJ12R","requester":"123456789012","source-ip-address":"1.2.3.4","reason":"PutObject"}}"#;
     let expected = Intake::Events {
         written: vec![written("s3://lake/my+table 1.lance", 7)],
@@ -177,7 +182,10 @@ fn plans_are_read_and_what_is_nothing_of_ours_is_not() {
         ),
         (r#"{"version":9,"table":"s3://lake/t.lance"}"#, "upgrade"),
         (r#"{"version":1,"table":"s3://lake/t.lance"}"#, "damaged"),
-        (r#"{"version":1,"table":7,"why":"requested"}"#, "damaged"),
+        (
+            r#"{"version":1,"table":7,"why":"requested","hops":0}"#,
+            "damaged",
+        ),
     ] {
         let unreadable = read(body).expect_err(body);
         assert!(

@@ -64,7 +64,7 @@ pub(super) async fn run(
     json: bool,
 ) -> Result<Exit> {
     let engine = super::open_to_look(&arguments.target.table, process).await?;
-    let function = super::function::request(&engine, &arguments.function).await?;
+    let function = super::function::request(&engine, &arguments.function, None).await?;
     let function = function.ok_or_else(|| {
         Error::invalid("say what is tried: give --sql, --udf with --from, or --function")
     })?;

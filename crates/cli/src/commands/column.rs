@@ -19,6 +19,7 @@ use crate::args::{
 };
 use crate::exit::Exit;
 use crate::output::{self, number};
+use crate::service::Through;
 
 pub(super) async fn run(
     command: &ColumnCommand,
@@ -67,8 +68,9 @@ fn expression(definition: &Definition) -> &str {
 }
 
 async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
-    let engine = super::open(&arguments.target.table, process, None).await?;
-    let function = super::function::request(&engine, &arguments.function).await?;
+    let through = Through::to_take_in(&arguments.target.table, process).await?;
+    let engine = super::open_through(&arguments.target.table, process, through.as_ref()).await?;
+    let function = super::function::request(&engine, &arguments.function, through.as_ref()).await?;
     let function = function.ok_or_else(|| {
         Error::invalid("say what computes the column: give --sql, --udf with --from, or --function")
     })?;
@@ -84,14 +86,24 @@ async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -
         on_unknown: on_unknown(&arguments.policy).unwrap_or_default(),
     };
     let declared = engine.declare(&request).await?;
+    if let Some(through) = &through {
+        through.take_in().await?;
+    }
     let document = shown(&arguments.target.table, &declared);
     Ok(output::result(json, &document, || {
         format!(
-            "declared '{}' {} = {}\nnext: lance-backfill refresh {}",
+            "declared '{}' {} = {}\n{}",
             document.column,
             document.definition.output_types.join(", "),
             expression(&document.definition),
-            document.table
+            match &through {
+                Some(Through { remote, .. }) => format!(
+                    "service '{}' fills it: lance-backfill status {}",
+                    remote.deployment().name,
+                    document.table
+                ),
+                None => format!("next: lance-backfill refresh {}", document.table),
+            }
         )
     }))
 }
@@ -143,6 +155,7 @@ struct List {
 }
 
 async fn list(arguments: &TableArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+    Through::to_look(&arguments.table, process).await?;
     let engine = super::open_to_look(&arguments.table, process).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let columns = catalog
@@ -182,6 +195,7 @@ async fn list(arguments: &TableArguments, process: &ProcessArguments, json: bool
 }
 
 async fn show(arguments: &ColumnArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+    Through::to_look(&arguments.table, process).await?;
     let engine = super::open_to_look(&arguments.table, process).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let document = shown(&arguments.table, catalog.expect(&arguments.column)?);
@@ -202,8 +216,12 @@ pub(super) struct Altered {
 }
 
 async fn alter(arguments: &AlterArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
-    let engine = super::open(&arguments.target.table, process, None).await?;
-    let document = change(&engine, arguments).await?;
+    let through = Through::to_write(&arguments.target.table, process).await?;
+    let engine = super::open_through(&arguments.target.table, process, through.as_ref()).await?;
+    let document = change(&engine, arguments, through.as_ref()).await?;
+    if let Some(through) = &through {
+        through.wake().await?;
+    }
     Ok(output::result(json, &document, || altered_text(&document)))
 }
 
@@ -220,7 +238,11 @@ pub(super) fn altered_text(document: &Altered) -> String {
 }
 
 /// Stores a changed definition; nothing is computed.
-pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Result<Altered> {
+pub(super) async fn change(
+    engine: &Engine,
+    arguments: &AlterArguments,
+    through: Option<&Through>,
+) -> Result<Altered> {
     let AlterArguments {
         target,
         function,
@@ -238,7 +260,7 @@ pub(super) async fn change(engine: &Engine, arguments: &AlterArguments) -> Resul
     } else {
         filter.as_ref().map(|filter| Some(filter.as_str()))
     };
-    let function = super::function::request(engine, function).await?;
+    let function = super::function::request(engine, function, through).await?;
     refuse_type(function.as_ref(), output_type.as_deref())?;
     let mut edited = engine.check_edit(
         declared,
@@ -348,6 +370,7 @@ async fn set_auto(
     json: bool,
     auto: bool,
 ) -> Result<Exit> {
+    let through = Through::to_write(&arguments.table, process).await?;
     let engine = super::open(&arguments.table, process, None).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
@@ -359,6 +382,9 @@ async fn set_auto(
     }
     if auto && catalog.expect_acting(&arguments.column).is_ok() {
         let _: Released = engine.end_holds(&arguments.column).await?;
+    }
+    if let Some(through) = through.as_ref().filter(|_| auto) {
+        through.wake().await?;
     }
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let document = shown(&arguments.table, catalog.expect(&arguments.column)?);
@@ -380,6 +406,7 @@ async fn drop_column(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
+    Through::to_look(&arguments.target.table, process).await?;
     let engine = super::open(&arguments.target.table, process, None).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;

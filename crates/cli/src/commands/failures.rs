@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::args::{FailuresArguments, ProcessArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
+use crate::service::Through;
 
 /// Rows shown to a person; JSON has all of them.
 const MOST_SHOWN: usize = 50;
@@ -49,6 +50,7 @@ pub(super) async fn run(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
+    Through::to_look(&arguments.target.table, process).await?;
     let engine = super::open_to_look(&arguments.target.table, process).await?;
     let report = find(&engine, &arguments.target.column).await?;
     if let Some(path) = &arguments.output {

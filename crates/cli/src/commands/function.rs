@@ -1,5 +1,7 @@
 //! What computes a column, as options say it; and `register`, which packs a function and no more.
 
+use lance_backfill_core::definition::Pool;
+use lance_backfill_core::deployment::Needs;
 use lance_backfill_embedded::declare::{FunctionRequest, PythonRequest, Registered};
 use lance_backfill_embedded::{Described, Engine, EnvironmentChoice, PackRequest, Target};
 use lance_backfill_ports::{Error, Result};
@@ -8,11 +10,13 @@ use serde::Serialize;
 use crate::args::{FunctionArguments, PackingArguments, ProcessArguments, RegisterArguments};
 use crate::exit::Exit;
 use crate::output;
+use crate::service::Through;
 
 /// The function that the options name; none where they name none.
 pub(super) async fn request(
     engine: &Engine,
     arguments: &FunctionArguments,
+    through: Option<&Through>,
 ) -> Result<Option<FunctionRequest>> {
     let FunctionArguments {
         sql,
@@ -29,6 +33,7 @@ pub(super) async fn request(
     let registered = match (sql, udf, function) {
         (Some(sql), ..) if inputs.is_none() => return Ok(Some(FunctionRequest::Sql(sql.clone()))),
         (None, Some(udf), _) => {
+            refuse_machine(packing, through)?;
             let registered = engine.pack(&pack_request(udf, packing)?).await?;
             tell(&registered);
             registered
@@ -41,10 +46,46 @@ pub(super) async fn request(
         }
         _ => return Ok(None),
     };
+    check_service(&registered, through)?;
     Ok(Some(FunctionRequest::Python(Box::new(PythonRequest {
         registered,
         inputs: inputs.clone(),
     }))))
+}
+
+/// Refuses, before anything is packed, what only this machine could run.
+fn refuse_machine(packing: &PackingArguments, through: Option<&Through>) -> Result<()> {
+    if let Some(through) = through {
+        through.check(&Needs {
+            python: true,
+            secrets: &[],
+            pool: Pool::Cpu,
+            gpus: 0.0,
+        })?;
+    }
+    let is_current =
+        packing.requirements.is_none() && packing.env.as_deref().is_none_or(|env| env == "current");
+    match through {
+        Some(_) if is_current => Err(Error::invalid(
+            "a service does not have the interpreter of this machine: give --requirements FILE or --env capture, which take its packages along, or --env image:NAME@sha256:…",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what the service could never run.
+fn check_service(registered: &Registered, through: Option<&Through>) -> Result<()> {
+    let Some(through) = through else {
+        return Ok(());
+    };
+    let options = &registered.record.function.options;
+    let gpus = options.num_gpus.unwrap_or_default();
+    through.check(&Needs {
+        python: true,
+        secrets: options.secrets.as_deref().unwrap_or_default(),
+        pool: Pool::Cpu,
+        gpus,
+    })
 }
 
 /// What packing found worth telling.
@@ -128,9 +169,12 @@ pub(super) async fn register(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
-    let engine = super::open(&arguments.table, process, None).await?;
+    let through = Through::to_take_in(&arguments.table, process).await?;
+    refuse_machine(&arguments.packing, through.as_ref())?;
+    let engine = super::open_through(&arguments.table, process, through.as_ref()).await?;
     let request = pack_request(&arguments.udf, &arguments.packing)?;
     let registered = engine.pack(&request).await?;
+    check_service(&registered, through.as_ref())?;
     engine.register_function(&registered).await?;
     let (notes, packed_bytes) = registered.packed().unwrap_or_default();
     let record = &registered.record;

@@ -8,9 +8,11 @@ use lance_backfill_embedded::jobs::KnownJob;
 use lance_backfill_ports::{Error, Result};
 use serde::Serialize;
 
-use crate::args::{JobArguments, JobsCommand, ProcessArguments, TableArguments};
+use super::follow;
+use crate::args::{JobArguments, JobsCommand, ProcessArguments, ShowJobArguments, TableArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
+use crate::service::Through;
 
 #[derive(Serialize)]
 struct Jobs {
@@ -41,20 +43,46 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     match command {
         JobsCommand::List(arguments) => list(arguments, process, json).await,
-        JobsCommand::Show(arguments) => {
-            let engine = super::open(&arguments.table, process, None).await?;
-            let job = find(&engine, arguments).await?;
-            Ok(output::result(json, &job, || describe(&job)))
-        }
+        JobsCommand::Show(arguments) => show(arguments, process, json).await,
         JobsCommand::Cancel(arguments) => {
+            let through = Through::to_write(&arguments.table, process).await?;
             let engine = super::open(&arguments.table, process, None).await?;
             let job = cancel(&engine, arguments).await?;
-            Ok(output::result(json, &job, || describe(&job)))
+            if let Some(through) = &through {
+                // Whatever waited for it goes on.
+                through.wake().await?;
+            }
+            Ok(output::result(json, &job, || {
+                describe(&job, through.as_ref())
+            }))
         }
     }
 }
 
+async fn show(
+    arguments: &ShowJobArguments,
+    process: &ProcessArguments,
+    json: bool,
+) -> Result<Exit> {
+    let ShowJobArguments { job, follow } = arguments;
+    let through = Through::to_look(&job.table, process).await?;
+    let engine = super::open(&job.table, process, None).await?;
+    let found = find(&engine, job).await?;
+    let shown = |found: &Job| output::result(json, found, || describe(found, through.as_ref()));
+    if !follow {
+        return Ok(shown(&found));
+    }
+    let version = engine.latest().await?;
+    let catalog = Catalog::read(version.view())?;
+    let bound = catalog.expect_acting(&found.column)?;
+    let (binding, column) = (&bound.binding, &bound.name);
+    let done = follow::follow(&engine, binding, column, &job.job, through.as_ref()).await?;
+    shown(&find(&engine, job).await?);
+    Ok(follow::exit(&job.job, &done))
+}
+
 async fn list(arguments: &TableArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
+    Through::to_look(&arguments.table, process).await?;
     let engine = super::open(&arguments.table, process, None).await?;
     let jobs = all(&engine).await?;
     let report = Jobs {
@@ -168,7 +196,7 @@ fn options(selection: &Selection) -> String {
     words.join(" ")
 }
 
-fn describe(job: &Job) -> String {
+fn describe(job: &Job, through: Option<&Through>) -> String {
     let mut text = format!(
         "job {} of column '{}': {}\nasked for: {} ({} rows)\nassigned {}, failed {}, remaining {}",
         job.job_id,
@@ -187,7 +215,10 @@ fn describe(job: &Job) -> String {
         text.push_str(&format!("\ncannot go on: {reason}; 'jobs cancel' ends it"));
     }
     if job.state == "open" {
-        text.push_str("\n'refresh' goes on with it");
+        text.push_str(&match through {
+            Some(through) => format!("\nservice '{}' does it", through.remote.deployment().name),
+            None => "\n'refresh' goes on with it".to_owned(),
+        });
     }
     text
 }

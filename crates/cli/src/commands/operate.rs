@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::args::{ApproveArguments, ProcessArguments, ReconcileArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
+use crate::service::Through;
 
 #[derive(Serialize)]
 struct Approved {
@@ -24,10 +25,14 @@ pub(super) async fn approve(
     json: bool,
 ) -> Result<Exit> {
     let target = &arguments.target;
+    let through = Through::to_write(&target.table, process).await?;
     let engine = super::open(&target.table, process, None).await?;
     let catalog = Catalog::read(engine.latest().await?.view())?;
     let column = catalog.expect(&target.column)?.name();
     let (released, rows) = engine.approve(column, arguments.up_to).await?;
+    if let Some(through) = &through {
+        through.wake().await?;
+    }
     let report = Approved {
         table: target.table.clone(),
         column: column.to_owned(),

@@ -1,5 +1,6 @@
 //! `pause` and `resume`: publish nothing while others maintain a table.
 
+use lance_backfill_core::message::Wake;
 use lance_backfill_embedded::pause::duration_text;
 use lance_backfill_ports::Result;
 use serde::Serialize;
@@ -7,6 +8,7 @@ use serde::Serialize;
 use crate::args::{PauseArguments, ProcessArguments, TableArguments};
 use crate::exit::Exit;
 use crate::output;
+use crate::service::Through;
 
 #[derive(Serialize)]
 struct Paused {
@@ -20,6 +22,7 @@ pub(super) async fn pause(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
+    Through::to_look(&arguments.table, process).await?;
     let engine = super::open(&arguments.table, process, None).await?;
     engine.pause(arguments.for_s).await?;
     let document = Paused {
@@ -47,11 +50,16 @@ pub(super) async fn resume(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
+    let through = Through::to_write(&arguments.table, process).await?;
     let engine = super::open(&arguments.table, process, None).await?;
     let document = Resumed {
         table: arguments.table.clone(),
         was_paused: engine.resume().await?,
     };
+    if let Some(through) = &through {
+        // What was finished meanwhile is published.
+        through.wake_for(Wake::Scheduled).await?;
+    }
     Ok(output::result(json, &document, || {
         match document.was_paused {
             true => format!("resumed {}", document.table),

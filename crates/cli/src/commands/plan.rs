@@ -19,10 +19,11 @@ use serde::Serialize;
 
 use super::backfill::selection;
 
-use super::status::{Numbers, distrusted};
+use super::status::{BreakerReport, Numbers, distrusted};
 use crate::args::{PlanArguments, ProcessArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
+use crate::service::Through;
 
 #[derive(Serialize)]
 struct Plan {
@@ -53,6 +54,9 @@ struct PlannedColumn {
     folds: u64,
     /// Bytes of the input columns in the fragments to work on, where the table tells.
     bytes_to_read: Option<u64>,
+    /// What keeps rows from workers that would fail on all of them, if something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<BreakerReport>,
     /// From the measured speed; none before the first batches.
     estimate: Option<Estimate>,
 }
@@ -71,7 +75,14 @@ pub(super) async fn run(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
-    let engine = super::open_to_look(&arguments.table, process).await?;
+    let through = Through::to_look(&arguments.table, process).await?;
+    let mut process = process.clone();
+    if let Some(through) = &through {
+        // What it takes is what the service takes.
+        let at_once = through.remote.deployment().batches_at_once;
+        process.workers = Some(u16::try_from(at_once.max(1)).unwrap_or(u16::MAX));
+    }
+    let engine = super::open_to_look(&arguments.table, &process).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     if let Some(column) = &arguments.column {
@@ -187,6 +198,7 @@ fn planned(
         batches: page.batches.len() as u64,
         folds: page.folds.len() as u64,
         bytes_to_read: bytes_to_read(view, column, &fragments),
+        breaker: BreakerReport::of(engine, column, survey),
         estimate: engine.estimate(column, survey, rows),
     }
 }
@@ -201,6 +213,11 @@ fn text(plan: &Plan) -> String {
     let mut estimates = String::new();
     for column in plan.columns.iter().filter(|column| column.rows_planned > 0) {
         estimates.push_str(&format!("\n{}: {}", column.column, cost(column)));
+    }
+    for column in &plan.columns {
+        if let Some(breaker) = &column.breaker {
+            estimates.push_str(&format!("\n{}: {}", column.column, breaker.line));
+        }
     }
     let rows: Vec<Vec<String>> = plan
         .columns

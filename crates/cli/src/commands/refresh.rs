@@ -247,6 +247,10 @@ fn describe(stopped: &Stopped) -> String {
             format!("held: {message}; 'approve' or 'refresh' ends that")
         }
         Stopped::Fault(fault) => fault_text(fault),
+        Stopped::Breaker(standing) => format!(
+            "the breaker is open: {}; 'column resume' ends the wait",
+            standing.open.message
+        ),
         Stopped::Paused(for_ms) => {
             format!("computed, and not published: {}", paused_line(*for_ms))
         }

@@ -8,16 +8,21 @@ use lance_backfill_core::definition::{BoundColumn, Definition, Function, OnUnkno
 use lance_backfill_core::ledger::standing_hold;
 use lance_backfill_core::state::Counts;
 use lance_backfill_embedded::Engine;
+use lance_backfill_embedded::breaker::breaker_line;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
 use lance_backfill_embedded::converge::generations;
 use lance_backfill_embedded::pause::paused_line;
 use lance_backfill_ports::Result;
 use lance_backfill_ports::table::TableVersion;
+use lance_backfill_service::Admission;
+use lance_backfill_stages::column::Column;
+use lance_backfill_stages::survey::Survey;
 use serde::Serialize;
 
 use crate::args::{ProcessArguments, TableArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
+use crate::service::Through;
 
 /// Live rows of a column by state.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -53,10 +58,38 @@ pub(super) struct Found {
     pub(super) numbers: Numbers,
     pub(super) generations: BTreeMap<String, u64>,
     pub(super) hold: Option<String>,
+    pub(super) breaker: Option<BreakerReport>,
     pub(super) oldest_row_in_need_s: Option<u64>,
 }
 
-/// Surveys columns and keeps the numbers, by column name.
+/// A breaker that is open.
+#[derive(Clone, Serialize)]
+pub(super) struct BreakerReport {
+    /// Faults in a row.
+    faults: u32,
+    /// What went wrong last.
+    reason: String,
+    /// When the next batch may probe.
+    next_probe_in_ms: u64,
+    /// All of it for a person.
+    #[serde(skip)]
+    pub(super) line: String,
+}
+
+impl BreakerReport {
+    /// The breaker of a surveyed column, if it is open.
+    pub(super) fn of(engine: &Engine, column: &Column, survey: &Survey) -> Option<Self> {
+        let standing = survey.standing_breaker(&column.bound.generation)?;
+        let now_ms = engine.now_ms();
+        Some(Self {
+            faults: standing.open.faults,
+            next_probe_in_ms: standing.until_ms.saturating_sub(now_ms),
+            line: breaker_line(&standing, now_ms),
+            reason: standing.open.message,
+        })
+    }
+}
+
 /// Rows in need beside those that remain: of lost origin, where these are computed again.
 pub(super) const fn distrusted(definition: &Definition, rows_unknown: u64) -> u64 {
     match definition.on_unknown {
@@ -65,6 +98,7 @@ pub(super) const fn distrusted(definition: &Definition, rows_unknown: u64) -> u6
     }
 }
 
+/// Surveys columns and keeps the numbers, by column name.
 pub(super) async fn survey_numbers(
     engine: &Engine,
     version: &Arc<dyn TableVersion>,
@@ -78,6 +112,7 @@ pub(super) async fn survey_numbers(
             numbers: Numbers::from(&survey.counts),
             generations: generations(&survey),
             hold: standing_hold(&entries).map(|(_, message)| message.to_owned()),
+            breaker: BreakerReport::of(engine, &column, &survey),
             oldest_row_in_need_s: engine.oldest_need_s(version, &column, &survey).await?,
         };
         numbers.insert(column.name().to_owned(), found);
@@ -117,7 +152,33 @@ struct Status {
     /// How long a pause of the table still lasts, if it is paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     paused_for_ms: Option<u64>,
+    /// The service that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<Served>,
     columns: Vec<StatusColumn>,
+}
+
+/// What a service has to do with the table.
+#[derive(Serialize)]
+struct Served {
+    service: String,
+    name: String,
+    /// Whether the table is registered there.
+    registered: bool,
+    /// Whether all spending is stopped.
+    paused: bool,
+}
+
+impl Served {
+    async fn of(through: &Through) -> Result<Self> {
+        let Through { remote, table } = through;
+        Ok(Self {
+            service: remote.prefix().to_owned(),
+            name: remote.deployment().name.clone(),
+            registered: remote.admission(table).await? == Admission::Kept,
+            paused: remote.stopped().await?.is_some(),
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -134,6 +195,9 @@ struct StatusColumn {
     filter: Option<String>,
     #[serde(flatten)]
     numbers: Numbers,
+    /// What keeps rows from workers that would fail on all of them, if something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<BreakerReport>,
     /// Rows by the generation that made them.
     generations: BTreeMap<String, u64>,
     /// How long the oldest row in need has had its present inputs.
@@ -145,6 +209,7 @@ pub(super) async fn run(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
+    let through = Through::to_look(&arguments.table, process).await?;
     let engine = super::open_to_look(&arguments.table, process).await?;
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
@@ -169,6 +234,10 @@ pub(super) async fn run(
         version: version.view().version,
         copy_of: engine.copy_of().cloned(),
         paused_for_ms: engine.paused_for_ms().await?,
+        service: match &through {
+            Some(through) => Some(Served::of(through).await?),
+            None => None,
+        },
         columns,
     };
     Ok(output::result(json, &status, || text(&status)))
@@ -179,6 +248,7 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
         numbers,
         generations,
         hold,
+        breaker,
         oldest_row_in_need_s,
     } = found.unwrap_or_default();
     let cycle = (declared.bound.as_ref().ok()).and_then(|bound| catalog.cycle(bound));
@@ -190,6 +260,10 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
         Ok(_) if cycle.is_some() => ("blocked", cycle.as_ref().map(ToString::to_string)),
         Ok(bound) if !bound.definition.auto => ("paused", None),
         Ok(_) if hold.is_some() => ("held", hold),
+        Ok(_) if breaker.is_some() => (
+            "breaker open",
+            breaker.as_ref().map(|breaker| breaker.line.clone()),
+        ),
         Ok(bound) if in_need(&bound.definition) => ("in need", None),
         Ok(_) => ("settled", None),
     };
@@ -205,6 +279,7 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
         },
         filter: declared.definition.filter.clone(),
         numbers,
+        breaker,
         generations,
         oldest_row_in_need_s,
     }

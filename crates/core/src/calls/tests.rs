@@ -428,3 +428,96 @@ fn the_other_side_says_how_long_to_wait() {
     assert_eq!(backoff_ms(40, None), LONGEST_BACKOFF_MS);
     assert_eq!(backoff_ms(0, Some(90_000)), 90_000);
 }
+
+/// Plays rows one by one, of which the first `good` work before the other side goes down, and
+/// `poison` never do; says how it ended and how many calls that took.
+fn go_down_after(
+    good: usize,
+    rows: usize,
+    poison: &[usize],
+) -> (Result<Vec<usize>, Outage>, usize) {
+    let mut calls = Calls::new(rows, 3);
+    let (mut worked, mut asked) = (0, 0);
+    while let Some(piece) = calls.take(1) {
+        asked += 1;
+        let works = worked < good && !poison.contains(&piece.rows.start);
+        worked += usize::from(works);
+        let later = error("later", Again::Later { after_ms: None });
+        let failed = match works {
+            true => vec![],
+            false => vec![(0, later)],
+        };
+        let answered = Answered {
+            finished: 1,
+            failed,
+            end: End::Complete,
+        };
+        calls.answer(&piece, answered);
+    }
+    let ended = calls.finish(false);
+    let places = ended.map(|failed| failed.iter().map(|row| row.place).collect());
+    (places, asked)
+}
+
+#[test]
+fn an_outage_that_begins_in_the_middle_fails_no_row() {
+    for rows in [11, 12, 40] {
+        let (ended, asked) = go_down_after(10, rows, &[]);
+        assert!(matches!(ended, Err(Outage::EveryRowFailed(_))), "{ended:?}");
+        assert_eq!(
+            asked,
+            10 + 3 * (rows - 10) + 1,
+            "a row that worked is asked again"
+        );
+    }
+}
+
+#[test]
+fn rows_at_the_end_that_never_work_are_told_from_an_outage() {
+    for poison in [&[39][..], &[37, 38, 39], &[3], &[0, 1, 2, 39]] {
+        let (ended, _) = go_down_after(1_000, 40, poison);
+        assert_eq!(ended, Ok(poison.to_vec()));
+    }
+}
+
+#[test]
+fn rows_that_would_wait_for_too_long_are_left_to_another_batch() {
+    for works in [false, true] {
+        let mut calls = Calls::new(10, 3);
+        let first = calls.take(5).expect("a piece");
+        let after_ms = Some(3_600_000);
+        let end = End::Raised(error("limited", Again::RateLimited { after_ms }));
+        let finished = usize::from(works);
+        let failed = vec![];
+        calls.answer(
+            &first,
+            Answered {
+                finished,
+                failed,
+                end,
+            },
+        );
+        while let Some(piece) = calls.take(WHOLE) {
+            if piece.wait_ms > 60_000 {
+                calls.put_off(&piece);
+                continue;
+            }
+            let after_ms = Some(3_600_000);
+            let end = End::Raised(error("limited", Again::RateLimited { after_ms }));
+            calls.answer(
+                &piece,
+                Answered {
+                    finished: 0,
+                    failed: vec![],
+                    end,
+                },
+            );
+        }
+        assert_eq!(calls.waiting_rows(), 0);
+        match (works, calls.finish(false)) {
+            (true, Ok(failed)) => assert!(failed.is_empty()),
+            (false, Err(Outage::PutOff(error))) => assert_eq!(error.kind, "limited"),
+            (_, ended) => panic!("{ended:?}"),
+        }
+    }
+}

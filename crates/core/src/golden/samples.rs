@@ -10,16 +10,18 @@ use crate::checkpoint::{
 use crate::coverage::RowErrors;
 use crate::definition::home::{Home, Records, TablePlace};
 use crate::definition::{Definition, Earlier, Function, Input, OnError, OnUnknown, Pool};
+use crate::deployment::SpendingStop;
 use crate::format::Stored;
 use crate::ids::LedgerSeq;
 use crate::job::{JobEnd, JobOutcome, Selection, Take};
 use crate::journey::{Journey, Site};
-use crate::ledger::{EntryBody, HoldReason, LedgerEntry, Page, Request};
+use crate::ledger::{EntryBody, HoldReason, LedgerEntry, OpenBreaker, Page, Request};
 use crate::message::{CommitMessage, PlanMessage, RegisteredTable, Wake};
 use crate::pause::{PauseBody, PauseEntry};
 use crate::permit::{Permit, Program};
 use crate::rows::RowSet;
-use crate::testing::{batch, binding, generation, identity, job};
+use crate::table::SeenVersion;
+use crate::testing::{batch, binding, deployment, generation, identity, job};
 
 const TABLE: &str = "s3://bucket/flights.lance";
 
@@ -51,6 +53,14 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("ledger-resume.json", entry(9, EntryBody::Resume {})),
         Form::json("ledger-approval.json", entry(10, approval)),
         Form::json(
+            "ledger-breaker.json",
+            entry(13, EntryBody::Breaker(breaker())),
+        ),
+        Form::json(
+            "ledger-breaker-closed.json",
+            entry(14, EntryBody::BreakerClosed {}),
+        ),
+        Form::json(
             "ledger-request.json",
             entry(11, EntryBody::Request(request())),
         ),
@@ -70,11 +80,21 @@ pub(super) fn all() -> Vec<Form> {
             PlanMessage::new(TABLE.to_owned(), Wake::Requested),
         ),
         Form::json("message-commit.json", commit_message()),
+        Form::json("table.json", RegisteredTable::new(TABLE.to_owned())),
         Form::json(
-            "table.json",
+            "table-removed.json",
             RegisteredTable {
-                version: RegisteredTable::VERSION,
-                table: TABLE.to_owned(),
+                removed: true,
+                ..RegisteredTable::new(TABLE.to_owned())
+            },
+        ),
+        Form::json("service.json", deployment()),
+        Form::json(
+            "service-paused.json",
+            SpendingStop {
+                version: SpendingStop::VERSION,
+                since_ms: 1_795_000_000_000,
+                reason: Some("the bill".to_owned()),
             },
         ),
         Form::json("permit.json", permit()),
@@ -118,6 +138,15 @@ fn request() -> Request {
     Request {
         selection: selection(),
         rows: 17,
+    }
+}
+
+fn breaker() -> OpenBreaker {
+    OpenBreaker {
+        generation: generation(1),
+        faults: 3,
+        wait_ms: 240_000,
+        message: "every row failed, and trying again did not help: Unavailable: 503".to_owned(),
     }
 }
 
@@ -275,6 +304,12 @@ fn message(job_number: Option<u8>, lane: Lane, work: Option<Work>) -> BatchMessa
         job: job_number.map(job),
         lane,
         work,
+        seen: job_number.map(|_| SeenVersion {
+            version: 42,
+            size_bytes: 2_048,
+            tag: Some("\"5d41402abc4b2a76b9719d911017c592\"".to_owned()),
+        }),
+        entry: job_number.map(|_| entry(7, EntryBody::Resume {})),
     }
 }
 
@@ -285,6 +320,7 @@ fn commit_message() -> CommitMessage {
         binding: binding(),
         batch: Some(batch(7, 2)),
         checkpoint: Some(checkpoint()),
+        entry: Some(entry(7, EntryBody::Resume {})),
     }
 }
 
@@ -360,6 +396,7 @@ fn checkpoint() -> CheckpointManifest {
         }),
         calls: 17,
         elapsed_ms: 1_250,
+        finished_ms: 1_764_368_000_000,
         bytes_written: 4_608,
     }
 }

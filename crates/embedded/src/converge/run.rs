@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lance_backfill_core::batch::{Lane, Work};
-use lance_backfill_core::definition::{Function, OnError};
+use lance_backfill_core::definition::Function;
+use lance_backfill_core::error_budget::Counted;
 use lance_backfill_core::ids::{BatchId, FragmentId, JobId, LedgerSeq};
 use lance_backfill_core::job::JobOutcome;
 use lance_backfill_core::ledger::{
@@ -19,6 +20,7 @@ use lance_backfill_stages::execute::Evaluated;
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::survey::{OpenWork, Survey};
 
+use super::breaker::Asked;
 use super::{Attention, Converged, Estimated, Progress, Stopped, Task};
 use crate::catalog::Catalog;
 use crate::engine::Engine;
@@ -73,6 +75,8 @@ pub(super) struct Run<'a> {
     pub(super) estimated_ms: u64,
     /// Whether the function is known to be callable.
     pub(super) prepared: bool,
+    /// Whether one batch is all that may be handed out.
+    pub(super) probing: bool,
     /// Why a batch stopped before its end.
     pub(super) stopping: Option<Stopped>,
     /// Rows evaluated, those of batches at work included.
@@ -93,6 +97,7 @@ impl<'a> Run<'a> {
             waits: 0,
             estimated_ms: 0,
             prepared: false,
+            probing: false,
             stopping: None,
             evaluated: Arc::default(),
             total: 0,
@@ -166,7 +171,19 @@ impl<'a> Run<'a> {
             }
             return self.stop(column, survey, stopped).await;
         }
-        let (mine, others) = self.sort_open(survey)?;
+        match self.ask_breaker(column, survey).await? {
+            Asked::WroteDown(step) => return Ok(step),
+            Asked::Wait(standing) => {
+                let stopped = Stopped::Breaker(standing);
+                return self.fold_and_stop(column, survey, stopped, progress).await;
+            }
+            Asked::Probe => self.probing = true,
+            Asked::HandOut => self.probing = false,
+        }
+        let (mut mine, others) = self.sort_open(survey)?;
+        if self.probing {
+            mine.truncate(1);
+        }
         if !mine.is_empty() {
             return self.work(column, mine, progress).await;
         }
@@ -271,7 +288,11 @@ impl<'a> Run<'a> {
                 return Ok(Some(Step::Stop(Stopped::Fault(fault))));
             }
         }
-        match dispatch(survey, column, limits, order, world).await? {
+        let limits = match self.probing {
+            true => limits.probe(),
+            false => *limits,
+        };
+        match dispatch(survey, column, &limits, order, world).await? {
             PlanOutcome::Dispatched(entry) => {
                 let needs = survey.needs(order.job, world.now_ms());
                 let rows: u64 = needs.iter().map(|need| need.ready.len()).sum();
@@ -325,7 +346,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn write_down(&self, survey: &Survey, column: &Column, body: EntryBody) -> Result<Step> {
+    pub(super) async fn write_down(
+        &self,
+        survey: &Survey,
+        column: &Column,
+        body: EntryBody,
+    ) -> Result<Step> {
         let world = self.engine.world.as_ref();
         Ok(match write_down(survey, column, body, None, world).await? {
             PlanOutcome::Dispatched(_) => Step::Progress,
@@ -412,7 +438,7 @@ impl<'a> Run<'a> {
     }
 
     /// Open batches that this process may do, and how many belong to others that live.
-    fn sort_open(&self, survey: &Survey) -> Result<(Vec<Claim>, usize)> {
+    pub(super) fn sort_open(&self, survey: &Survey) -> Result<(Vec<Claim>, usize)> {
         if survey.open_work.is_empty() {
             return Ok((vec![], 0));
         }
@@ -446,27 +472,12 @@ impl<'a> Run<'a> {
 
     /// Whether this call's failed rows exceed the column's policy.
     pub(super) fn over_budget(&self, column: &Column) -> Option<Stopped> {
+        let counted = Counted {
+            computed: self.computed,
+            failed: self.failed,
+        };
         let policy = &column.bound.definition.error_policy;
-        let all = self.failed + self.computed;
-        if let Some(most) = policy.max_failed_rows.filter(|most| self.failed > *most) {
-            return Some(Stopped::Budget(format!(
-                "{} rows failed, {most} are tolerated",
-                self.failed
-            )));
-        }
-        if policy.on_error == OnError::Fail && self.failed > 0 {
-            return Some(Stopped::Budget(format!(
-                "{} rows failed, none is tolerated",
-                self.failed
-            )));
-        }
-        let most = policy.max_failed_fraction?;
-        (all >= 100 && self.failed as f64 > most * all as f64).then(|| {
-            Stopped::Budget(format!(
-                "{} of {all} rows failed, a share of {most} is tolerated",
-                self.failed
-            ))
-        })
+        counted.exceeds(policy).map(Stopped::Budget)
     }
 }
 

@@ -9,7 +9,8 @@ use lance_backfill_core::checkpoint::{CheckpointManifest, Fault, FaultKind};
 use lance_backfill_core::ids::JobId;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::column::Column;
-use lance_backfill_stages::execute::{OpenBatch, execute};
+use lance_backfill_stages::execute::{Attempted, OpenBatch, execute};
+use lance_backfill_stages::until::Until;
 
 use super::run::{Claim, Run, Step, wait};
 use super::{Progress, Stopped};
@@ -45,6 +46,7 @@ impl Run<'_> {
             self.own.entry(claim.batch.seq).or_default();
         }
         let evaluated = self.evaluated.clone();
+        let until = Until::never();
         let batches = work.iter().map(|Claim { batch, job, work }| {
             execute(
                 engine.table.as_ref(),
@@ -54,6 +56,8 @@ impl Run<'_> {
                     job: job.as_ref(),
                     work,
                     at: None,
+                    until: &until,
+                    attempted: Attempted::Perhaps,
                 },
                 &evaluated,
                 &engine.workers,

@@ -357,6 +357,14 @@ fn describe(stopped: &Stopped) -> (String, Wait) {
             format!("the function cannot be called: {}", fault.message),
             Wait::Longer,
         ),
+        // When it is tried again is no news either.
+        Stopped::Breaker(standing) => (
+            format!(
+                "the breaker is open: {}; 'column resume' ends the wait",
+                standing.open.message
+            ),
+            Wait::ForSomebody,
+        ),
         Stopped::Paused(for_ms) => (paused_line(*for_ms), Wait::ForSomebody),
     }
 }

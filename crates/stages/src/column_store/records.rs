@@ -20,24 +20,58 @@ const FEW_FRAGMENTS: usize = 16;
 /// Coverage records remembered; a record is a few hundred bytes for most fragments.
 const MOST_REMEMBERED_RECORDS: usize = 50_000;
 
+/// Where a fragment's live record can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RecordPlace {
+    /// Under its identities, or else its file.
+    Anywhere,
+    /// Under its file, if that is of its identities.
+    File,
+    /// There is none.
+    Nowhere,
+}
+
+/// A fragment whose record is looked for.
+pub(crate) struct Sought {
+    pub(crate) fragment: FragmentId,
+    pub(crate) identities: Identities,
+    pub(crate) place: Option<Place>,
+    pub(crate) record_place: RecordPlace,
+}
+
 impl ColumnStore {
     /// The live coverage records of fragments in the given states.
     pub async fn records(
         &self,
         fragments: &[(FragmentId, Identities, Option<Place>)],
     ) -> Result<BTreeMap<FragmentId, Arc<CoverageRecord>>> {
-        let listing = if fragments.len() > FEW_FRAGMENTS {
+        let fragments: Vec<Sought> = (fragments.iter().cloned())
+            .map(|(fragment, identities, place)| Sought {
+                fragment,
+                identities,
+                place,
+                record_place: RecordPlace::Anywhere,
+            })
+            .collect();
+        self.find_records(&fragments).await
+    }
+
+    /// The same, each looked for where it can be.
+    pub(crate) async fn find_records(
+        &self,
+        fragments: &[Sought],
+    ) -> Result<BTreeMap<FragmentId, Arc<CoverageRecord>>> {
+        let anywhere = |sought: &&Sought| sought.record_place == RecordPlace::Anywhere;
+        let listing = if fragments.iter().filter(anywhere).count() > FEW_FRAGMENTS {
             Some(self.identity_records().await?)
         } else {
             None
         };
         let listing = listing.as_ref();
         let found: Vec<_> = stream::iter(fragments)
-            .map(|(fragment, identities, place)| async move {
-                let record = self
-                    .record(*fragment, identities, place.as_ref(), listing)
-                    .await?;
-                Ok::<_, Error>((*fragment, record))
+            .map(|sought| async move {
+                let record = self.record(sought, listing).await?;
+                Ok::<_, Error>((sought.fragment, record))
             })
             .buffered(READ_AT_ONCE)
             .try_collect()
@@ -62,11 +96,32 @@ impl ColumnStore {
 
     async fn record(
         &self,
-        fragment: FragmentId,
-        identities: &Identities,
-        place: Option<&Place>,
+        sought: &Sought,
         listing: Option<&HashMap<String, u64>>,
     ) -> Result<Option<Arc<CoverageRecord>>> {
+        let Sought {
+            fragment,
+            identities,
+            place,
+            record_place,
+        } = sought;
+        let (fragment, place) = (*fragment, place.as_ref());
+        // What a copy knew before it was claimed left no trace in its ledger.
+        if self.parents.is_empty() {
+            match record_place {
+                RecordPlace::Nowhere => return Ok(None),
+                RecordPlace::File => {
+                    let found = self.file_record(fragment, place).await?;
+                    let is_of_these = |record: &Arc<CoverageRecord>| {
+                        (record.in_id, record.elig_id) == (identities.watched, identities.elig_id)
+                    };
+                    if let Some(record) = found.filter(is_of_these) {
+                        return Ok(Some(record));
+                    }
+                }
+                RecordPlace::Anywhere => {}
+            }
+        }
         // What this table found out itself counts before anything its parents learn later.
         let mut found = self
             .own_record(fragment, identities, place, listing)
@@ -103,6 +158,14 @@ impl ColumnStore {
                 return Ok(by_identity);
             }
         }
+        self.file_record(fragment, place).await
+    }
+
+    async fn file_record(
+        &self,
+        fragment: FragmentId,
+        place: Option<&Place>,
+    ) -> Result<Option<Arc<CoverageRecord>>> {
         let Some(file) = place.and_then(|place| place.file.as_ref()) else {
             return Ok(None);
         };

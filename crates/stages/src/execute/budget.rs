@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lance_backfill_core::definition::{ErrorPolicy, OnError};
+use lance_backfill_core::definition::ErrorPolicy;
+use lance_backfill_core::error_budget::Counted;
 
-/// Below this many rows a share of failed rows says little.
-const FEWEST_ROWS: u64 = 100;
+use crate::until::Until;
 
 /// Rows that a job evaluated so far, in all of its batches that this process does.
 #[derive(Debug, Default)]
@@ -18,13 +18,19 @@ pub struct Evaluated {
 
 /// Counts rows against the policy; shared by the slices of a batch.
 pub(super) struct Budget {
-    most_rows: Option<u64>,
-    most_fraction: Option<f64>,
+    policy: Option<ErrorPolicy>,
     most_time: Option<Duration>,
     job: Arc<Evaluated>,
     computed: AtomicU64,
     /// Microseconds spent in the function, where it tells.
     spent_us: AtomicU64,
+    /// How long one call may have to wait, and all of them together for each host.
+    patience: Option<Duration>,
+    /// Milliseconds for which calls were told to wait.
+    waited_ms: AtomicU64,
+    lanes: u32,
+    /// Time of the process that does the batch.
+    until: Until,
 }
 
 /// Time in each host of the function after which a batch stops: its speed may have been guessed, and
@@ -33,31 +39,39 @@ const MOST_TIME: Duration = Duration::from_secs(60);
 
 impl Budget {
     /// Of a batch whose function takes so many calls at once.
-    pub(super) fn new(policy: &ErrorPolicy, lanes: usize, job: Arc<Evaluated>) -> Self {
+    pub(super) fn new(
+        policy: &ErrorPolicy,
+        lanes: usize,
+        patience: Option<Duration>,
+        job: Arc<Evaluated>,
+        until: Until,
+    ) -> Self {
         let lanes = u32::try_from(lanes).unwrap_or(u32::MAX).max(1);
-        let (most_rows, most_fraction) = match policy.on_error {
-            OnError::Fail => (Some(0), None),
-            OnError::Skip => (policy.max_failed_rows, policy.max_failed_fraction),
-        };
         Self {
-            most_rows,
-            most_fraction,
+            policy: Some(policy.clone()),
             most_time: Some(MOST_TIME.saturating_mul(lanes)),
             job,
             computed: AtomicU64::new(0),
             spent_us: AtomicU64::new(0),
+            patience,
+            waited_ms: AtomicU64::new(0),
+            lanes,
+            until,
         }
     }
 
     /// Of rows that are tried out, all of them.
     pub(super) fn unlimited() -> Self {
         Self {
-            most_rows: None,
-            most_fraction: None,
+            policy: None,
             most_time: None,
             job: Arc::default(),
             computed: AtomicU64::new(0),
             spent_us: AtomicU64::new(0),
+            patience: None,
+            waited_ms: AtomicU64::new(0),
+            lanes: 1,
+            until: Until::never(),
         }
     }
 
@@ -73,10 +87,35 @@ impl Budget {
         self.spent_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// Whether the batch took as long as one should.
+    /// How long a call may wait for the other side of the function; without, as long as it asks.
+    pub(super) const fn patience(&self) -> Option<Duration> {
+        self.patience
+    }
+
+    /// Notes that a call is to wait, unless it would have to for too long.
+    pub(super) fn wait(&self, time: Duration) -> bool {
+        let Some(patience) = self.patience.filter(|_| !time.is_zero()) else {
+            return true;
+        };
+        let most = patience.saturating_mul(self.lanes);
+        let waited = Duration::from_millis(self.waited_ms.load(Ordering::Relaxed));
+        let may = time <= patience && waited.saturating_add(time) <= most;
+        if may {
+            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            self.waited_ms.fetch_add(ms, Ordering::Relaxed);
+        }
+        may
+    }
+
+    /// Time of the process that does the batch.
+    pub(super) const fn until(&self) -> &Until {
+        &self.until
+    }
+
+    /// Whether the batch took as long as one should, or as whoever does it can.
     pub(super) fn time_is_up(&self) -> bool {
         let spent = Duration::from_micros(self.spent_us.load(Ordering::Relaxed));
-        self.most_time.is_some_and(|most| spent >= most)
+        self.most_time.is_some_and(|most| spent >= most) || self.until.is_over()
     }
 
     /// Rows with a result in all batches of the job.
@@ -99,13 +138,10 @@ impl Budget {
     /// A share is judged over whole chunks: failing rows that stand together must not outweigh the
     /// good ones that come after them.
     pub(super) fn exceeded_even_with(&self, pending: u64) -> Option<String> {
-        let failed = self.job.failed.load(Ordering::Relaxed);
-        let all = failed + self.computed_by_job() + pending;
-        if let Some(most) = self.most_rows.filter(|most| failed > *most) {
-            return Some(format!("{failed} rows failed, {most} are tolerated"));
-        }
-        let most = self.most_fraction?;
-        (all >= FEWEST_ROWS && failed as f64 > most * all as f64)
-            .then(|| format!("{failed} of {all} rows failed, a share of {most} is tolerated"))
+        let counted = Counted {
+            computed: self.computed_by_job().saturating_add(pending),
+            failed: self.job.failed.load(Ordering::Relaxed),
+        };
+        counted.exceeds(self.policy.as_ref()?)
     }
 }

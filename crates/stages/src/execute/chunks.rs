@@ -206,7 +206,10 @@ impl Chunks {
                 || self.budget.time_is_up();
             let batch = match wanted == 0 || stopped {
                 true => None,
-                false => Some(self.inputs.take_within(wanted, CHUNK_BYTES).await?),
+                false => {
+                    let rows = self.inputs.take_within(wanted, CHUNK_BYTES);
+                    self.budget.until().within(rows).await.transpose()?
+                }
             };
             if let Some(batch) = &batch
                 && batch.num_rows() < wanted

@@ -45,8 +45,8 @@ pub(super) struct Computed {
 
 /// Calls the function on a batch; what of it fails is called again in halves, or later.
 ///
-/// The budget stops a batch that fails everywhere; what is at work then is dropped. It also stops one
-/// that takes longer than a batch should.
+/// The budget stops a batch that fails everywhere; what is at work then is dropped, as it is where the
+/// process has no more time. It also stops one that takes longer than a batch should.
 pub(super) async fn call(
     function: &dyn Compute,
     batch: &RecordBatch,
@@ -55,7 +55,12 @@ pub(super) async fn call(
     name: &str,
 ) -> Result<Computed> {
     let mut calls = Calls::new(batch.num_rows(), function.max_attempts());
-    let mut found = run(function, batch, &mut calls, output, budget, name).await;
+    let mut found = Found::default();
+    let running = run(
+        function, batch, &mut calls, output, budget, name, &mut found,
+    );
+    // Of calls that are dropped in the end nothing counts.
+    budget.until().within(running).await;
     if found.fault.is_none() && !found.over_budget {
         found.end(calls, output, budget);
     }
@@ -69,8 +74,8 @@ async fn run(
     output: &DataType,
     budget: &Budget,
     name: &str,
-) -> Found {
-    let mut found = Found::default();
+    found: &mut Found,
+) {
     let mut running = vec![];
     let mut running_rows = 0;
     let mut known_computed = budget.computed_by_job();
@@ -80,7 +85,7 @@ async fn run(
                 Ok(most) => most,
                 Err(fault) => {
                     found.fault = Some(fault);
-                    return found;
+                    return;
                 }
             };
             let piece = match budget.time_is_up() || found.is_full() {
@@ -89,17 +94,23 @@ async fn run(
                 true => calls.take_begun(most),
             };
             let Some(piece) = piece else { break };
+            let wait = Duration::from_millis(piece.wait_ms);
+            if !budget.wait(wait) {
+                calls.put_off(&piece);
+                continue;
+            }
             found.calls += 1;
             running_rows += piece.rows.len();
             let call = Call {
                 rows: batch.slice(piece.rows.start, piece.rows.len()),
-                wait: Duration::from_millis(piece.wait_ms),
+                wait,
+                most_wait: budget.patience(),
                 batch: name,
             };
             running.push(function.call(call).map(|answer| (piece, answer)).boxed());
         }
         if running.is_empty() {
-            return found;
+            return;
         }
         // Not `FuturesUnordered`, which wakes its task, and so another thread, once more in each wait.
         let ((piece, answer), _, rest) = select_all(running).await;
@@ -109,7 +120,7 @@ async fn run(
             Ok(answer) => answer,
             Err(fault) => {
                 found.fault = Some(fault);
-                return found;
+                return;
             }
         };
         if let Some(busy) = answer.busy {
@@ -118,7 +129,7 @@ async fn run(
         }
         if let Some(fault) = wrong_result(&answer, piece.rows.len(), output) {
             found.fault = Some(fault);
-            return found;
+            return;
         }
         let Answer {
             values,
@@ -147,7 +158,7 @@ async fn run(
         let pending = calls.waiting_rows() + running_rows;
         if budget.exceeded_even_with(pending as u64).is_some() {
             found.over_budget = true;
-            return found;
+            return;
         }
     }
 }
@@ -280,6 +291,10 @@ fn outage_fault(outage: Outage) -> Fault {
             let what = format!("a rate limit let no row through for {minutes} minutes");
             (what, error)
         }
+        Outage::PutOff(error) => {
+            let what = "no row has a result, and another attempt must wait".to_owned();
+            (what, error)
+        }
     };
     Fault {
         kind: FaultKind::Function,
@@ -308,3 +323,6 @@ fn wrong_result(answer: &Answer, rows: usize, output: &DataType) -> Option<Fault
         traceback: None,
     })
 }
+
+#[cfg(test)]
+mod tests;

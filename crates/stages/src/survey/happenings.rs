@@ -8,7 +8,7 @@ use lance_backfill_core::checkpoint::{
     CheckpointManifest, SliceOutput, SliceResult, StagedColumnFile,
 };
 use lance_backfill_core::commit::{Contribution, Finished};
-use lance_backfill_core::identity::Identity;
+use lance_backfill_core::identity::{Identity, Place};
 use lance_backfill_core::ids::{BatchId, FragmentId, JobId, LedgerSeq};
 use lance_backfill_core::journey::{Journey, Site};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
@@ -26,6 +26,8 @@ pub(super) struct Happenings {
     by_fragment: BTreeMap<FragmentId, Vec<Happening>>,
     /// Fragments with rows that a job ordered: they may be current and change all the same.
     of_jobs: BTreeSet<FragmentId>,
+    /// Fragments into which rows of others were rewritten while they were at work.
+    arrived_in: BTreeSet<FragmentId>,
     /// Batches and folds without a checkpoint manifest.
     pub(super) open_work: Vec<OpenWork>,
 }
@@ -113,6 +115,7 @@ impl Happenings {
         let mut found = Self {
             by_fragment: BTreeMap::new(),
             of_jobs: BTreeSet::new(),
+            arrived_in: BTreeSet::new(),
             open_work: vec![],
         };
         for stored in ledger {
@@ -225,12 +228,36 @@ impl Happenings {
                 let here = left.iter().filter_map(|happening| happening.after(journey));
                 let there = self.by_fragment.entry(journey.to.fragment).or_default();
                 there.extend(here);
+                self.arrived_in.insert(journey.to.fragment);
                 if self.of_jobs.contains(&site.fragment) {
                     self.of_jobs.insert(journey.to.fragment);
                 }
             }
             self.by_fragment.insert(site.fragment, left);
         }
+    }
+
+    /// Whether rows of other fragments are at work that are in this one now.
+    pub(super) fn came_from_elsewhere(&self, fragment: FragmentId) -> bool {
+        self.arrived_in.contains(&fragment)
+    }
+
+    /// Whether finished work of a fragment may wait to be published, by what stands in the column now.
+    pub(super) fn may_have_finished(&self, fragment: FragmentId, place: Option<&Place>) -> bool {
+        let standing = place.and_then(|place| place.file.as_deref());
+        let waits = |output: &SliceOutput| match output {
+            SliceOutput::ColumnFile(file) => standing != Some(file.name.as_str()),
+            SliceOutput::Values(_) | SliceOutput::Nothing => true,
+            SliceOutput::Obsolete => false,
+        };
+        let happenings = self.by_fragment.get(&fragment);
+        (happenings.into_iter().flatten()).any(|happening| match happening {
+            Happening::Open { .. } => false,
+            Happening::Done { contribution, .. } => waits(&contribution.result.output),
+            Happening::Fold { checkpoint, .. } => (checkpoint.iter())
+                .flat_map(|checkpoint| &checkpoint.slices)
+                .any(|slice| waits(&slice.output)),
+        })
     }
 
     /// Whether a job ordered rows of the fragment.
@@ -297,7 +324,7 @@ impl Happenings {
     }
 }
 
-fn fragments_of(work: &Work) -> Vec<FragmentId> {
+pub(super) fn fragments_of(work: &Work) -> Vec<FragmentId> {
     match work {
         Work::Compute(spec) => spec.slices.iter().map(|slice| slice.fragment).collect(),
         Work::Fold(spec) => vec![spec.fragment],
@@ -311,6 +338,8 @@ fn is_own(entry: &LedgerEntry, column: &Column) -> bool {
         EntryBody::Hold { .. }
         | EntryBody::Resume {}
         | EntryBody::Approval { .. }
+        | EntryBody::Breaker(_)
+        | EntryBody::BreakerClosed {}
         | EntryBody::Request(_)
         | EntryBody::Settled { .. } => false,
     }

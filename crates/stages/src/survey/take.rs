@@ -9,7 +9,6 @@ use lance_backfill_core::coverage::{CoverageRecord, Outcome, Run};
 use lance_backfill_core::identity::Place;
 use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
 use lance_backfill_core::invariant;
-use lance_backfill_core::job::Selection;
 use lance_backfill_core::journey::{Journey, Site};
 use lance_backfill_core::rows::RowSet;
 use lance_backfill_core::snapshot::{CoverageSnapshot, Entry, OtherGeneration};
@@ -19,9 +18,10 @@ use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_ports::{Error, Result};
 
 use super::happenings::Happenings;
+use super::scope::{RecordPlaces, Scope};
 use super::{Survey, Unsettled, look, requests};
 use crate::column::Column;
-use crate::column_store::LoadedSnapshot;
+use crate::column_store::{LoadedSnapshot, RecordPlace, Sought};
 use crate::history::{Historian, Told};
 
 /// Fragments looked into at once.
@@ -34,19 +34,25 @@ pub async fn survey(
     column: &Column,
     upstream: &[(&Column, &Survey)],
 ) -> Result<Survey> {
-    Box::pin(survey_for(table, version, column, upstream, None)).await
+    Box::pin(survey_for(table, version, column, upstream, Scope::Whole)).await
 }
 
-/// The same as if somebody asked for a selection now: its rows are those of the last request.
+/// The same of a part of the table, or with what somebody might ask for.
 pub async fn survey_for(
     table: &dyn Table,
     version: &Arc<dyn TableVersion>,
     column: &Column,
     upstream: &[(&Column, &Survey)],
-    asked: Option<&Selection>,
+    scope: Scope<'_>,
 ) -> Result<Survey> {
-    let (snapshot, ledger) = column.store.snapshot_and_ledger().await?;
-    let jobs = requests::find(&ledger, column, asked).await?;
+    // That an input was renamed must be proven by some fragment, whichever it is.
+    let only_finished = matches!(scope, Scope::Finished) && column.bound.renamed_input().is_none();
+    let whole = || Box::pin(survey_for(table, version, column, upstream, Scope::Whole));
+    let (snapshot, ledger) = match only_finished {
+        true => (column.store.known_snapshot(), column.store.ledger().await?),
+        false => column.store.snapshot_and_ledger().await?,
+    };
+    let jobs = requests::find(&ledger, column, scope.asked()).await?;
     let batches: BTreeSet<BatchId> = ledger
         .iter()
         .flat_map(|stored| stored.entry.work())
@@ -68,7 +74,11 @@ pub async fn survey_for(
         noticed,
     };
     let view = version.view();
-    let journeys = question.follow(&snapshot, happenings.gone(view)).await?;
+    let gone = happenings.gone(view);
+    if only_finished && !gone.is_empty() {
+        return whole().await;
+    }
+    let journeys = question.follow(&snapshot, gone).await?;
     happenings.relocate(&journeys);
     let mut survey = Survey {
         version: view.version,
@@ -93,6 +103,9 @@ pub async fn survey_for(
     let mut inputs_hold = false;
     for fragment in &view.fragments {
         let (identities, place) = column.identify(fragment);
+        if only_finished && !happenings.may_have_finished(fragment.id, place.as_ref()) {
+            continue;
+        }
         let print = identities.fingerprint(fragment);
         let settled = snapshot
             .snapshot
@@ -121,19 +134,29 @@ pub async fn survey_for(
             None => unknown.push((fragment, identities, place, print)),
         }
     }
-    let keys: Vec<(FragmentId, Identities, Option<Place>)> = unknown
+    let places = RecordPlaces::new(column, &snapshot, &survey.ledger, &happenings);
+    let sought: Vec<Sought> = unknown
         .iter()
-        .map(|(fragment, identities, place, _)| (fragment.id, identities.clone(), place.clone()))
+        .map(|(fragment, identities, place, _)| Sought {
+            fragment: fragment.id,
+            identities: identities.clone(),
+            place: place.clone(),
+            record_place: match only_finished {
+                // The snapshot may be an old one.
+                true => RecordPlace::Anywhere,
+                false => places.of(fragment.id, identities),
+            },
+        })
         .collect();
-    let mut records = if keys.is_empty() {
+    let mut records = if sought.is_empty() {
         BTreeMap::new()
     } else {
-        column.store.records(&keys).await?
+        column.store.find_records(&sought).await?
     };
-    inputs_hold |= keys.iter().any(|(fragment, now, _)| {
+    inputs_hold |= sought.iter().any(|sought| {
         records
-            .get(fragment)
-            .is_some_and(|record| proves_inputs(record, now, column))
+            .get(&sought.fragment)
+            .is_some_and(|record| proves_inputs(record, &sought.identities, column))
     });
     if let (Some((declared, now)), false) = (column.bound.renamed_input(), inputs_hold) {
         return Err(Error::invalid(format!(
@@ -141,7 +164,11 @@ pub async fn survey_for(
             column.name()
         )));
     }
-    let mut told = question.ask_history(&snapshot, &unknown, &records).await?;
+    let puzzling = puzzling(&unknown, &records);
+    if only_finished && !puzzling.is_empty() {
+        return whole().await;
+    }
+    let mut told = question.ask_history(&snapshot, &puzzling).await?;
     let requests = &survey.requests;
     let looked: Vec<_> = stream::iter(unknown)
         .map(|(fragment, identities, place, print)| {
@@ -199,7 +226,9 @@ pub async fn survey_for(
         survey.add(fragment, column, upstream, &happenings)?;
     }
     survey.drop_missing(version.as_ref()).await?;
-    survey.drop_useless(&journeys);
+    if !only_finished {
+        survey.drop_useless(&journeys);
+    }
     invariant::counts_add_up(&survey.counts)
         .map_err(|violation| Error::internal(violation.to_string()))?;
     Ok(survey)
@@ -228,23 +257,12 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// Asks history about the fragments whose state no record tells for their present identities.
+    /// Asks history about fragments whose state no record tells.
     async fn ask_history(
         &self,
         snapshot: &LoadedSnapshot,
-        unknown: &[Fragmentary<'_>],
-        records: &BTreeMap<FragmentId, Arc<CoverageRecord>>,
+        puzzling: &BTreeSet<FragmentId>,
     ) -> Result<BTreeMap<FragmentId, Told>> {
-        let puzzling: BTreeSet<FragmentId> = unknown
-            .iter()
-            .filter(
-                |(fragment, identities, _, _)| match records.get(&fragment.id) {
-                    Some(record) => record.in_id != identities.watched,
-                    None => identities.out.is_some(),
-                },
-            )
-            .map(|(fragment, ..)| fragment.id)
-            .collect();
         let head = &snapshot.snapshot.head;
         let now = self.version.view().version;
         if puzzling.is_empty() || head.table_version == 0 || head.table_version >= now {
@@ -252,7 +270,7 @@ impl Question<'_> {
         }
         let upstream: Vec<&Column> = self.upstream.iter().map(|(column, _)| *column).collect();
         let historian = self.historian(snapshot, &upstream);
-        Box::pin(historian.tell(&puzzling)).await
+        Box::pin(historian.tell(puzzling)).await
     }
 
     /// Where the rows of fragments that are gone lie now.
@@ -283,6 +301,21 @@ impl Question<'_> {
             noticed: self.noticed,
         }
     }
+}
+
+/// Fragments whose state no record tells for their present identities.
+fn puzzling(
+    unknown: &[Fragmentary<'_>],
+    records: &BTreeMap<FragmentId, Arc<CoverageRecord>>,
+) -> BTreeSet<FragmentId> {
+    let is_puzzling =
+        |(fragment, identities, ..): &&Fragmentary<'_>| match records.get(&fragment.id) {
+            Some(record) => record.in_id != identities.watched,
+            None => identities.out.is_some(),
+        };
+    (unknown.iter().filter(is_puzzling))
+        .map(|(fragment, ..)| fragment.id)
+        .collect()
 }
 
 /// Whether an earlier definition watched what the rows of its entry were made from.

@@ -32,6 +32,7 @@ pub async fn queue(fixture: &QueueFixture<'_>) -> anyhow::Result<()> {
     ensure!(standard.receive(1, Duration::ZERO).await?.is_empty());
     bodies(standard).await.context("bodies")?;
     many(standard).await.context("many messages")?;
+    counted(standard).await.context("counting")?;
     too_large(standard)
         .await
         .context("a message that is too large")?;
@@ -68,6 +69,28 @@ async fn bodies(queue: &dyn Queue) -> anyhow::Result<()> {
         queue.acknowledge(&receipt).await?;
     }
     none(queue).await
+}
+
+async fn counted(queue: &dyn Queue) -> anyhow::Result<()> {
+    let messages: Vec<_> = (0..3)
+        .map(|number| Outgoing::new(format!("m{number}")))
+        .collect();
+    queue.send(&messages).await?;
+    let expect = async |waiting: u64, in_flight: u64| {
+        let depth = queue.depth().await?;
+        ensure!(
+            (depth.waiting, depth.in_flight) == (waiting, in_flight),
+            "{depth:?}"
+        );
+        anyhow::Ok(())
+    };
+    expect(3, 0).await?;
+    let found = queue.receive(10, SOON).await?;
+    ensure!(found.len() == 3, "{} messages", found.len());
+    expect(0, 3).await?;
+    let receipts: Vec<_> = found.into_iter().map(|delivery| delivery.receipt).collect();
+    queue.acknowledge(&receipts).await?;
+    expect(0, 0).await
 }
 
 async fn many(queue: &dyn Queue) -> anyhow::Result<()> {

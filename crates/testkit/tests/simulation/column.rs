@@ -1,7 +1,7 @@
 //! The column that the simulation keeps: `p = a * b`, with a filter on some seeds.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::Context;
 use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch};
@@ -24,11 +24,21 @@ pub(crate) const BINDING: &str = "b-1";
 #[derive(Default)]
 pub(crate) struct Product {
     rows: AtomicU64,
+    /// Whether it cannot be called: a fault of whole batches.
+    is_down: AtomicBool,
 }
 
 impl Product {
     pub(crate) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_down(&self, down: bool) {
+        self.is_down.store(down, Ordering::Relaxed);
     }
 }
 
@@ -46,6 +56,13 @@ fn fault(message: &str) -> CallError {
 #[async_trait]
 impl Compute for Product {
     async fn call(&self, call: Call<'_>) -> Result<Answer, Fault> {
+        if self.is_down() {
+            return Err(Fault {
+                kind: FaultKind::Function,
+                message: "nobody answers".to_owned(),
+                traceback: None,
+            });
+        }
         let missing = |name: &str| Fault {
             kind: FaultKind::Schema,
             message: format!("no {name}"),

@@ -3,20 +3,24 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
-use lance_backfill_core::batch::Lane;
+use lance_backfill_core::batch::{Lane, Work};
+use lance_backfill_core::breaker::{Breaker, standing};
+use lance_backfill_core::commit::Finished;
 use lance_backfill_core::invariant;
 use lance_backfill_core::job::{JobOutcome, Selection, Take};
 use lance_backfill_core::ledger::{EntryBody, Request};
 use lance_backfill_core::plan::Limits;
-use lance_backfill_ports::state_store::StateStore;
-use lance_backfill_ports::table::Table;
+use lance_backfill_core::table::TableView;
+use lance_backfill_ports::state_store::{Created, StateStore};
+use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_stages::column::Column;
 use lance_backfill_stages::column_store::ColumnStore;
 use lance_backfill_stages::commit::commit;
-use lance_backfill_stages::execute::{OpenBatch, Workers, execute};
+use lance_backfill_stages::execute::{Attempted, OpenBatch, Workers, execute};
 use lance_backfill_stages::plan::{Order, PlanOutcome, dispatch, write_down};
 use lance_backfill_stages::reconcile::{Grace, collect};
-use lance_backfill_stages::survey::{OpenRequest, Survey, survey};
+use lance_backfill_stages::survey::{OpenRequest, OpenWork, Scope, Survey, survey, survey_for};
+use lance_backfill_stages::until::Until;
 use lance_backfill_testkit::{
     Fault, Faults, Faulty, ManualClock, MemStateStore, MemTable, Random, SeededWorld,
 };
@@ -27,6 +31,9 @@ use crate::trace::Trace;
 /// Steps of our own after which a column must be converged.
 const MOST_STEPS: usize = 300;
 
+/// First wait of a breaker: a few steps.
+const FIRST_WAIT_MS: u64 = 700;
+
 /// What one step did.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -34,7 +41,16 @@ pub(crate) enum Step {
     Executed,
     Planned,
     LostRace,
+    /// A breaker is open until this moment.
+    Waits(u64),
     Idle,
+}
+
+/// Who else is at work during a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Company {
+    None,
+    Others,
 }
 
 pub(crate) struct Process {
@@ -90,6 +106,11 @@ impl Process {
                 self.faults.plan(1 + self.random.below(12), fault);
             }
             self.clock.advance_ms(self.random.below(400));
+            if self.random.below(8) == 0 {
+                let down = !self.function.is_down();
+                self.function.set_down(down);
+                self.trace.tell(format!("the function is down: {down}"));
+            }
             match Box::pin(self.step()).await {
                 Ok(step) => self.trace.tell(format!("{} {step:?}", self.name)),
                 Err(error) if format!("{error:#}").contains("planned fault") => {
@@ -110,10 +131,15 @@ impl Process {
     /// Works without faults until nothing is left; returns the last survey.
     pub(crate) async fn converge(&mut self) -> anyhow::Result<Survey> {
         self.restart();
+        self.function.set_down(false);
         for _ in 0..MOST_STEPS {
-            let step = Box::pin(self.step()).await?;
+            let step = Box::pin(self.step_as(Company::None)).await?;
             let idle = step == Step::Idle;
             self.trace.tell(format!("{} {step:?}", self.name));
+            if let Step::Waits(until_ms) = step {
+                let now_ms = self.clock.now_ms();
+                self.clock.advance_ms(until_ms.saturating_sub(now_ms));
+            }
             if idle {
                 let version = self.table.latest().await?;
                 let column = self.column(version.view())?;
@@ -125,7 +151,7 @@ impl Process {
         anyhow::bail!("no convergence after {MOST_STEPS} steps")
     }
 
-    fn column(&self, view: &lance_backfill_core::table::TableView) -> anyhow::Result<Column> {
+    fn column(&self, view: &TableView) -> anyhow::Result<Column> {
         bound(
             view,
             self.filtered,
@@ -136,10 +162,98 @@ impl Process {
     }
 
     async fn step(&mut self) -> anyhow::Result<Step> {
-        let version = self.table.latest().await?;
+        let step = Box::pin(self.step_as(Company::Others)).await?;
+        if step == Step::Idle && self.random.below(2) == 0 {
+            let version = self.table.latest().await?;
+            let column = self.column(version.view())?;
+            let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+            collect(&column, &found, &self.world, Grace::NONE).await?;
+        }
+        Ok(step)
+    }
+
+    /// A row in need waits since some moment that is over, and what is finished was so at one.
+    fn check_waits(&self, view: &TableView, found: &Survey) -> anyhow::Result<()> {
+        let waits = found.waits(view, true);
+        let now_ms = self.clock.now_ms();
+        let in_need = found.counts.remaining() > 0;
+        let somebody_waits = waits.since_ms().is_some();
+        ensure!(
+            !in_need || somebody_waits,
+            "rows are in need, and none waits: {waits:?}"
+        );
+        ensure!(
+            waits.since_ms().is_none_or(|since_ms| since_ms <= now_ms),
+            "a row waits since a moment to come, not {now_ms}: {waits:?}"
+        );
+        ensure!(
+            waits.finished_ms.is_empty() != found.has_finished(),
+            "what is finished was never so, or the other way round: {waits:?}"
+        );
+        ensure!(
+            waits.finished_ms.iter().all(|at_ms| *at_ms <= now_ms),
+            "a batch is finished at a moment to come, not {now_ms}: {waits:?}"
+        );
+        let rests = !in_need && found.open_work.is_empty() && !found.has_finished();
+        ensure!(
+            !rests || found.unsettled.values().any(|now| !now.parts.is_empty()) || !somebody_waits,
+            "nothing is left to do, and somebody waits: {waits:?}"
+        );
+        Ok(())
+    }
+
+    /// What a survey did not look for is not there.
+    async fn check_records(&self, column: &Column, found: &Survey) -> anyhow::Result<()> {
+        let store = ColumnStore::new(self.state.clone());
+        for (fragment, unsettled) in &found.unsettled {
+            let present = &unsettled.present;
+            let key = (*fragment, present.identities.clone(), present.place.clone());
+            let records = store.records(&[key]).await?;
+            ensure!(
+                records.get(fragment).map(|record| record.as_ref()) == present.record.as_ref(),
+                "fragment {fragment} of '{}' has another record: {records:?}, not {:?}",
+                column.name(),
+                present.record
+            );
+        }
+        Ok(())
+    }
+
+    /// The version before the newest, as a late event tells of it, if nobody has seen a newer one.
+    async fn told(&mut self) -> anyhow::Result<Option<(Arc<dyn TableVersion>, Column, Survey)>> {
+        if self.random.below(4) > 0 {
+            return Ok(None);
+        }
+        let newest = self.table.latest().await?.view().version;
+        let Some(version) = self.table.at(newest - 1).await? else {
+            return Ok(None);
+        };
+        if version.view().field("p").is_none() {
+            return Ok(None);
+        }
         let column = self.column(version.view())?;
         let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+        Ok((!found.is_behind()).then_some((version, column, found)))
+    }
+
+    async fn step_as(&mut self, company: Company) -> anyhow::Result<Step> {
+        let told = match company {
+            Company::None => None,
+            Company::Others => Box::pin(self.told()).await?,
+        };
+        let is_told = told.is_some();
+        let (version, column, found) = match told {
+            Some(told) => told,
+            None => {
+                let version = self.table.latest().await?;
+                let column = self.column(version.view())?;
+                let found = Box::pin(survey(&self.table, &version, &column, &[])).await?;
+                (version, column, found)
+            }
+        };
         invariant::counts_add_up(&found.counts)?;
+        one_probe(&found, &column)?;
+        ensure!(found.counts.failed == 0, "a fault of a batch failed rows");
         for unsettled in found.unsettled.values() {
             invariant::no_lost_row(&unsettled.state, &unsettled.live)?;
         }
@@ -149,14 +263,40 @@ impl Process {
             found.counts.total,
             version.view().live_rows()
         );
-        if let Some(extension) = found.snapshot_extension(&column.bound.generation) {
-            column
+        self.check_waits(version.view(), &found)?;
+        if company == Company::None {
+            self.check_records(&column, &found).await?;
+        }
+        // A snapshot is written when there is something to say, and not always then.
+        let noted = !found.newly_settled.is_empty() && self.random.below(3) > 0;
+        if let Some(extension) = found
+            .snapshot_extension(&column.bound.generation)
+            .filter(|_| noted)
+        {
+            match column
                 .store
                 .extend_snapshot(&found.snapshot, extension)
-                .await?;
+                .await?
+            {
+                Created::New | Created::AlreadyThere => {}
+            }
         }
-        if found.has_finished() {
-            commit(&version, &column, &found).await?;
+        if found.has_finished() && !is_told {
+            let narrow = survey_for(&self.table, &version, &column, &[], Scope::Finished);
+            let narrow = Box::pin(narrow).await?;
+            let finished = |survey: &Survey| -> Vec<Vec<Finished>> {
+                let all = survey.unsettled.values();
+                let all = all.map(|unsettled| unsettled.finished.clone());
+                all.filter(|finished| !finished.is_empty()).collect()
+            };
+            ensure!(
+                company == Company::Others || finished(&narrow) == finished(&found),
+                "a commit does not see what is finished"
+            );
+            match self.random.below(2) {
+                0 => commit(&version, &column, &narrow).await?,
+                _ => commit(&version, &column, &found).await?,
+            };
             return Ok(Step::Committed);
         }
         let many = found.open_work.len() as u64;
@@ -166,6 +306,7 @@ impl Process {
                 let workers = Workers::new(2);
                 let job = open.entry.entry.job();
                 let evaluated = Arc::default();
+                let until = Until::never();
                 let batch = execute(
                     &self.table,
                     &column,
@@ -173,7 +314,12 @@ impl Process {
                         batch: &open.batch,
                         job: job.as_ref(),
                         work: &open.work,
-                        at: None,
+                        at: is_told.then_some(&version),
+                        until: &until,
+                        attempted: match self.random.below(2) {
+                            0 => Attempted::Never,
+                            _ => Attempted::Perhaps,
+                        },
                     },
                     &evaluated,
                     &workers,
@@ -183,7 +329,7 @@ impl Process {
                 return Ok(Step::Executed);
             }
         }
-        let limits = Limits {
+        let mut limits = Limits {
             rows_per_s: 100.0,
             target_s: 1.0,
             workers: 2,
@@ -199,6 +345,26 @@ impl Process {
             let end = request.end(&column.bound.binding, JobOutcome::Done);
             column.store.end_job(end).await?;
         }
+        let generation = &column.bound.generation;
+        let now_ms = self.clock.now_ms();
+        let mut waits = None;
+        match found.breaker(generation, Some(FIRST_WAIT_MS), now_ms) {
+            Breaker::Closed => {}
+            Breaker::Probe => limits = limits.probe(),
+            Breaker::ToOpen(open) => {
+                return self.note(&found, &column, EntryBody::Breaker(open)).await;
+            }
+            Breaker::ToClose(_) => {
+                return self
+                    .note(&found, &column, EntryBody::BreakerClosed {})
+                    .await;
+            }
+            Breaker::Open { until_ms } => {
+                limits.most_rows = 0;
+                waits = Some(until_ms);
+            }
+            Breaker::Probing => limits.most_rows = 0,
+        }
         let open = |request: &&OpenRequest| request.progress.rows_remaining > 0;
         let order = Order {
             job: found.requests.iter().find(open).map(|request| &request.job),
@@ -207,22 +373,20 @@ impl Process {
             approved: 0,
         };
         let outcome = dispatch(&found, &column, &limits, order, &self.world).await?;
+        let mut step = of(&outcome);
         if let (PlanOutcome::Nothing, Some(_)) = (&outcome, order.job) {
             // Its last rows wait for something; the others need not.
             let order = Order { job: None, ..order };
-            return self.planned(&found, &column, &limits, order).await;
+            step = of(&dispatch(&found, &column, &limits, order, &self.world).await?);
         }
-        Ok(of(&outcome))
+        Ok(match (step, waits) {
+            (Step::Idle, Some(until_ms)) => Step::Waits(until_ms),
+            (step, _) => step,
+        })
     }
 
-    async fn planned(
-        &self,
-        found: &Survey,
-        column: &Column,
-        limits: &Limits,
-        order: Order<'_>,
-    ) -> anyhow::Result<Step> {
-        let outcome = dispatch(found, column, limits, order, &self.world).await?;
+    async fn note(&self, found: &Survey, column: &Column, body: EntryBody) -> anyhow::Result<Step> {
+        let outcome = write_down(found, column, body, None, &self.world).await?;
         Ok(of(&outcome))
     }
 
@@ -235,7 +399,8 @@ impl Process {
         let head = found.snapshot_extension(generation);
         ensure!(head.is_some(), "a new column has no history");
         if let Some(head) = head {
-            column.store.extend_snapshot(&found.snapshot, head).await?;
+            let noted = column.store.extend_snapshot(&found.snapshot, head).await?;
+            ensure!(noted == Created::New, "somebody else noted it");
         }
         Ok(())
     }
@@ -257,6 +422,22 @@ impl Process {
         ensure!(matches!(ordered, PlanOutcome::Dispatched(_)), "a lost race");
         Ok(())
     }
+}
+
+/// While a breaker stands, at most one batch that was handed out since is at work.
+fn one_probe(found: &Survey, column: &Column) -> anyhow::Result<()> {
+    let entries = found.entries();
+    let Some((opened, open)) = standing(&entries) else {
+        return Ok(());
+    };
+    let is_probe =
+        |work: &&OpenWork| matches!(work.work, Work::Compute(_)) && work.entry.entry.seq > opened;
+    let probes = found.open_work.iter().filter(is_probe).count();
+    ensure!(
+        probes <= 1 || open.generation != column.bound.generation,
+        "{probes} probes are at work"
+    );
+    Ok(())
 }
 
 const fn of(outcome: &PlanOutcome) -> Step {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use lance_backfill_core::calls::{Again, End, backoff_ms};
+use lance_backfill_core::calls::{Again, End, RowError, backoff_ms};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_ports::compute::{Answer, Call, Compute};
 use lance_backfill_ports::secrets::Secrets;
@@ -31,6 +31,8 @@ use super::watch::{now, wait};
 const ROWS_PER_CALL: usize = 16_384;
 /// Rows of the first call, which tells how fast the function is, and fewest of a scalar one later.
 const FEWEST_ROWS_PER_CALL: usize = 64;
+/// Whoever gives a model and asks for a longer wait is down: no row can be computed meanwhile.
+const LONGEST_START_WAIT_MS: u64 = 60_000;
 /// Below this, one host is soon done, and a second one would load its model for nothing.
 const ROWS_WORTH_ALL_HOSTS: u64 = 10_000;
 
@@ -98,6 +100,7 @@ impl PythonFunction {
         let edition = self.launches.newest(&self.spec).await?;
         loop {
             let Some(mut host) = self.resting.take() else {
+                self.resting.make_room();
                 return self.start(edition).await;
             };
             if host.edition == edition.number && host.lives() {
@@ -140,14 +143,19 @@ impl PythonFunction {
                         }
                         _ => return Err(fault),
                     };
+                    if backoff_ms > LONGEST_START_WAIT_MS {
+                        return Err(fault);
+                    }
                     wait(Duration::from_millis(backoff_ms)).await;
                 }
             }
         }
     }
 
-    /// Waits until the other side of the function wants calls again.
-    async fn wait_for_limit(&self) {
+    /// Waits until the other side of the function wants calls again; an error says that this takes
+    /// longer than `most`.
+    async fn wait_for_limit(&self, most: Option<Duration>) -> Result<(), RowError> {
+        let give_up = most.map(|most| now() + most);
         loop {
             let until = *self
                 .limited_until
@@ -155,8 +163,17 @@ impl PythonFunction {
                 .unwrap_or_else(PoisonError::into_inner);
             let left = until.and_then(|until| until.checked_duration_since(now()));
             match left.filter(|left| !left.is_zero()) {
+                Some(left) if give_up.is_some_and(|give_up| now() + left > give_up) => {
+                    let after_ms = u64::try_from(left.as_millis()).ok();
+                    return Err(RowError {
+                        kind: "RateLimited".to_owned(),
+                        message: format!("no calls are wanted for {} s", left.as_secs()),
+                        traceback: None,
+                        again: Again::RateLimited { after_ms },
+                    });
+                }
                 Some(left) => wait(left).await,
-                None => return,
+                None => return Ok(()),
             }
         }
     }
@@ -259,12 +276,20 @@ impl Compute for PythonFunction {
         let Call {
             rows,
             wait: delay,
+            most_wait,
             batch,
         } = call;
         if !delay.is_zero() {
             wait(delay).await;
         }
-        self.wait_for_limit().await;
+        if let Err(limited) = self.wait_for_limit(most_wait).await {
+            return Ok(Answer {
+                values: vec![],
+                failed: vec![],
+                end: End::Raised(limited),
+                busy: Some(Duration::ZERO),
+            });
+        }
         // Encoded while the hosts are busy with other calls.
         let body = host::encode(&rows)?;
         let _cores = self.cores.take(self.spec.limits.cpus).await;

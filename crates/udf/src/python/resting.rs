@@ -22,6 +22,8 @@ pub struct Resting {
 
 struct Shared {
     shelf: Mutex<Shelf<Host>>,
+    /// Whether hosts at rest may stay while another function starts its own.
+    several: bool,
     functions: AtomicU64,
     /// Whether a task looks for hosts that rested for too long.
     looked_after: AtomicBool,
@@ -42,9 +44,19 @@ pub(super) struct Own {
 impl Resting {
     /// Room for the hosts of so many cores.
     pub fn new(cores: usize) -> Self {
+        Self::of(cores.max(1).saturating_mul(MOST_PER_CORE), true)
+    }
+
+    /// The same, of one function at a time: its hosts may take all the memory that there is for hosts.
+    pub fn of_one_function() -> Self {
+        Self::of(usize::MAX, false)
+    }
+
+    fn of(most: usize, several: bool) -> Self {
         Self {
             shared: Arc::new(Shared {
-                shelf: Mutex::new(Shelf::new(cores.max(1).saturating_mul(MOST_PER_CORE))),
+                shelf: Mutex::new(Shelf::new(most)),
+                several,
                 functions: AtomicU64::new(0),
                 looked_after: AtomicBool::new(false),
             }),
@@ -64,6 +76,14 @@ impl Own {
     /// The host that rested shortest.
     pub(super) fn take(&self) -> Option<Host> {
         self.shared.shelf().take(self.function)
+    }
+
+    /// A new host is about to start.
+    pub(super) fn make_room(&self) {
+        if !self.shared.several {
+            let gone = self.shared.shelf().remove_others(self.function);
+            drop(gone);
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -157,6 +177,10 @@ impl<T> Shelf<T> {
         self.extract(|rest| rest.function == function)
     }
 
+    fn remove_others(&mut self, function: u64) -> Vec<T> {
+        self.extract(|rest| rest.function != function)
+    }
+
     fn extract(&mut self, goes: impl Fn(&Rest<T>) -> bool) -> Vec<T> {
         let gone = self.rests.extract_if(.., |rest| goes(rest));
         gone.map(|rest| rest.host).collect()
@@ -180,6 +204,11 @@ mod tests {
         assert_eq!(shelf.take(1), None);
         assert_eq!(shelf.remove(2), ["b"]);
         assert_eq!(shelf.count(2), 0);
+        for (function, host) in [(1, "d"), (2, "e"), (3, "f")] {
+            assert_eq!(shelf.put(function, at, host), None);
+        }
+        assert_eq!(shelf.remove_others(2), ["d", "f"]);
+        assert_eq!(shelf.take(2), Some("e"));
     }
 
     #[test]

@@ -107,6 +107,7 @@ def _storage_options_around() -> dict[str, str]:
 
 def options_of_process(
     branch: str | None,
+    service: str | None,
     workers: int | None,
     interpreter: str | os.PathLike[str] | None,
     cache: str | os.PathLike[str] | None,
@@ -117,7 +118,11 @@ def options_of_process(
     """
     if interpreter is None and not os.environ.get(INTERPRETER_VARIABLE):
         interpreter = sys.executable or None
-    return tuple(options(branch=branch, workers=workers, interpreter=interpreter, cache=cache))
+    return tuple(
+        options(
+            branch=branch, service=service, workers=workers, interpreter=interpreter, cache=cache
+        )
+    )
 
 
 def options(**given: object) -> list[str]:

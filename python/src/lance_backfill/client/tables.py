@@ -41,6 +41,7 @@ def table(
     *,
     storage_options: Mapping[str, str] | None = None,
     branch: str | None = None,
+    service: str | None = None,
     binary: str | os.PathLike[str] | None = None,
     interpreter: str | os.PathLike[str] | None = None,
     workers: int | None = None,
@@ -54,6 +55,9 @@ def table(
         storage_options: Options of the table's object store, such as `{"aws_region": ...}`; beside
             those of the variable `LANCE_BACKFILL_STORAGE_OPTIONS`, and stronger.
         branch: A branch of the table; its main line without.
+        service: The deployed service that calls go through, such as `"s3://bucket/prefix"`: what is
+            declared it keeps up to date, and jobs it does.  Without it that is what
+            `LANCE_BACKFILL_SERVICE` or a file of settings names, if any; `"none"` is none.
         binary: The program `lance-backfill`.  Without it that is what `LANCE_BACKFILL_BINARY`
             names, or what the wheel installed beside this interpreter, or what is on `PATH`.
         interpreter: The Python that packs and runs functions.  Without it that is what
@@ -66,7 +70,7 @@ def table(
     Raises:
         BackfillError: there is no program `lance-backfill`.
     """
-    of_process = options_of_process(branch, workers, interpreter, cache)
+    of_process = options_of_process(branch, service, workers, interpreter, cache)
     program = Binary(find_binary(binary), of_process, dict(storage_options or {}))
     return Table(os.fspath(uri), program, progress=progress)
 

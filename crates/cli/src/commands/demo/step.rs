@@ -149,7 +149,7 @@ pub(super) async fn alter(
         options.push(("--on-change", "recompute_all"));
     }
     told.line(&show::command(&["column alter", TABLE, column], &options));
-    let altered = column::change(engine, &arguments).await?;
+    let altered = column::change(engine, &arguments, None).await?;
     told.line(&column::altered_text(&altered));
     Ok(altered)
 }

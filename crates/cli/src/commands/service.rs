@@ -1,0 +1,240 @@
+//! `service`: a deployed service as a whole.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use lance_backfill_core::deployment::{Deployment, SpendingStop};
+use lance_backfill_ports::Result;
+use lance_backfill_service::{Depths, Remote, StopOutcome};
+use serde::Serialize;
+
+use crate::args::{ProcessArguments, ServiceCommand, StopArguments};
+use crate::exit::Exit;
+use crate::output::{self, number};
+use crate::service::needed;
+
+pub(super) async fn run(
+    command: &ServiceCommand,
+    process: &ProcessArguments,
+    json: bool,
+) -> Result<Exit> {
+    let remote = needed(process).await?;
+    match command {
+        ServiceCommand::Pause(arguments) => pause(&remote, arguments, json).await,
+        ServiceCommand::Resume => resume(&remote, json).await,
+        ServiceCommand::Status => status(&remote, json).await,
+    }
+}
+
+#[derive(Serialize)]
+struct Paused {
+    service: String,
+    /// Whether it was paused before; then since then, and for that reason.
+    was_paused: bool,
+    paused: Stop,
+}
+
+/// Since when nothing is spent, and why.
+#[derive(Serialize)]
+struct Stop {
+    since_ms: u64,
+    for_ms: u64,
+    reason: Option<String>,
+}
+
+impl Stop {
+    fn of(stop: SpendingStop) -> Self {
+        Self {
+            since_ms: stop.since_ms,
+            for_ms: now_ms().saturating_sub(stop.since_ms),
+            reason: stop.reason,
+        }
+    }
+
+    fn text(&self) -> String {
+        let time = indicatif::HumanDuration(Duration::from_millis(self.for_ms));
+        match &self.reason {
+            Some(reason) => format!("paused for {time} now: {reason}"),
+            None => format!("paused for {time} now"),
+        }
+    }
+}
+
+async fn pause(remote: &Remote, arguments: &StopArguments, json: bool) -> Result<Exit> {
+    let since_ms = now_ms();
+    let reason = arguments.reason.clone();
+    let outcome = remote.stop(since_ms, reason.clone()).await?;
+    let service = remote.prefix().to_owned();
+    let document = match outcome {
+        StopOutcome::Stopped => Paused {
+            service,
+            was_paused: false,
+            paused: Stop {
+                since_ms,
+                for_ms: 0,
+                reason,
+            },
+        },
+        StopOutcome::AlreadyStopped(before) => Paused {
+            service,
+            was_paused: true,
+            paused: Stop::of(before),
+        },
+    };
+    let name = &remote.deployment().name;
+    Ok(output::result(json, &document, || {
+        match document.was_paused {
+            true => format!(
+                "service '{name}' was paused already: {}",
+                document.paused.text()
+            ),
+            false => format!(
+                "service '{name}' is paused: within seconds nothing is computed any more; what is finished is published\n'service resume' ends that"
+            ),
+        }
+    }))
+}
+
+#[derive(Serialize)]
+struct Resumed {
+    service: String,
+    was_paused: bool,
+    /// Tables that are looked at now.
+    tables: usize,
+}
+
+async fn resume(remote: &Remote, json: bool) -> Result<Exit> {
+    let tables = remote.resume().await?;
+    let document = Resumed {
+        service: remote.prefix().to_owned(),
+        was_paused: tables.is_some(),
+        tables: tables.unwrap_or_default(),
+    };
+    let name = &remote.deployment().name;
+    Ok(output::result(json, &document, || {
+        match document.was_paused {
+            true => format!(
+                "service '{name}' goes on; {} tables are looked at",
+                document.tables
+            ),
+            false => format!("service '{name}' was not paused"),
+        }
+    }))
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    service: &'a str,
+    name: &'a str,
+    python: bool,
+    secrets: &'a BTreeSet<String>,
+    gpu_classes: &'a BTreeSet<String>,
+    batches_at_once: u32,
+    /// None while it is not.
+    paused: Option<Stop>,
+    queues: Vec<Queue>,
+    tables: Vec<String>,
+}
+
+/// A queue; the numbers are approximate.
+#[derive(Serialize)]
+struct Queue {
+    queue: &'static str,
+    waiting: u64,
+    in_flight: u64,
+    delayed: u64,
+    dead_letters: u64,
+}
+
+impl From<Depths> for Queue {
+    fn from(depths: Depths) -> Self {
+        Self {
+            queue: depths.queue.name(),
+            waiting: depths.depth.waiting,
+            in_flight: depths.depth.in_flight,
+            delayed: depths.depth.delayed,
+            dead_letters: depths.dead_letters,
+        }
+    }
+}
+
+async fn status(remote: &Remote, json: bool) -> Result<Exit> {
+    let (stop, depths, tables) =
+        futures::try_join!(remote.stopped(), remote.depths(), remote.tables())?;
+    let Deployment {
+        version: _,
+        name,
+        queues: _,
+        dead_letters: _,
+        python,
+        secrets,
+        gpu_classes,
+        batches_at_once,
+    } = remote.deployment();
+    let document = Status {
+        service: remote.prefix(),
+        name,
+        python: *python,
+        secrets,
+        gpu_classes,
+        batches_at_once: *batches_at_once,
+        paused: stop.map(Stop::of),
+        queues: depths.into_iter().map(Queue::from).collect(),
+        tables,
+    };
+    Ok(output::result(json, &document, || text(&document)))
+}
+
+fn text(status: &Status<'_>) -> String {
+    let names = |names: &BTreeSet<String>| match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.iter().cloned().collect::<Vec<_>>().join(", "),
+    };
+    let python = if status.python { "yes" } else { "no" };
+    let mut text = format!(
+        "service '{}' at {}: {}\nPython functions: {python}; secrets: {}; GPU workers: {}; batches at once: {}\n\n",
+        status.name,
+        status.service,
+        match &status.paused {
+            Some(stop) => stop.text(),
+            None => "works".to_owned(),
+        },
+        names(status.secrets),
+        names(status.gpu_classes),
+        status.batches_at_once,
+    );
+    let rows: Vec<Vec<String>> = (status.queues.iter())
+        .map(|queue| {
+            let mut row = vec![queue.queue.to_owned()];
+            let counts = [
+                queue.waiting,
+                queue.in_flight,
+                queue.delayed,
+                queue.dead_letters,
+            ];
+            row.extend(counts.map(number));
+            row
+        })
+        .collect();
+    text += &output::table(
+        &["queue", "waiting", "in flight", "delayed", "dead letters"],
+        &rows,
+    );
+    text += &match status.tables.as_slice() {
+        [] => "\n\nno tables yet; 'tables add' or 'column add' registers one".to_owned(),
+        tables => format!("\n\n{} tables:\n{}", tables.len(), tables.join("\n")),
+    };
+    if status.queues.iter().any(|queue| queue.dead_letters > 0) {
+        text += "\n\nthe logs of the functions say why letters died; 'redrive' moves them back";
+    }
+    text
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person is told when it began, by the clock of this machine"
+)]
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,270 @@
+//! A deployed service as its operators see it: what it is, its tables, its queues, and stopping it.
+//!
+//! Operators write definitions and ledger entries to tables under their own rights; the service then
+//! only has to be told to look.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lance_backfill_core::deployment::{
+    DEPLOYMENT_PATH, Deployment, Needs, STOP_PATH, SpendingStop,
+};
+use lance_backfill_core::format::{Stored, decode, encode};
+use lance_backfill_core::message::{PlanMessage, Wake};
+use lance_backfill_ports::queue::{Depth, Queue};
+use lance_backfill_ports::state_store::{Created, StateStore};
+use lance_backfill_ports::{Error, Result};
+
+use crate::queues::Queues;
+use crate::registry::{Admission, Registry};
+
+/// A service that runs elsewhere.
+pub struct Remote {
+    prefix: String,
+    deployment: Deployment,
+    store: Arc<dyn StateStore>,
+    registry: Registry,
+    queues: Queues,
+    dead_letters: Queues,
+}
+
+/// One of the queues between the stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueName {
+    /// Tables to look at.
+    Plans,
+    /// Batches of new rows.
+    Fresh,
+    /// Batches of backfills.
+    Bulk,
+    /// Columns to publish.
+    Commits,
+}
+
+/// What is in a queue, and in its dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depths {
+    /// Which one.
+    pub queue: QueueName,
+    /// Messages in it.
+    pub depth: Depth,
+    /// Messages that were received too often in vain.
+    pub dead_letters: u64,
+}
+
+/// What became of a wish to stop all spending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum StopOutcome {
+    /// It is stopped by this call.
+    Stopped,
+    /// It was stopped before.
+    AlreadyStopped(SpendingStop),
+}
+
+impl QueueName {
+    /// All of them, in the order of the stages.
+    pub const ALL: [Self; 4] = [Self::Plans, Self::Fresh, Self::Bulk, Self::Commits];
+
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plans => "plans",
+            Self::Fresh => "fresh",
+            Self::Bulk => "bulk",
+            Self::Commits => "commits",
+        }
+    }
+
+    pub(crate) fn of(self, queues: &Queues) -> &dyn Queue {
+        match self {
+            Self::Plans => queues.plans.as_ref(),
+            Self::Fresh => queues.fresh.as_ref(),
+            Self::Bulk => queues.bulk.as_ref(),
+            Self::Commits => queues.commits.as_ref(),
+        }
+    }
+}
+
+impl Queues {
+    /// The queues of these URLs.
+    pub fn of(
+        urls: &lance_backfill_core::deployment::QueueUrls,
+        queue: &dyn Fn(&str) -> Arc<dyn Queue>,
+    ) -> Self {
+        Self {
+            plans: queue(&urls.plans),
+            fresh: queue(&urls.fresh),
+            bulk: queue(&urls.bulk),
+            commits: queue(&urls.commits),
+            fresh_dead: None,
+            bulk_dead: None,
+        }
+    }
+}
+
+impl Remote {
+    /// What the service under this prefix says of itself.
+    pub async fn deployment_of(prefix: &str, store: &dyn StateStore) -> Result<Deployment> {
+        let bytes = store.get(DEPLOYMENT_PATH).await?.ok_or_else(|| {
+            Error::invalid(format!(
+                "there is no service at '{prefix}': it has no {DEPLOYMENT_PATH}. Give the prefix that 'terraform output -raw service' prints, or deploy the service first"
+            ))
+        })?;
+        decode(&bytes).map_err(|error| {
+            Error::from(error).with_source(format!("'{prefix}/{DEPLOYMENT_PATH}'"))
+        })
+    }
+
+    /// The service of this deployment; `queue` makes a queue of a URL.
+    pub fn new(
+        prefix: &str,
+        deployment: Deployment,
+        store: Arc<dyn StateStore>,
+        queue: &dyn Fn(&str) -> Arc<dyn Queue>,
+    ) -> Self {
+        Self {
+            prefix: prefix.trim_end_matches('/').to_owned(),
+            queues: Queues::of(&deployment.queues, queue),
+            dead_letters: Queues::of(&deployment.dead_letters, queue),
+            registry: Registry::new(store.clone()),
+            store,
+            deployment,
+        }
+    }
+
+    /// Where it keeps what is its own.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What it is.
+    pub const fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    /// Its own store.
+    pub const fn store(&self) -> &Arc<dyn StateStore> {
+        &self.store
+    }
+
+    /// Refuses what it could never compute.
+    pub fn check(&self, needs: &Needs<'_>) -> Result<()> {
+        (self.deployment.check(needs)).map_err(|error| Error::invalid(error.to_string()))
+    }
+
+    /// A table's name as the service's own events spell it.
+    pub fn table_name(&self, table: &str) -> Result<String> {
+        let name = table.trim_end_matches('/');
+        let scheme = |uri: &str| uri.split_once("://").map(|(scheme, _)| scheme.to_owned());
+        match (scheme(&self.prefix), scheme(name)) {
+            (Some(own), other) if other.as_deref() != Some(&own) => Err(Error::invalid(format!(
+                "the service at '{}' cannot reach '{table}': it keeps tables on {own}:// up to date",
+                self.prefix
+            ))),
+            _ => Ok(name.to_owned()),
+        }
+    }
+
+    /// The tables that it keeps up to date.
+    pub async fn tables(&self) -> Result<Vec<String>> {
+        self.registry.tables().await
+    }
+
+    /// What it is told of a table.
+    pub async fn admission(&self, table: &str) -> Result<Admission> {
+        self.registry.look(table).await
+    }
+
+    /// Registers a table, and has it looked at; what it was told of the table before.
+    pub async fn take_in(&self, table: &str) -> Result<Admission> {
+        let before = self.registry.take_in(table).await?;
+        self.wake(table, Wake::Requested).await?;
+        Ok(before)
+    }
+
+    /// Leaves a table alone from now on; what it was told of the table before.
+    pub async fn take_out(&self, table: &str) -> Result<Admission> {
+        self.registry.take_out(table).await
+    }
+
+    /// Has a table looked at.
+    pub async fn wake(&self, table: &str, why: Wake) -> Result<()> {
+        let message = PlanMessage::new(table.to_owned(), why);
+        self.queues.send_plan(&message).await
+    }
+
+    /// Why and since when it spends nothing, if it does not.
+    pub async fn stopped(&self) -> Result<Option<SpendingStop>> {
+        let Some(bytes) = self.store.get(STOP_PATH).await? else {
+            return Ok(None);
+        };
+        let damaged = |error| {
+            let hint = format!("'{}/{STOP_PATH}'; 'service resume' deletes it", self.prefix);
+            Error::from(error).with_source(hint)
+        };
+        decode(&bytes).map(Some).map_err(damaged)
+    }
+
+    /// Stops all spending: no batch is handed out or begun, and those at work stop in seconds; what is
+    /// finished is published. Create-if-absent.
+    pub async fn stop(&self, since_ms: u64, reason: Option<String>) -> Result<StopOutcome> {
+        let stop = SpendingStop {
+            version: SpendingStop::VERSION,
+            since_ms,
+            reason,
+        };
+        let bytes = Bytes::from(encode(&stop)?);
+        if self.store.create(STOP_PATH, bytes).await? == Created::New {
+            return Ok(StopOutcome::Stopped);
+        }
+        Ok(match self.stopped().await? {
+            Some(before) => StopOutcome::AlreadyStopped(before),
+            // It was resumed meanwhile: whoever did so came after us.
+            None => StopOutcome::Stopped,
+        })
+    }
+
+    /// Ends that, and has all tables looked at; how many, or `None` if it was not stopped.
+    pub async fn resume(&self) -> Result<Option<usize>> {
+        if self.store.get(STOP_PATH).await?.is_none() {
+            return Ok(None);
+        }
+        self.store.delete(STOP_PATH).await?;
+        let tables = self.tables().await?;
+        let wakes = tables.into_iter();
+        let wakes: Vec<_> = wakes
+            .map(|table| PlanMessage::new(table, Wake::Resumed))
+            .collect();
+        if !wakes.is_empty() {
+            self.queues.send_plans(&wakes).await.map_err(|error| {
+                let told = "spending is resumed, and not all tables were told: those go on when their batches are overdue";
+                Error::new(error.kind, told).with_source(error.one_line())
+            })?;
+        }
+        Ok(Some(wakes.len()))
+    }
+
+    /// About how many messages there are.
+    pub async fn depths(&self) -> Result<Vec<Depths>> {
+        let mut depths = vec![];
+        for queue in QueueName::ALL {
+            let (live, dead) = self.pair(queue);
+            let (depth, dead) = futures::try_join!(live.depth(), dead.depth())?;
+            depths.push(Depths {
+                queue,
+                depth,
+                dead_letters: dead.all(),
+            });
+        }
+        Ok(depths)
+    }
+
+    /// A queue with its dead letters.
+    pub(crate) fn pair(&self, queue: QueueName) -> (&dyn Queue, &dyn Queue) {
+        (queue.of(&self.queues), queue.of(&self.dead_letters))
+    }
+}
+
+#[cfg(test)]
+mod tests;
