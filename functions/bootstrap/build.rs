@@ -11,10 +11,14 @@ const OLDER_VERSIONS: [&str; 2] = ["hypot", "hypotf"];
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "cargo tells a build script about the target by variables"
+    reason = "cargo speaks to a build script by variables"
 )]
+fn told(name: &str) -> String {
+    env::var(name).unwrap_or_default()
+}
+
 fn target(what: &str) -> String {
-    env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default()
+    told(&format!("CARGO_CFG_TARGET_{what}"))
 }
 
 fn main() {
@@ -30,7 +34,7 @@ fn main() {
         .cargo_metadata(false)
         .compile("older_glibc");
     // Whole: some linkers look into an archive only once, and Rust's own library comes later.
-    let out = env::var("OUT_DIR").unwrap_or_default();
+    let out = told("OUT_DIR");
     println!("cargo::rustc-link-search=native={out}");
     println!("cargo::rustc-link-lib=static:+whole-archive=older_glibc");
     for function in OLDER_VERSIONS {

@@ -346,3 +346,56 @@ async fn what_no_worker_finishes_fails_alone_or_opens_the_breaker() {
     let quarantined = service.service.quarantine().await.expect("gives up");
     assert_eq!(quarantined.given_up, []);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_rows_overtake_a_backfill_that_fills_its_lane() {
+    let code = r#"
+@udf
+def slow(id: int) -> int:
+    time.sleep(0.05)
+    return id + 1
+"#;
+    let Some(functions) = Functions::new(code) else {
+        return;
+    };
+    let scenario = Scenario::standard(Shape::default(), 40).await;
+    functions.add(&scenario, "p", "slow", &["--approve-above-rows", "-1"]);
+    let service = InProcess::with(Setup {
+        batch_rows: 100_000,
+        python: Some(functions.interpreter().to_owned()),
+        ..Setup::default()
+    })
+    .await;
+    service.converge(&scenario.uri).await;
+    assert_eq!(scenario.status().column("p").rows_current, 40);
+    // More than all workers do in ten minutes, at twenty rows a second and host.
+    scenario.append(60_000).await;
+    let batches = async |lane: &Arc<dyn Queue>| -> Vec<u64> {
+        let mut rows = vec![];
+        loop {
+            let some = receive(lane).await;
+            if some.is_empty() {
+                return rows;
+            }
+            for delivery in some {
+                let batch: BatchMessage = decode(delivery.body.as_bytes()).expect("a batch");
+                match batch.work {
+                    Some(lance_backfill_core::batch::Work::Compute(spec)) => rows.push(spec.rows()),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    };
+    service.wake(&scenario, Wake::Committed).await;
+    service.wake(&scenario, Wake::Committed).await;
+    let handed_out: u64 = batches(&service.queues.bulk).await.iter().sum();
+    assert!((1_000..60_000).contains(&handed_out), "{handed_out} rows");
+    assert_eq!(batches(&service.queues.fresh).await, Vec::<u64>::new());
+    scenario.append(20).await;
+    service.wake(&scenario, Wake::Committed).await;
+    assert_eq!(batches(&service.queues.fresh).await, [20]);
+    assert!(
+        batches(&service.queues.bulk).await.is_empty(),
+        "its window is full"
+    );
+}

@@ -65,11 +65,14 @@ async fn bad_input_is_told_and_disturbs_nothing() {
         ("fresh", "[]"),
         ("fresh", r#"{"version":999}"#),
         ("bulk", "{}"),
-        ("commits", "null"),
-        ("commits", r#"{"version":999}"#),
     ];
     for (lane, body) in &dead {
         service.send(lane, body).await;
+    }
+    // Of a table's group nothing goes on while one of its messages is tried, so these are dropped: what
+    // they said is in the state store.
+    for body in ["null", r#"{"version":999}"#] {
+        service.send("commits", body).await;
     }
     let ignored = [
         plan(&service.emulator.uri("never.lance")),

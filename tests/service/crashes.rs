@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::delivery::is_filled;
 use crate::deployment::{Deployment, Settings};
 use crate::proxy::{Fault, Request};
+use crate::python::through;
 use crate::support::oracle::product;
 use crate::support::serving::eventually;
 use crate::support::table::Shape;
@@ -106,9 +107,9 @@ async fn batches_of_a_worker_that_cannot_start_are_dead_letters_until_they_are_r
         "worker",
         &[("LANCE_BACKFILL_COMMITS_QUEUE", Some(&commits))],
     );
-    for letter in service.take_dead("fresh").await {
-        service.send("fresh", &letter).await;
-    }
+    let redriven = through(&service, &["redrive", "--queue", "fresh"]);
+    let redriven = redriven.expect_code(0).json();
+    assert_eq!(redriven["queues"][0]["moved"], 3, "{redriven:#}");
     eventually("'p' is filled", async || is_filled(&scenario).await).await;
     assert_eq!(service.proxy.rows_computed(), 90);
     assert_eq!(scenario.check_int("p", product).await, 90);

@@ -6,7 +6,7 @@ use crate::support::serving::eventually;
 use crate::support::table::Shape;
 
 /// Requests of S3 from an append until nothing is left to do, the look at our own commit included.
-const MOST_S3_REQUESTS: usize = 36;
+const MOST_S3_REQUESTS: usize = 25;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_declared_column_fills_and_follows_appends() {

@@ -7,6 +7,7 @@ use crate::format::Stored;
 use crate::identity::Identity;
 use crate::ids::{BatchId, BindingId, FragmentId, GenerationId, JobId};
 use crate::journey::{Journey, Site};
+use crate::ledger::LedgerEntry;
 use crate::rows::RowSet;
 use crate::table::SeenVersion;
 
@@ -147,6 +148,8 @@ pub struct BatchMessage {
     pub work: Option<Work>,
     /// Version that it was planned from; none where the batch was handed out before and is sent again.
     pub seen: Option<SeenVersion>,
+    /// The ledger's entry that handed it out, which is durable already, where it is a small one.
+    pub entry: Option<LedgerEntry>,
 }
 
 impl Stored for BatchMessage {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::CheckpointManifest;
 use crate::format::Stored;
 use crate::ids::{BatchId, BindingId};
+use crate::ledger::LedgerEntry;
 
 /// Plans of one table that may follow one another because the one before ran out of time: what takes
 /// longer is left to the schedule, so that no chain of messages runs for ever.
@@ -91,6 +92,8 @@ pub struct CommitMessage {
     pub batch: Option<BatchId>,
     /// Its checkpoint manifest, which is durable already, where it is not too large.
     pub checkpoint: Option<CheckpointManifest>,
+    /// The ledger's entry that handed it out, as the batch's message has it.
+    pub entry: Option<LedgerEntry>,
 }
 
 impl Stored for CommitMessage {

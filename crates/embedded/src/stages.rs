@@ -6,6 +6,7 @@ use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::ids::BindingId;
 use lance_backfill_core::ledger::EntryBody;
+use lance_backfill_core::message::CommitMessage;
 use lance_backfill_core::plan::Limits;
 use lance_backfill_core::table::SeenVersion;
 use lance_backfill_ports::Result;
@@ -99,9 +100,15 @@ impl Engine {
         .await
     }
 
-    /// Remembers a checkpoint manifest that is in the store of a column.
-    pub fn learn(&self, binding: &BindingId, checkpoint: &CheckpointManifest) {
-        self.store(binding).learn(checkpoint.clone());
+    /// Remembers what a message of a finished batch carries: it is in the store of its column.
+    pub fn learn(&self, message: &CommitMessage) {
+        let store = self.store(&message.binding);
+        if let Some(checkpoint) = &message.checkpoint {
+            store.learn(checkpoint.clone());
+        }
+        if let Some(entry) = &message.entry {
+            store.learn_entry(entry.clone());
+        }
     }
 
     /// Publishes what is finished of a column on this version, which must be freshly loaded.

@@ -54,14 +54,13 @@ impl Commits {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next opening of this version takes its manifest from where it was seen.
-    pub(crate) fn tell(&self, seen: &SeenVersion) {
+    /// As long as this is told, opening the version takes its manifest from where it was seen.
+    pub(crate) fn tell(&self, seen: &SeenVersion) -> Telling<'_> {
         self.known().told.insert(seen.version, seen.clone());
-    }
-
-    /// From now on the version is looked for.
-    pub(crate) fn forget(&self, version: u64) {
-        self.known().told.remove(&version);
+        Telling {
+            commits: self,
+            version: seen.version,
+        }
     }
 
     /// The next commit on this version need not look for newer ones if a listing just found none.
@@ -85,6 +84,18 @@ impl Commits {
         newest.is_some_and(|(at, newest, when)| {
             at == *base && newest == version && when.elapsed() < NEWEST_FOR
         })
+    }
+}
+
+/// What is told of a version, until it is dropped.
+pub(crate) struct Telling<'a> {
+    commits: &'a Commits,
+    version: u64,
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.commits.known().told.remove(&self.version);
     }
 }
 

@@ -282,9 +282,9 @@ impl Table for LanceTable {
             return self.at(seen.version).await;
         }
         let commits = &self.newest.commits;
-        commits.tell(seen);
+        let telling = commits.tell(seen);
         let opened = newest.dataset.checkout_version(seen.version).await;
-        commits.forget(seen.version);
+        drop(telling);
         match opened {
             Ok(dataset) => Ok(Some(
                 self.newest.offer_newer(dataset).with_newest(&self.newest),

@@ -69,9 +69,7 @@ impl Service {
         for _ in 0..MOST_CONFLICTS {
             let version = engine.latest().await?;
             let catalog = Catalog::read(version.view())?;
-            if let Some(checkpoint) = &message.checkpoint {
-                engine.learn(&message.binding, checkpoint);
-            }
+            engine.learn(message);
             let surveyed = engine
                 .survey_finished(&version, &catalog, &message.binding)
                 .await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lance_backfill_core::batch::{BatchMessage, Lane, Work};
 use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::{BatchId, LedgerSeq};
-use lance_backfill_core::ledger::{EntryBody, LedgerEntry};
+use lance_backfill_core::ledger::{EntryBody, LedgerEntry, Page};
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
 use lance_backfill_core::table::SeenVersion;
 use lance_backfill_core::waits::Waits;
@@ -168,7 +168,8 @@ impl Service {
         let mut sums: BTreeMap<String, (Sent, Waits)> = BTreeMap::new();
         let mut races = 0;
         let came_before = asking.came_before || message.hops > 0;
-        let mut told = asking.seen.as_ref();
+        // What was told may be why it failed.
+        let mut told = asking.seen.as_ref().filter(|_| !came_before);
         'plan: for _ in 0..MOST_LOOKS {
             // An event comes for each version: what is newer than this one has its own look.
             let seen = match told.take() {
@@ -275,6 +276,7 @@ impl Service {
             seen: look.version.where_seen(),
             refusal,
             sent: Sent::default(),
+            bulk: false,
         };
         let is_at_rest = survey.unsettled.is_empty() && survey.open_work.is_empty();
         let is_stopped = !is_at_rest && self.spending.is_stopped().await?;
@@ -292,6 +294,7 @@ impl Service {
                 binding: column.bound.binding.clone(),
                 batch: None,
                 checkpoint: None,
+                entry: None,
             };
             let reason = format!("scheduled at {}", engine.now_ms());
             self.queues.send_commit(&finished, &reason).await?;
@@ -301,9 +304,12 @@ impl Service {
             Handed::Done => planning.hand_out().await?,
             handed => handed,
         };
-        let sent = planning.sent;
-        // Afterwards: it is what tells new fragments from those that were there before.
-        if handed == Handed::Done && !survey.newly_settled.is_empty() {
+        let Planning { sent, bulk, .. } = planning;
+        // Afterwards: it is what tells new fragments from those that were there before. Without a note,
+        // all that a large backfill has not begun yet would seem new until some of it is settled.
+        let head = &survey.snapshot.snapshot.head;
+        let is_news = bulk && head.max_fragment < survey.max_fragment;
+        if handed == Handed::Done && (is_news || !survey.newly_settled.is_empty()) {
             engine.note_settled(column, survey).await?;
         }
         let rests = handed == Handed::Done && sent.is_nothing() && survey.open_work.is_empty();
@@ -364,6 +370,8 @@ struct Planning<'a> {
     /// Why this service does not run its function, if it does not.
     refusal: Option<String>,
     sent: Sent,
+    /// Whether rows in need went through the bulk lane.
+    bulk: bool,
 }
 
 impl Planning<'_> {
@@ -437,8 +445,13 @@ impl Planning<'_> {
             lane: page.lane,
             work: Some(work.clone()),
             seen: seen.cloned(),
+            entry: Some(entry.clone()).filter(|_| works(page) <= MOST_UNMARKED),
         })
     }
+}
+
+const fn works(page: &Page) -> usize {
+    page.batches.len() + page.folds.len()
 }
 
 /// Whether it is written down that the work of an entry was sent.
@@ -449,9 +462,7 @@ impl Planning<'_> {
 fn is_marked(entry: &LedgerEntry) -> bool {
     match &entry.body {
         EntryBody::Page(page) => {
-            page.lane != Lane::Fresh
-                || page.job.is_some()
-                || page.batches.len() + page.folds.len() > MOST_UNMARKED
+            page.lane != Lane::Fresh || page.job.is_some() || works(page) > MOST_UNMARKED
         }
         _ => true,
     }

@@ -153,6 +153,7 @@ impl Service {
                 binding: binding.clone(),
                 batch: Some(letter.message.batch.clone()),
                 checkpoint: Some(winner.as_ref().clone()),
+                entry: None,
             };
             let reason = format!("quarantine of {}", letter.message.batch);
             self.queues.send_commit(&finished, &reason).await?;

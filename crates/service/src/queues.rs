@@ -55,6 +55,7 @@ impl Queues {
         if body.len() > LARGEST_MESSAGE {
             body = encode(&CommitMessage {
                 checkpoint: None,
+                entry: None,
                 ..message.clone()
             })?;
         }
@@ -111,6 +112,7 @@ fn batch_message(batch: &BatchMessage) -> Result<Outgoing> {
     if body.len() > LARGEST_MESSAGE {
         body = encode(&BatchMessage {
             work: None,
+            entry: None,
             ..batch.clone()
         })?;
     }

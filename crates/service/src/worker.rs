@@ -172,6 +172,7 @@ impl Service {
             binding: message.binding.clone(),
             batch: Some(message.batch.clone()),
             checkpoint: Some(manifest.as_ref().clone()),
+            entry: message.entry.clone(),
         };
         let reason = message.batch.to_string();
         self.queues.send_commit(&finished, &reason).await?;

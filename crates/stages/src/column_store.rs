@@ -63,6 +63,8 @@ pub struct Seen {
 #[derive(Default)]
 struct Cache {
     ledger: BTreeMap<LedgerSeq, Arc<StoredEntry>>,
+    /// Entries of which somebody told, as long as no listing has them.
+    told: BTreeMap<LedgerSeq, LedgerEntry>,
     checkpoints: BTreeMap<BatchId, Arc<CheckpointManifest>>,
     records: HashMap<String, Arc<CoverageRecord>>,
     snapshot: Arc<LoadedSnapshot>,
@@ -171,12 +173,14 @@ impl ColumnStore {
     /// may say what the missing entries took back.
     async fn whole_ledger(&self, listed: Vec<Listed>) -> Result<Option<Vec<Arc<StoredEntry>>>> {
         let known = self.cache().ledger.clone();
+        let told = std::mem::take(&mut self.cache().told);
         let entries: Vec<Option<Arc<StoredEntry>>> = stream::iter(listed)
             .map(|object| {
                 let seq = ledger_seq(&object.path);
                 let known = seq.and_then(|seq| known.get(&seq).cloned());
                 // A ledger that was deleted begins at 1 again: the same number is another entry.
                 let known = known.filter(|known| known.created_ms == object.created_ms);
+                let known = known.or_else(|| as_told(&object, told.get(&seq?)?));
                 async move {
                     if let (Some(known), true) = (known, seq.is_some()) {
                         return Ok::<_, Error>(Some(known));
@@ -330,6 +334,20 @@ impl ColumnStore {
         self.cache().checkpoints.insert(batch, Arc::new(manifest));
     }
 
+    /// Remembers an entry of the ledger that somebody wrote: the next listing that has one of its number
+    /// and size need not read it.
+    ///
+    /// Should it be of a ledger that was deleted, what it ordered is of no use: each result is compared
+    /// with the table before it is published.
+    pub fn learn_entry(&self, entry: LedgerEntry) {
+        let mut cache = self.cache();
+        let is_other = |known: &Arc<StoredEntry>| known.entry.token != entry.token;
+        if cache.ledger.get(&entry.seq).is_some_and(is_other) {
+            cache.ledger.remove(&entry.seq);
+        }
+        cache.told.insert(entry.seq, entry);
+    }
+
     /// Creates the checkpoint manifest of a batch; another attempt may have been faster.
     pub async fn create_checkpoint(
         &self,
@@ -379,6 +397,17 @@ impl ColumnStore {
     pub async fn delete(&self, path: &str) -> Result<()> {
         self.store.delete(path).await
     }
+}
+
+/// An entry of which somebody told, if it is what a listing has.
+fn as_told(object: &Listed, told: &LedgerEntry) -> Option<Arc<StoredEntry>> {
+    let size_bytes = encode(told).ok()?.len() as u64;
+    (size_bytes == object.size_bytes).then(|| {
+        Arc::new(StoredEntry {
+            entry: told.clone(),
+            created_ms: object.created_ms,
+        })
+    })
 }
 
 fn at(path: &str, error: Error) -> Error {

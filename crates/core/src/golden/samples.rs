@@ -309,6 +309,7 @@ fn message(job_number: Option<u8>, lane: Lane, work: Option<Work>) -> BatchMessa
             size_bytes: 2_048,
             tag: Some("\"5d41402abc4b2a76b9719d911017c592\"".to_owned()),
         }),
+        entry: job_number.map(|_| entry(7, EntryBody::Resume {})),
     }
 }
 
@@ -319,6 +320,7 @@ fn commit_message() -> CommitMessage {
         binding: binding(),
         batch: Some(batch(7, 2)),
         checkpoint: Some(checkpoint()),
+        entry: Some(entry(7, EntryBody::Resume {})),
     }
 }
 

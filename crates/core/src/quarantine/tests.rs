@@ -25,6 +25,8 @@ fn given_up(seq: u64, index: u32, verdict: Verdict) -> CheckpointManifest {
         job: None,
         lane: Lane::Bulk,
         work: Some(Work::Compute(spec())),
+        seen: None,
+        entry: None,
     };
     let attempt = Attempt {
         token: "a".to_owned(),

@@ -116,6 +116,7 @@ impl Planning<'_> {
             (_, Some((approved, most))) => {
                 let limits = bounds.of(self.limits(Lane::Bulk), most);
                 let paged = self.page(None, Lane::Bulk, approved, &limits).await?;
+                self.bulk = matches!(paged, Paged::Sent);
                 Ok(handed(&paged))
             }
             (_, None) => self.folds(approved, false).await,

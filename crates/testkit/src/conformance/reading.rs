@@ -4,6 +4,7 @@ use anyhow::{Context, ensure};
 use arrow_array::RecordBatch;
 use futures::TryStreamExt;
 use lance_backfill_core::rows::RowSet;
+use lance_backfill_core::table::SeenVersion;
 
 use super::Claim;
 use super::fixture::{Start, TableFixture, read, rows, three_fragments, values_of};
@@ -30,10 +31,51 @@ pub(super) const CLAIMS: &[Claim] = &[
         check: |fixture| Box::pin(views(fixture)),
     },
     Claim {
+        name: "a version that was seen is opened, whatever else is told of it",
+        check: |fixture| Box::pin(seen_versions(fixture)),
+    },
+    Claim {
         name: "row ids are told exactly when the table has stable ones",
         check: |fixture| Box::pin(row_ids(fixture)),
     },
 ];
+
+async fn seen_versions(fixture: &dyn TableFixture) -> anyhow::Result<()> {
+    let bench = three_fragments(fixture, false).await?;
+    let old = bench.latest().await?;
+    bench.foreign.append(rows(30..40)?).await?;
+    let other = bench.foreign.table();
+    let new = other.latest().await?;
+    let found = new.where_seen();
+    let wrong = |size_bytes| SeenVersion {
+        version: new.view().version,
+        size_bytes,
+        tag: Some("another".to_owned()),
+    };
+    for seen in found.into_iter().chain([0, 1, 40].map(wrong)) {
+        let opened = bench.table.seen(&seen).await?;
+        let opened = opened.with_context(|| format!("{seen:?} is not there"))?;
+        ensure!(opened.view() == new.view(), "{seen:?} is another version");
+    }
+    let older = old.where_seen().unwrap_or_else(|| SeenVersion {
+        version: old.view().version,
+        ..wrong(40)
+    });
+    let opened = bench.table.seen(&older).await?;
+    let opened = opened.with_context(|| format!("{older:?} is not there"))?;
+    ensure!(opened.view() == old.view(), "{older:?} is another version");
+    let absent = SeenVersion {
+        version: 999,
+        ..wrong(40)
+    };
+    ensure!(
+        bench.table.seen(&absent).await?.is_none(),
+        "version 999 is there"
+    );
+    let latest = bench.latest().await?;
+    ensure!(latest.view() == new.view(), "the newest is another one");
+    Ok(())
+}
 
 async fn exact_rows(fixture: &dyn TableFixture) -> anyhow::Result<()> {
     let bench = three_fragments(fixture, false).await?;

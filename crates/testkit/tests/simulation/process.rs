@@ -10,6 +10,7 @@ use lance_backfill_core::invariant;
 use lance_backfill_core::job::{JobOutcome, Selection, Take};
 use lance_backfill_core::ledger::{EntryBody, Request};
 use lance_backfill_core::plan::Limits;
+use lance_backfill_core::table::TableView;
 use lance_backfill_ports::state_store::{Created, StateStore};
 use lance_backfill_ports::table::{Table, TableVersion};
 use lance_backfill_stages::column::Column;
@@ -150,7 +151,7 @@ impl Process {
         anyhow::bail!("no convergence after {MOST_STEPS} steps")
     }
 
-    fn column(&self, view: &lance_backfill_core::table::TableView) -> anyhow::Result<Column> {
+    fn column(&self, view: &TableView) -> anyhow::Result<Column> {
         bound(
             view,
             self.filtered,
@@ -169,6 +170,36 @@ impl Process {
             collect(&column, &found, &self.world, Grace::NONE).await?;
         }
         Ok(step)
+    }
+
+    /// A row in need waits since some moment that is over, and what is finished was so at one.
+    fn check_waits(&self, view: &TableView, found: &Survey) -> anyhow::Result<()> {
+        let waits = found.waits(view, true);
+        let now_ms = self.clock.now_ms();
+        let in_need = found.counts.remaining() > 0;
+        let somebody_waits = waits.since_ms().is_some();
+        ensure!(
+            !in_need || somebody_waits,
+            "rows are in need, and none waits: {waits:?}"
+        );
+        ensure!(
+            waits.since_ms().is_none_or(|since_ms| since_ms <= now_ms),
+            "a row waits since a moment to come, not {now_ms}: {waits:?}"
+        );
+        ensure!(
+            waits.finished_ms.is_empty() != found.has_finished(),
+            "what is finished was never so, or the other way round: {waits:?}"
+        );
+        ensure!(
+            waits.finished_ms.iter().all(|at_ms| *at_ms <= now_ms),
+            "a batch is finished at a moment to come, not {now_ms}: {waits:?}"
+        );
+        let rests = !in_need && found.open_work.is_empty() && !found.has_finished();
+        ensure!(
+            !rests || found.unsettled.values().any(|now| !now.parts.is_empty()) || !somebody_waits,
+            "nothing is left to do, and somebody waits: {waits:?}"
+        );
+        Ok(())
     }
 
     /// What a survey did not look for is not there.
@@ -232,6 +263,7 @@ impl Process {
             found.counts.total,
             version.view().live_rows()
         );
+        self.check_waits(version.view(), &found)?;
         if company == Company::None {
             self.check_records(&column, &found).await?;
         }
