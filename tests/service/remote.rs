@@ -274,11 +274,7 @@ async fn what_a_service_cannot_do_is_refused_and_changes_nothing() {
         (&["status", uri, "--workers", "2"], "its own workers"),
         (&["status", uri, "--branch", "b"], "not --branch"),
         (&["backfill", uri, "p", "--batch-rows", "7"], "--batch-rows"),
-<<<<<<< HEAD
-        (&["backfill", uri, "p"], "not a computed column"),
-=======
         (&["backfill", uri, "p"], "is not a computed column"),
->>>>>>> stream-f
         (
             &["backfill", uri, "p", "--no-wait", "--service", "none"],
             "--no-wait goes with",
