@@ -99,8 +99,7 @@ async fn a_range_is_computed_again_by_one_command() {
     let last = ordered
         .stderr
         .lines()
-        .filter(|line| line.starts_with("{\"progress\""))
-        .next_back();
+        .rfind(|line| line.starts_with("{\"progress\""));
     let last: Value = serde_json::from_str(last.expect("progress")).expect("JSON");
     let (told, wanted) = (&last["progress"], [300, 0, 300]);
     let numbers = ["rows_done", "rows_failed", "rows_total"].map(|name| &told[name]);
@@ -275,7 +274,7 @@ async fn what_a_service_cannot_do_is_refused_and_changes_nothing() {
         (&["status", uri, "--workers", "2"], "its own workers"),
         (&["status", uri, "--branch", "b"], "not --branch"),
         (&["backfill", uri, "p", "--batch-rows", "7"], "--batch-rows"),
-        (&["backfill", uri, "p"], "not a computed column"),
+        (&["backfill", uri, "p"], "is not a computed column"),
         (
             &["backfill", uri, "p", "--no-wait", "--service", "none"],
             "--no-wait goes with",
