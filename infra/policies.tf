@@ -227,7 +227,8 @@ locals {
 
   # ---- a person at the command line ------------------------------------------------------------------
 
-  queue_pairs = concat([module.plans, module.fresh, module.bulk, module.commits], values(module.gpu))
+  # Those of service.json; what dies of a GPU class is for whoever runs its pods.
+  operated = [module.plans, module.fresh, module.bulk, module.commits]
   operate = [
     {
       Sid      = "ReadService"
@@ -255,27 +256,20 @@ locals {
       Sid      = "SeeQueues"
       Effect   = "Allow"
       Action   = ["sqs:GetQueueAttributes"]
-      Resource = flatten([for queue in local.queue_pairs : [queue.arn, queue.dead_arn]])
+      Resource = flatten([for queue in local.operated : [queue.arn, queue.dead_arn]])
     },
     {
-      Sid    = "RedriveFrom"
-      Effect = "Allow"
-      Action = [
-        "sqs:CancelMessageMoveTask",
-        "sqs:ChangeMessageVisibility",
-        "sqs:DeleteMessage",
-        "sqs:ListMessageMoveTasks",
-        "sqs:ReceiveMessage",
-        "sqs:StartMessageMoveTask",
-      ]
-      Resource = [for queue in local.queue_pairs : queue.dead_arn]
+      Sid      = "RedriveFrom"
+      Effect   = "Allow"
+      Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"]
+      Resource = [for queue in local.operated : queue.dead_arn]
     },
     {
       # Requests go to the planner, and what died goes back to where it was.
       Sid      = "Send"
       Effect   = "Allow"
       Action   = ["sqs:SendMessage"]
-      Resource = [for queue in local.queue_pairs : queue.arn]
+      Resource = [for queue in local.operated : queue.arn]
     },
   ]
 

@@ -385,9 +385,9 @@ run "an_operator" {
       DeleteOwn   = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/_transactions/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/_transactions/*"]
       ReadService = ["arn:aws:s3:::state/lance-backfill/*"]
       ReadTables  = ["arn:aws:s3:::lake/tables/*", "arn:aws:s3:::old/*"]
-      RedriveFrom = sort([for queue in output.queues : queue.dead_arn])
-      SeeQueues   = sort(flatten([for queue in output.queues : [queue.arn, queue.dead_arn]]))
-      Send        = sort([for queue in output.queues : queue.arn])
+      RedriveFrom = sort([for lane in ["plans", "fresh", "bulk", "commits"] : output.queues[lane].dead_arn])
+      SeeQueues   = sort(flatten([for lane in ["plans", "fresh", "bulk", "commits"] : [output.queues[lane].arn, output.queues[lane].dead_arn]]))
+      Send        = sort([for lane in ["plans", "fresh", "bulk", "commits"] : output.queues[lane].arn])
       UnregisterAndResume = [
         "arn:aws:s3:::state/lance-backfill/paused.json",
         "arn:aws:s3:::state/lance-backfill/tables/*",
