@@ -89,7 +89,9 @@ impl Service {
                         queue, delivery, ..
                     } in &letters
                     {
-                        queue.acknowledge(std::slice::from_ref(&delivery.receipt)).await?;
+                        queue
+                            .acknowledge(std::slice::from_ref(&delivery.receipt))
+                            .await?;
                     }
                 }
                 Err(error) => {
