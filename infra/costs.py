@@ -38,12 +38,17 @@ POLL_S = 20
 LOG_BYTES = 2_000
 
 
-@dataclass
-class Requests:
-    """Requests of one kind of occasion; deletes of S3 are free and not in it."""
+# Seconds of one request to S3; a function asks one after another.
+S3_S = 0.03
 
-    s3_reads: float = 0
-    s3_writes: float = 0
+
+@dataclass
+class Used:
+    """What is used on some occasion; deletes of S3 are free and not in it."""
+
+    gets: float = 0
+    puts: float = 0
+    lists: float = 0
     sqs_standard: float = 0
     sqs_fifo: float = 0
     planner_s: float = 0
@@ -52,13 +57,13 @@ class Requests:
     invocations: float = 0
 
     def __mul__(self, times):
-        return Requests(**{name: value * times for name, value in vars(self).items()})
+        return Used(**{name: value * times for name, value in vars(self).items()})
 
     def __add__(self, other):
-        return Requests(**{name: value + vars(other)[name] for name, value in vars(self).items()})
+        return Used(**{name: value + vars(other)[name] for name, value in vars(self).items()})
 
     def s3(self):
-        return self.s3_reads * S3_READ + self.s3_writes * S3_WRITE
+        return self.gets * S3_READ + (self.puts + self.lists) * S3_WRITE
 
     def sqs(self):
         return self.sqs_standard * SQS_STANDARD + self.sqs_fifo * SQS_FIFO
@@ -69,22 +74,32 @@ class Requests:
         return self.invocations * LAMBDA_REQUEST + gb_s * LAMBDA_GB_S + logs
 
     def kms(self):
-        """With bucket and queue keys of your own, at worst: one request for each."""
-        return (self.s3_reads + self.s3_writes + self.sqs_standard + self.sqs_fifo) * KMS_REQUEST
+        """With keys of your own and without bucket keys: one request for each object and message."""
+        return (self.gets + self.puts + self.sqs_standard + self.sqs_fifo) * KMS_REQUEST
 
 
-# Counted on the emulator (ARCHITECTURE.md, "Requests of one cycle"); times are those of warm functions.
+# What was counted on the emulator: ARCHITECTURE.md, "Requests of one cycle", by who asks.
+PLANNER = Used(gets=2, puts=1, lists=2, planner_s=5 * S3_S, invocations=1)
+WORKER = Used(gets=2, puts=2, worker_s=4 * S3_S, invocations=1)
+COMMITTER = Used(gets=3, puts=3, lists=3, committer_s=9 * S3_S, invocations=1)
+PLANNER_OF_OUR_COMMIT = Used(gets=3, puts=1, lists=1, planner_s=5 * S3_S, invocations=1)
+# Every eighth cycle.
+COLLECTION = Used(puts=1, lists=4, planner_s=5 * S3_S)
+# The event of the append is received and deleted; a batch and a finished one are sent, too.
+MESSAGES = Used(sqs_standard=5, sqs_fifo=3)
+EVENT_OF_OUR_COMMIT = Used(sqs_standard=2)
+SENT_BY_S3 = Used(sqs_standard=2)
 # An append, until the look at the service's own commit is over.
-CYCLE = Requests(
-    s3_reads=14, s3_writes=11, sqs_standard=6, sqs_fifo=3,
-    planner_s=0.3, worker_s=0.3, committer_s=0.3, invocations=4,
-)  # fmt: skip
-# A further batch of the same page.
-BATCH = Requests(s3_reads=4, s3_writes=2, sqs_standard=3, sqs_fifo=3, worker_s=0.2, invocations=1)
-# A look of the schedule at a table with nothing to do.
-LOOK = Requests(s3_reads=5, s3_writes=1, planner_s=0.1)
-# The schedule itself: its message, and the list of the tables with their registrations.
-RUN = Requests(s3_writes=1, sqs_standard=3, planner_s=0.02, invocations=1)
+CYCLE = PLANNER + WORKER + COMMITTER + PLANNER_OF_OUR_COMMIT + COLLECTION * (1 / 8)
+CYCLE += MESSAGES + EVENT_OF_OUR_COMMIT + SENT_BY_S3
+# A further batch of the same page: its messages, its file, and that file's record.
+BATCH = WORKER + Used(gets=1, puts=1, committer_s=2 * S3_S, sqs_standard=3, sqs_fifo=3)
+# A look of the schedule at a table with nothing to do: versions, and the ledger. Its registration is read too.
+LOOK = Used(gets=1, lists=2, planner_s=3 * S3_S)
+# The schedule itself: its message, the dead letters of two lanes, and the list of the tables.
+RUN = Used(lists=1, sqs_standard=5, planner_s=S3_S, invocations=1)
+# More tables than this are handed on, in messages of which ten are one request each time.
+MOST_TABLES = 10
 
 
 def dollars(value):
@@ -98,9 +113,31 @@ def table(head, rows):
         yield "| " + " | ".join(row) + " |\n"
 
 
+def requests_table():
+    yield "Requests of one cycle, from an append until nothing is left to do, whatever the size of the table:\n\n"
+    occasions = {
+        "Planner, of the append": PLANNER,
+        "Worker": WORKER,
+        "Committer": COMMITTER,
+        "Planner, of the service's own commit": PLANNER_OF_OUR_COMMIT,
+        "Messages: an event, a batch, a finished batch": MESSAGES,
+        "**A cycle**": PLANNER + WORKER + COMMITTER + PLANNER_OF_OUR_COMMIT + MESSAGES,
+        "The event of the service's own commit": EVENT_OF_OUR_COMMIT,
+        "Events that S3 sends, of which you pay the sending": SENT_BY_S3,
+        "Every eighth cycle besides: collecting what is spent": COLLECTION,
+        "A look of the schedule at a table with nothing to do": LOOK,
+        "The schedule itself": RUN,
+    }
+    rows = []
+    for name, used in occasions.items():
+        numbers = [used.gets, used.puts, used.lists, used.sqs_standard + used.sqs_fifo]
+        rows.append([name, *(f"{number:g}" for number in numbers)])
+    yield from table(["", "GET, HEAD", "PUT", "LIST", "SQS"], rows)
+
+
 def million(name, cycles, batches, ms_per_row):
     """A million rows in so many appends and so many batches, with so much of a worker's time each."""
-    used = CYCLE * cycles + BATCH * (batches - cycles) + Requests(worker_s=1e6 * ms_per_row / 1e3)
+    used = CYCLE * cycles + BATCH * (batches - cycles) + Used(worker_s=1e6 * ms_per_row / 1e3)
     parts = [used.s3(), used.sqs(), used.functions()]
     return [name, *map(dollars, parts), f"**{dollars(sum(parts))}**"]
 
@@ -121,22 +158,22 @@ def rows_table():
 def idle(tables):
     """A month in which nothing happens to so many tables."""
     runs = HOURS_MONTH * 60 / SCHEDULE_MIN
-    # The registrations are read with each list.
-    look = (RUN + LOOK * tables + Requests(s3_reads=tables)) * runs
+    handed_on = 0 if tables <= MOST_TABLES else tables / 10
+    look = (RUN + LOOK * tables + Used(sqs_standard=3, invocations=1) * handed_on) * runs
     polls = HOURS_MONTH * 3600 / POLL_S * POLLERS
     # Two of plans and commits, one of each lane; three functions with two; the schedule, a bucket; ours.
     alarms = 6 + 6 + 2 + 3
     # What the schedule writes at 0 too; the others cost nothing while nobody writes them.
     metrics = 4
     return {
-        f"Pollers of Lambda: {3 * polls:,.0f} requests to three queues, {polls:,.0f} to the FIFO queue": 3 * polls * SQS_STANDARD + polls * SQS_FIFO,
-        f"S3: a list of the tables and a look at each, {runs:,.0f} times": look.s3(),
+        f"Lambda's polls: {3 * polls:,.0f} of three queues, {polls:,.0f} of the FIFO queue": 3 * polls * SQS_STANDARD + polls * SQS_FIFO,
+        f"S3: {runs:,.0f} lists of the tables, each with a look at all of them": look.s3(),
         "SQS: messages of the schedule": look.sqs(),
         "Lambda and logs of the planner": look.functions(),
         f"{alarms} alarms": alarms * ALARM_MONTH,
         f"{metrics} metrics": metrics * METRIC_MONTH,
         "Dashboard": DASHBOARD_MONTH,
-    }, (2 * KEY_MONTH + KMS_REQUEST * (look.s3_reads + look.s3_writes + look.sqs_standard))
+    }, 2 * KEY_MONTH + look.kms()
 
 
 def idle_table():
@@ -153,7 +190,7 @@ def idle_table():
 
 
 def tables():
-    return "".join([*rows_table(), "\n", *idle_table()])
+    return "".join([*requests_table(), "\n", *rows_table(), "\n", *idle_table()])
 
 
 def main(arguments):

@@ -248,7 +248,7 @@ async fn a_planner_does_what_it_can_read_and_gives_the_rest_back() {
     assert_eq!(batches.len(), 1);
     assert_eq!(batches[0].table, scenario.uri);
     let registered = process.context.service.tables().await.expect("lists");
-    assert_eq!(registered, [scenario.uri.clone()]);
+    assert_eq!(registered, std::slice::from_ref(&scenario.uri));
 }
 
 #[tokio::test(flavor = "multi_thread")]

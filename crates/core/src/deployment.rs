@@ -101,7 +101,7 @@ impl<'a> Needs<'a> {
 pub enum CannotRun {
     /// No worker has Python.
     #[error(
-        "no worker of service '{service}' runs Python functions: deploy its Python worker (worker_image in the Terraform module), or declare the column with --sql"
+        "no worker of service '{service}' runs Python functions: deploy its Python worker ('worker_image_uri' of the Terraform module), or declare the column with --sql"
     )]
     NoPython {
         /// Name of the service.

@@ -167,9 +167,14 @@ impl Service {
         let paused_too = message.why >= Wake::Requested;
         let mut sums: BTreeMap<String, (Sent, Waits)> = BTreeMap::new();
         let mut races = 0;
-        let came_before = asking.came_before || message.hops > 0;
+        let unsent_after_ms = match (asking.came_before, message.hops) {
+            (true, _) => Some(PASSING_MS),
+            // The plan that this one goes on with may have sent all of it.
+            (false, 1..) => Some(SENDING_MS),
+            (false, 0) => None,
+        };
         // What was told may be why it failed.
-        let mut told = asking.seen.as_ref().filter(|_| !came_before);
+        let mut told = asking.seen.as_ref().filter(|_| !asking.came_before);
         'plan: for _ in 0..MOST_LOOKS {
             // An event comes for each version: what is newer than this one has its own look.
             let seen = match told.take() {
@@ -207,7 +212,7 @@ impl Service {
                     table: &message.table,
                     version: version.as_ref(),
                     why,
-                    came_before,
+                    unsent_after_ms,
                 };
                 let planned = self.plan_column(engine, column, survey, &look);
                 let (sent, handed) = planned.await?;
@@ -283,7 +288,7 @@ impl Service {
         if is_stopped {
             planning.sent.held = Some(STOPPED.to_owned());
         } else if let Some(why) = why {
-            planning.send_again(why, look.came_before).await?;
+            planning.send_again(why, look.unsent_after_ms).await?;
         }
         let reconciles = why.is_some_and(Wake::reconciles);
         if reconciles && survey.has_finished() {
@@ -354,8 +359,8 @@ struct Look<'a> {
     version: &'a dyn TableVersion,
     /// Why, if it is the first of this plan.
     why: Option<Wake>,
-    /// Whether its message came before.
-    came_before: bool,
+    /// Age at which work of which nothing is written down counts as unsent, if it can be.
+    unsent_after_ms: Option<u64>,
 }
 
 /// One column at one version.
@@ -376,7 +381,7 @@ struct Planning<'a> {
 
 impl Planning<'_> {
     /// Sends what a planner handed out and did not live to send; and, by the schedule, what is overdue.
-    async fn send_again(&mut self, why: Wake, came_before: bool) -> Result<()> {
+    async fn send_again(&mut self, why: Wake, unsent_after_ms: Option<u64>) -> Result<()> {
         let now_ms = self.engine.now_ms();
         // Entries that were asked about: those that nobody sent.
         let mut asked: BTreeMap<LedgerSeq, Option<Arc<StoredEntry>>> = BTreeMap::new();
@@ -398,7 +403,8 @@ impl Planning<'_> {
             // In a pause workers acknowledge what they do not do.
             let given_up = is_queued && why == Wake::Resumed;
             let is_marked = is_marked(&entry.entry);
-            let unsent = !is_marked && came_before && age_ms > PASSING_MS && is_queued;
+            let unsent =
+                !is_marked && is_queued && unsent_after_ms.is_some_and(|after| age_ms > after);
             if is_marked
                 && is_queued
                 && !given_up

@@ -68,6 +68,8 @@ struct Cache {
     checkpoints: BTreeMap<BatchId, Arc<CheckpointManifest>>,
     records: HashMap<String, Arc<CoverageRecord>>,
     snapshot: Arc<LoadedSnapshot>,
+    /// Small files of the snapshot, by number and reach.
+    parts: BTreeMap<(u64, u64), CoverageSnapshot>,
     ended: BTreeMap<JobId, Arc<JobEnd>>,
     /// Paths of the marks of entries that were sent.
     sent: BTreeSet<String>,

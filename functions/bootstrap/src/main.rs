@@ -78,7 +78,9 @@ async fn invoke(
     let Process {
         context, function, ..
     } = process;
+    // The program's own name is not one that the filter of logs knows.
     let span = tracing::info_span!(
+        target: "lance_backfill_bootstrap",
         "invocation",
         function = function.name(),
         request = event.context.request_id
@@ -114,7 +116,7 @@ async fn invoke(
     };
     invocation.tell(&process.start, &context.metrics);
     if process.spans.flush().await == Flushed::Lost {
-        tracing::debug!("the collector did not take the spans");
+        tracing::debug!(target: "lance_backfill_bootstrap", "the collector did not take the spans");
     }
     Ok(answer.into())
 }

@@ -159,7 +159,10 @@ mod tests {
     use super::*;
     use crate::tally::Waiting;
 
-    fn values(documents: &[Document]) -> Vec<(Vec<String>, Vec<(&'static str, f64)>)> {
+    /// Dimensions, and the metrics with their values.
+    type Told = (Vec<String>, Vec<(&'static str, f64)>);
+
+    fn values(documents: &[Document]) -> Vec<Told> {
         let of_one = |document: &Document| {
             let dimensions = document.dimensions.iter();
             let metrics = document.metrics.iter();

@@ -115,6 +115,26 @@ mod tests {
         );
     }
 
+    #[test]
+    fn only_a_first_delivery_counts_as_one() {
+        let record = |receives: &str, sent: Option<Duration>| {
+            let mut record = SqsMessage::default();
+            let told = |name: &str, value: String| (name.to_owned(), value);
+            record.attributes = [told("ApproximateReceiveCount", receives.to_owned())].into();
+            let sent = sent.map(|sent| told("SentTimestamp", sent.as_millis().to_string()));
+            record.attributes.extend(sent);
+            record
+        };
+        let now = since_the_epoch().expect("a clock");
+        let long_ago = now.saturating_sub(Duration::from_secs(60));
+        assert_eq!(delivered(&record("1", Some(now))), Delivered::Now);
+        assert_eq!(delivered(&record("1", Some(long_ago))), Delivered::Once);
+        assert_eq!(delivered(&record("1", None)), Delivered::Once);
+        assert_eq!(delivered(&record("2", Some(now))), Delivered::Again);
+        assert_eq!(delivered(&record("", Some(now))), Delivered::Again);
+        assert_eq!(delivered(&SqsMessage::default()), Delivered::Again);
+    }
+
     #[tokio::test]
     async fn a_panic_is_an_error_of_its_record() {
         let now = Instant::now();

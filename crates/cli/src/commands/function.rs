@@ -169,7 +169,7 @@ pub(super) async fn register(
     process: &ProcessArguments,
     json: bool,
 ) -> Result<Exit> {
-    let through = Through::to_look(&arguments.table, process).await?;
+    let through = Through::to_take_in(&arguments.table, process).await?;
     refuse_machine(&arguments.packing, through.as_ref())?;
     let engine = super::open_through(&arguments.table, process, through.as_ref()).await?;
     let request = pack_request(&arguments.udf, &arguments.packing)?;

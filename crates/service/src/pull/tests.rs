@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use lance_backfill_ports::queue::Outgoing;
+use lance_backfill_ports::queue::{Depth, Outgoing};
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
@@ -242,6 +242,10 @@ impl Queue for Losing {
 
     async fn acknowledge(&self, receipts: &[Receipt]) -> Result<()> {
         self.inner.acknowledge(receipts).await
+    }
+
+    async fn depth(&self) -> Result<Depth> {
+        self.inner.depth().await
     }
 }
 

@@ -13,6 +13,11 @@ use super::{ColumnStore, LoadedSnapshot, SnapshotFile, at, snapshot_chain};
 /// Folder of its files.
 pub(super) const FOLDER: &str = "snapshot";
 
+/// Files that are remembered by themselves: those that cycles of a few new fragments write.
+const MOST_PARTS: usize = 8;
+/// Entries of such a file; one has about 60 bytes.
+const MOST_ENTRIES_OF_A_PART: usize = 1_024;
+
 impl ColumnStore {
     /// The coverage snapshot, put together from its newest files.
     pub async fn snapshot(&self) -> Result<Arc<LoadedSnapshot>> {
@@ -53,6 +58,9 @@ impl ColumnStore {
             return Ok(known);
         }
         loaded.is_torn = is_torn;
+        if !shared {
+            self.cache().parts.clear();
+        }
         for mut file in chain.into_iter().skip(loaded.files.len()) {
             let path = file.path();
             let Some(bytes) = self.store.get(&path).await? else {
@@ -63,6 +71,7 @@ impl ColumnStore {
             let newer =
                 CoverageSnapshot::decode(&bytes).map_err(|error| at(&path, error.into()))?;
             file.entries = newer.entries.len();
+            self.remember_part(&file, &newer);
             loaded.snapshot.apply(newer);
             loaded.files.push(file);
         }
@@ -121,6 +130,7 @@ impl ColumnStore {
             .await?
         {
             Created::New => {
+                self.remember_part(&file, &written);
                 let mut files = base.files.get(..kept).unwrap_or_default().to_vec();
                 files.push(file);
                 self.cache().snapshot = Arc::new(LoadedSnapshot {
@@ -134,6 +144,18 @@ impl ColumnStore {
         }
     }
 
+    /// Remembers a small file, which the next extension may lay together with its own entries.
+    fn remember_part(&self, file: &SnapshotFile, content: &CoverageSnapshot) {
+        if content.entries.len() > MOST_ENTRIES_OF_A_PART {
+            return;
+        }
+        let mut cache = self.cache();
+        if cache.parts.len() >= MOST_PARTS {
+            cache.parts.pop_first();
+        }
+        cache.parts.insert((file.seq, file.since), content.clone());
+    }
+
     async fn merge_files(
         &self,
         files: &[SnapshotFile],
@@ -141,11 +163,17 @@ impl ColumnStore {
     ) -> Result<CoverageSnapshot> {
         let mut merged: Option<CoverageSnapshot> = None;
         for file in files {
-            let Some(bytes) = self.store.get(&file.path()).await? else {
-                continue;
+            let known = self.cache().parts.get(&(file.seq, file.since)).cloned();
+            let part = match known {
+                Some(known) => known,
+                None => {
+                    let Some(bytes) = self.store.get(&file.path()).await? else {
+                        continue;
+                    };
+                    CoverageSnapshot::decode(&bytes)
+                        .map_err(|error| at(&file.path(), error.into()))?
+                }
             };
-            let part =
-                CoverageSnapshot::decode(&bytes).map_err(|error| at(&file.path(), error.into()))?;
             match &mut merged {
                 Some(merged) => merged.apply(part),
                 None => merged = Some(part),

@@ -45,7 +45,7 @@ async fn a_call_that_the_end_of_the_time_meets_is_given_up_and_what_is_finished_
             stop,
         };
         let policy = ErrorPolicy::default();
-        let budget = Budget::new(&policy, 1, Arc::default(), until);
+        let budget = Budget::new(&policy, 1, None, Arc::default(), until);
         let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..7));
         let batch = RecordBatch::try_from_iter([("id", ids)]).expect("a batch");
         let computed = call(&function, &batch, &DataType::Int64, &budget, "b").await;
