@@ -160,6 +160,8 @@ fn in_file(file: &Path) -> Result<Option<String>> {
     let text = match std::fs::read(file) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // A home that this user may not enter is somebody else's, as after 'sudo -u'.
+        Err(_) if file.try_exists().is_err() => return Ok(None),
         Err(error) => {
             let what = format!("cannot read '{}'", file.display());
             return Err(Error::invalid(what).with_source(error));
