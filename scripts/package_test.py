@@ -54,6 +54,14 @@ class Runtime(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """One that does not mind that a process ends while it waits for its next invocation."""
+
+    def handle_error(self, *_):
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(*_)
+
+
 def environment(function, port):
     """What Lambda and the Terraform module set."""
     queues = {
@@ -107,7 +115,7 @@ def start(program, function, port):
 
 def main():
     folder = Path(sys.argv[1])
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Runtime)
+    server = Server(("127.0.0.1", 0), Runtime)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     for function in ("planner", "worker", "committer"):

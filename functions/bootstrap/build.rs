@@ -37,6 +37,8 @@ fn main() {
     let out = told("OUT_DIR");
     println!("cargo::rustc-link-search=native={out}");
     println!("cargo::rustc-link-lib=static:+whole-archive=older_glibc");
+    // Functions with the same code become one, which Rust's equality of addresses leaves open.
+    println!("cargo::rustc-link-arg-bins=-Wl,--icf=all,-O2");
     for function in OLDER_VERSIONS {
         println!("cargo::rustc-link-arg-bins=-Wl,--wrap={function}");
     }
