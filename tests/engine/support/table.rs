@@ -188,11 +188,16 @@ impl Table {
     }
 
     async fn write(&self, mode: WriteMode, rows: RecordBatch) {
+        let written = self.try_write(mode, rows).await;
+        written.unwrap_or_else(|error| panic!("{mode:?} of '{}': {error}", self.uri));
+    }
+
+    pub(crate) async fn try_write(&self, mode: WriteMode, rows: RecordBatch) -> lance::Result<()> {
         let schema = rows.schema();
         let rows = RecordBatchIterator::new([Ok(rows)], schema);
         let params = self.shape.params(mode, &self.storage);
-        let written = Dataset::write(rows, &self.uri, Some(params)).await;
-        written.unwrap_or_else(|error| panic!("{mode:?} of '{}': {error}", self.uri));
+        Dataset::write(rows, &self.uri, Some(params)).await?;
+        Ok(())
     }
 
     /// A table of the given rows at a given place.
@@ -333,14 +338,22 @@ impl Table {
 
     /// `UPDATE … SET … WHERE …`: the rows move.
     pub(crate) async fn update(&self, column: &str, value: &str, filter: &str) {
-        UpdateBuilder::new(Arc::new(self.open().await))
+        let updated = self.try_update(column, value, filter).await;
+        updated.expect("updates");
+    }
+
+    pub(crate) async fn try_update(
+        &self,
+        column: &str,
+        value: &str,
+        filter: &str,
+    ) -> lance::Result<()> {
+        let update = UpdateBuilder::new(Arc::new(self.open().await))
             .update_where(filter)
             .and_then(|update| update.set(column, value))
             .and_then(UpdateBuilder::build)
-            .expect("an update")
-            .execute()
-            .await
-            .expect("updates");
+            .expect("an update");
+        update.execute().await.map(|_| ())
     }
 
     /// Upserts rows by `id`: the rows move.
