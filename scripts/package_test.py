@@ -26,12 +26,10 @@ class Runtime(http.server.BaseHTTPRequestHandler):
     """The interface through which Lambda hands out invocations."""
 
     protocol_version = "HTTP/1.1"
-    told = queue.Queue()
-    invoked = threading.Lock()
 
     def do_GET(self):
-        Runtime.told.put(("ready", None))
-        if not Runtime.invoked.acquire(blocking=False):
+        self.server.told.put(("ready", None))
+        if not self.server.invoked.acquire(blocking=False):
             # One invocation a process; the next one never comes.
             time.sleep(PATIENCE_S)
             return
@@ -45,7 +43,7 @@ class Runtime(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        Runtime.told.put((self.path, body))
+        self.server.told.put((self.path, body))
         self.send_response(202)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -55,7 +53,17 @@ class Runtime(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """One that does not mind that a process ends while it waits for its next invocation."""
+    """Of one process: what another asks for late is not taken for this one's.
+
+    It does not mind that the process ends while it waits for its next invocation.
+    """
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Runtime)
+        self.told = queue.Queue()
+        self.invoked = threading.Lock()
 
     def handle_error(self, *_):
         if not isinstance(sys.exc_info()[1], OSError):
@@ -86,20 +94,23 @@ def environment(function, port):
     }
 
 
-def start(program, function, port):
+def start(program, function):
     """Seconds until it asked for its first invocation."""
-    Runtime.told = queue.Queue()
-    Runtime.invoked = threading.Lock()
+    server = Server()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     began = time.monotonic()
     process = subprocess.Popen(
-        [program], env=environment(function, port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [program],
+        env=environment(function, server.server_port),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     try:
-        Runtime.told.get(timeout=PATIENCE_S)
+        server.told.get(timeout=PATIENCE_S)
         ready = time.monotonic() - began
-        path, body = Runtime.told.get(timeout=PATIENCE_S)
+        path, body = server.told.get(timeout=PATIENCE_S)
         if path == "ready":
-            path, body = Runtime.told.get(timeout=PATIENCE_S)
+            path, body = server.told.get(timeout=PATIENCE_S)
         answer = json.loads(body)
         assert path.endswith("/response"), (path, answer)
         assert answer == {"batchItemFailures": []}, answer
@@ -111,16 +122,16 @@ def start(program, function, port):
     finally:
         process.kill()
         process.wait()
+        server.shutdown()
+        # Not server_close(): it would wait for threads that wait for nothing any more.
+        server.socket.close()
 
 
 def main():
     folder = Path(sys.argv[1])
-    server = Server(("127.0.0.1", 0), Runtime)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     for function in ("planner", "worker", "committer"):
         program = folder / function / "bootstrap"
-        times = sorted(start(program, function, server.server_port) for _ in range(STARTS))
+        times = sorted(start(program, function) for _ in range(STARTS))
         print(f"{function:10} ready after {times[0] * 1000:.0f} ms, the slowest start {times[-1] * 1000:.0f} ms")
 
 
