@@ -203,8 +203,8 @@ class Job:
 
     def _how_to_go_on(self) -> str:
         return (
-            f"stopped; what was committed stays, and job {self.id} stays open: a service goes on with "
-            f"it, or refresh({self.column!r}) does; job({self.id!r}).cancel() ends it"
+            f"stopped; what was committed stays, and job {self.id} stays open: a service goes on "
+            f"with it, or refresh({self.column!r}) does; job({self.id!r}).cancel() ends it"
         )
 
 
