@@ -50,11 +50,14 @@ locals {
         LANCE_BACKFILL_BULK_DEAD_QUEUE  = module.bulk.dead_url
       },
       var.column_metrics ? { LANCE_BACKFILL_COLUMN_METRICS = "1" } : {},
+      var.batch_rows != null ? { LANCE_BACKFILL_BATCH_ROWS = tostring(var.batch_rows) } : {},
     )
     # Names and ARNs; the values stay in Secrets Manager.
     worker = merge(
       local.environment,
       length(var.secrets) > 0 ? { LANCE_BACKFILL_SECRETS = jsonencode(var.secrets) } : {},
+      # Functions that were registered for this image run in it.
+      var.worker_image_uri != null ? { LANCE_BACKFILL_IMAGE = var.worker_image_uri } : {},
     )
     committer = local.environment
   }

@@ -145,6 +145,17 @@ variable "release" {
   }
 }
 
+variable "batch_rows" {
+  description = "Most rows of a batch; without, batches are cut by time alone. For functions whose rows take unlike times."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.batch_rows == null || try(var.batch_rows >= 1 && floor(var.batch_rows) == var.batch_rows, false)
+    error_message = "batch_rows is a whole number of at least 1."
+  }
+}
+
 variable "worker_image_uri" {
   description = "Image of the worker with Python, for Python functions: of a private ECR repository and by digest. Null runs the zip, which knows SQL expressions only."
   type        = string

@@ -503,6 +503,14 @@ run "worker_image" {
   }
 
   assert {
+    condition = (
+      module.worker.environment.LANCE_BACKFILL_IMAGE == var.worker_image_uri &&
+      !contains(keys(module.planner.environment), "LANCE_BACKFILL_IMAGE")
+    )
+    error_message = "The worker does not know its image, and would refuse functions that were registered for it."
+  }
+
+  assert {
     condition     = module.planner.code_sha256 == "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
     error_message = "The digest is turned into base64 wrongly: ${module.planner.code_sha256}"
   }

@@ -343,3 +343,13 @@ run "an_environment_of_ours" {
 
   expect_failures = [var.environment]
 }
+
+run "half_a_row" {
+  command = plan
+
+  variables {
+    batch_rows = 0.5
+  }
+
+  expect_failures = [var.batch_rows]
+}
