@@ -30,7 +30,7 @@ pub struct Grace {
 }
 
 impl Grace {
-    /// Nothing is kept: for a table on which nobody works.
+    /// Nothing is kept, save what may belong to work that was ordered a moment ago.
     pub const NONE: Self = Self {
         objects_ms: 0,
         jobs_ms: 0,
@@ -118,6 +118,9 @@ pub async fn collect(
     let older_than =
         |object: &Listed, grace_ms| object.created_ms.saturating_add(grace_ms) <= now_ms;
     let old = |object: &Listed| older_than(object, grace.objects_ms);
+    let newest = entries.last().map_or(LedgerSeq(0), |entry| entry.seq);
+    // An entry that came after the survey may name it: only its age can tell that none does.
+    let unseen = |seq: LedgerSeq| seq > newest && grace.objects_ms == 0;
     let mut doomed = sent;
     for (folder, kept) in [("checkpoints", &kept), ("values", &open)] {
         for object in column.store.list(folder).await? {
@@ -126,14 +129,16 @@ pub async fn collect(
             };
             // What a finished batch left was published: nobody reads it again.
             let needed = is_named(&batch) && kept.contains(&batch.seq);
-            if !needed && (is_named(&batch) || old(&object)) {
+            let orphaned = || old(&object) && !unseen(batch.seq);
+            if !needed && (is_named(&batch) || orphaned()) {
                 doomed.push(object.path);
             }
         }
     }
     for object in column.store.list("jobs").await? {
         // Without its end, a job that the ledger still names would begin again.
-        let forgotten = job_of(&object.path).is_some_and(|job| !jobs.contains(&job));
+        let forgotten =
+            job_of(&object.path).is_some_and(|job| !jobs.contains(&job) && !unseen(job.seq));
         if forgotten && older_than(&object, grace.jobs_ms) {
             doomed.push(object.path);
         }
