@@ -51,6 +51,7 @@ locals {
       },
       var.column_metrics ? { LANCE_BACKFILL_COLUMN_METRICS = "1" } : {},
       var.batch_rows != null ? { LANCE_BACKFILL_BATCH_ROWS = tostring(var.batch_rows) } : {},
+      var.first_probe_s != null ? { LANCE_BACKFILL_FIRST_PROBE_S = tostring(var.first_probe_s) } : {},
     )
     # Names and ARNs; the values stay in Secrets Manager.
     worker = merge(

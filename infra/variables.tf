@@ -156,6 +156,17 @@ variable "batch_rows" {
   }
 }
 
+variable "first_probe_s" {
+  description = "Wait before the first probe of a column whose function could not be called; each further wait is twice as long, up to an hour. Null is 60."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.first_probe_s == null || try(var.first_probe_s >= 1 && var.first_probe_s <= 3600 && floor(var.first_probe_s) == var.first_probe_s, false)
+    error_message = "first_probe_s is a whole number from 1 to 3600."
+  }
+}
+
 variable "worker_image_uri" {
   description = "Image of the worker with Python, for Python functions: of a private ECR repository and by digest. Null runs the zip, which knows SQL expressions only."
   type        = string

@@ -353,3 +353,13 @@ run "half_a_row" {
 
   expect_failures = [var.batch_rows]
 }
+
+run "a_probe_at_once" {
+  command = plan
+
+  variables {
+    first_probe_s = 0
+  }
+
+  expect_failures = [var.first_probe_s]
+}

@@ -34,6 +34,11 @@ async fn many_batches_drain_without_loss_and_none_is_done_twice() {
     let scenario = service.table("large.lance", shape, all).await;
     let started = now();
     scenario.add("p", "a * b", &[]);
+    // Reading the whole table again and again would be most of what the machine does.
+    let computed = async || service.proxy.rows_computed() >= rows;
+    service
+        .eventually("all rows are computed", PATIENCE, computed)
+        .await;
     let filled = async || is_filled(&scenario).await;
     service.eventually("'p' is filled", PATIENCE, filled).await;
     let took = started.elapsed();

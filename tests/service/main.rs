@@ -28,6 +28,7 @@ mod delivery;
 mod drain;
 mod follows;
 mod latency;
+mod outage;
 mod python;
 mod reach;
 mod remote;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::definition::BoundColumn;
-use lance_backfill_core::ids::BindingId;
+use lance_backfill_core::ids::{BatchId, BindingId};
 use lance_backfill_core::ledger::EntryBody;
 use lance_backfill_core::message::CommitMessage;
 use lance_backfill_core::plan::Limits;
@@ -109,6 +109,11 @@ impl Engine {
         if let Some(entry) = &message.entry {
             store.learn_entry(entry.clone());
         }
+    }
+
+    /// Whether a batch may still leave a checkpoint manifest.
+    pub async fn is_open(&self, binding: &BindingId, batch: &BatchId) -> Result<bool> {
+        self.store(binding).is_open(batch).await
     }
 
     /// Publishes what is finished of a column on this version, which must be freshly loaded.

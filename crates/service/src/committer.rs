@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use lance_backfill_core::ids::BatchId;
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::{Error, ErrorKind, Result};
+use lance_backfill_stages::column::Column;
 use lance_backfill_stages::survey::Unsettled;
 
 use crate::Service;
 use crate::pace::now;
 
+/// Batches that are looked for before a finished one waits for another.
+const MOST_ASKED: usize = 3;
 /// Commits in a row that met another writer.
 const MOST_CONFLICTS: usize = 20;
 
@@ -55,7 +59,7 @@ impl Service {
         let is_fault = (message.checkpoint.as_ref()).is_some_and(|done| done.fault.is_some());
         if let Some(batch) = &message.batch
             && !is_fault
-            && (self.pace).can_wait(&message.table, &message.binding, batch, now())
+            && self.can_wait(engine, message, batch).await?
         {
             return Ok(Committed::Later);
         }
@@ -88,7 +92,7 @@ impl Service {
                     .is_some_and(|done| done.fault.is_some());
                 let probed = survey.standing_breaker(&column.bound.generation).is_some();
                 if is_fault || probed || survey.unsettled.values().any(has_parts) {
-                    self.wake_planner(message).await?;
+                    self.wake_planner(message, &column).await?;
                 }
                 return Ok(Committed::Noted { column: name });
             }
@@ -104,10 +108,14 @@ impl Service {
                 continue;
             }
             let Some(version) = report.published_version else {
-                self.wake_planner(message).await?;
+                self.wake_planner(message, &column).await?;
                 return Ok(Committed::Noted { column: name });
             };
-            // The version that it made is an event, which wakes the planner.
+            // The version that it made is an event, which wakes the planner for columns that are kept
+            // up to date by themselves.
+            if !column.bound.definition.auto {
+                self.wake_planner(message, &column).await?;
+            }
             let rows = report.assigned.values().sum();
             return Ok(Committed::Published {
                 column: name,
@@ -121,8 +129,38 @@ impl Service {
         ))
     }
 
-    async fn wake_planner(&self, message: &CommitMessage) -> Result<()> {
-        let plan = PlanMessage::new(message.table.clone(), Wake::Committed);
+    /// Whether a finished batch is published with one that is still open.
+    ///
+    /// That one tells the committer after it left its checkpoint manifest: as long as there is none, its
+    /// message comes after this one, whichever process gets it.
+    async fn can_wait(
+        &self,
+        engine: &Engine,
+        message: &CommitMessage,
+        batch: &BatchId,
+    ) -> Result<bool> {
+        let (table, binding) = (&message.table, &message.binding);
+        let mut finished = batch.clone();
+        for _ in 0..MOST_ASKED {
+            let other = (self.pace).can_wait_for(table, binding, &finished, now());
+            let Some(other) = other else {
+                return Ok(false);
+            };
+            if engine.is_open(binding, &other).await? {
+                return Ok(true);
+            }
+            finished = other;
+        }
+        Ok(false)
+    }
+
+    async fn wake_planner(&self, message: &CommitMessage, column: &Column) -> Result<()> {
+        let why = match column.bound.definition.auto {
+            true => Wake::Committed,
+            // Only a job has work in it, which a person asked for.
+            false => Wake::Requested,
+        };
+        let plan = PlanMessage::new(message.table.clone(), why);
         self.queues.send_plan(&plan).await
     }
 }

@@ -27,23 +27,25 @@ struct Last {
 }
 
 impl Pace {
-    /// Whether a finished batch can wait for those that will be finished after it.
+    /// For which of the others a finished batch can wait, if that is still open: what is finished is
+    /// published with it.
     ///
-    /// Each of them sends a message of its own, and of those that never will the schedule knows.
-    pub(crate) fn can_wait(
+    /// Each of them sends a message of its own, and of those that never will the schedule knows. Another
+    /// process may have published it meanwhile: whoever waits must look.
+    pub(crate) fn can_wait_for(
         &self,
         table: &str,
         binding: &BindingId,
         batch: &BatchId,
         now: Instant,
-    ) -> bool {
+    ) -> Option<BatchId> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(last) = last.get_mut(&(table.to_owned(), binding.clone())) else {
-            return false;
-        };
+        let last = last.get_mut(&(table.to_owned(), binding.clone()))?;
         last.open.remove(batch);
         let interval = INTERVAL.max(last.took.saturating_mul(SHARE));
-        !last.open.is_empty() && now.duration_since(last.ended) < interval
+        // Batches begin in order: the last one is the least likely to be finished.
+        let is_early = now.duration_since(last.ended) < interval;
+        last.open.last().filter(|_| is_early).cloned()
     }
 
     /// A commit has ended, and left these batches open.
@@ -86,24 +88,22 @@ mod tests {
             |index: u32| -> BatchId { format!("{:020}-t-{index}", 1).parse().expect("a batch") };
         let pace = Pace::default();
         let at = now();
-        let can_wait = |index, seconds: f64| {
+        let waits_for = |index, seconds: f64| {
             let later = at + Duration::from_secs_f64(seconds);
-            pace.can_wait("t", &binding, &batch(index), later)
+            pace.can_wait_for("t", &binding, &batch(index), later)
         };
-        assert!(!can_wait(0, 0.0), "nothing is known");
+        assert_eq!(waits_for(0, 0.0), None, "nothing is known");
         pace.note("t", &binding, (at, at), [batch(1), batch(2)].into());
-        assert!(can_wait(1, 1.9));
-        assert!(
-            !pace.can_wait("u", &binding, &batch(1), at),
-            "another table"
-        );
-        assert!(!can_wait(2, 1.9), "the last one");
+        assert_eq!(waits_for(1, 1.9), Some(batch(2)));
+        let of_another = pace.can_wait_for("u", &binding, &batch(1), at);
+        assert_eq!(of_another, None, "another table");
+        assert_eq!(waits_for(2, 1.9), None, "the last one");
         pace.note("t", &binding, (at, at), [batch(3), batch(4)].into());
-        assert!(!can_wait(3, 2.1), "the interval is over");
+        assert_eq!(waits_for(3, 2.1), None, "the interval is over");
         // A commit that took a second may be repeated after fifty.
         let took_a_second = (at, at + Duration::from_secs(1));
         pace.note("t", &binding, took_a_second, [batch(5), batch(6)].into());
-        assert!(can_wait(5, 50.9));
-        assert!(!can_wait(5, 51.1));
+        assert_eq!(waits_for(5, 50.9), Some(batch(6)));
+        assert_eq!(waits_for(5, 51.1), None);
     }
 }

@@ -330,6 +330,17 @@ impl ColumnStore {
             .map(Arc::new))
     }
 
+    /// Whether a batch may still leave a checkpoint manifest: it has none, and the ledger names it.
+    pub async fn is_open(&self, batch: &BatchId) -> Result<bool> {
+        if let Some(left) = self.checkpoint(batch).await? {
+            self.learn(left.as_ref().clone());
+            return Ok(false);
+        }
+        // Asked in this order, since an entry is collected before what its batches left.
+        let entry = self.entry(batch.seq).await?;
+        Ok(entry.is_some_and(|entry| entry.token == batch.token))
+    }
+
     /// Remembers a checkpoint manifest that somebody read or wrote: it is in the store.
     pub fn learn(&self, manifest: CheckpointManifest) {
         let batch = manifest.batch.clone();

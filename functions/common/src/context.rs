@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lance_backfill_aws::{ManagedSecrets, SqsQueue, client_from_environment};
 use lance_backfill_embedded::python::PythonFunctions;
@@ -79,6 +80,7 @@ impl Context {
             .map_err(|_| Error::invalid("LANCE_BACKFILL_BATCHES_AT_ONCE is too large"))?;
         // For tables whose rows take unlike times, and to see many batches where there are few rows.
         let most_rows_per_batch = number("LANCE_BACKFILL_BATCH_ROWS", "rows")?;
+        let first_probe = number("LANCE_BACKFILL_FIRST_PROBE_S", "seconds")?;
         let secrets = match environment.get("LANCE_BACKFILL_SECRETS") {
             None => ManagedSecrets::new(BTreeMap::new()),
             Some(json) => ManagedSecrets::from_json(json)
@@ -112,7 +114,13 @@ impl Context {
         let options = ServiceOptions {
             engine,
             batches_at_once,
-            outages: Outages::default(),
+            outages: match first_probe {
+                None => Outages::default(),
+                Some(seconds) => Outages {
+                    first_probe_after: Duration::from_secs(seconds),
+                    ..Outages::default()
+                },
+            },
         };
         Ok(Self::new(Service::new(options, queues, store), metrics))
     }
