@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::delivery::is_filled;
 use crate::deployment::{Deployment, Settings};
 use crate::support::oracle::product;
@@ -61,4 +63,23 @@ async fn many_batches_drain_without_loss_and_none_is_done_twice() {
         "{batches} batches drained in {:.1} s, none was lost, none was done twice",
         took.as_secs_f64()
     ));
+    let warm = warm_invocations_ms(&service.log("worker"));
+    let at = |share: usize| warm[(warm.len() - 1) * share / 100];
+    say(&format!(
+        "a warm worker took {} ms for a batch of {ROWS_PER_BATCH} rows, requests to S3 and SQS included (median of {}; {} ms at the 95th percentile)",
+        at(50),
+        warm.len(),
+        at(95)
+    ));
+}
+
+/// How long invocations took that found their process there, in order.
+fn warm_invocations_ms(log: &str) -> Vec<u64> {
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let warm = lines.filter(|line| line["message"] == "invoked" && line["cold"] == false);
+    let mut took: Vec<u64> = warm.filter_map(|line| line["took_ms"].as_u64()).collect();
+    took.sort_unstable();
+    took
 }
