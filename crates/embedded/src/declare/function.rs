@@ -332,6 +332,7 @@ impl PythonRequest {
         definition.resources = Resources {
             cpus: num_cpus.unwrap_or(1.0),
             gpus: num_gpus.unwrap_or(0.0),
+            gpu_class: None,
             memory_mib,
         };
         definition.secrets = secrets.unwrap_or_default();
