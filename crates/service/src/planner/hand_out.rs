@@ -6,6 +6,7 @@ use lance_backfill_core::ledger::{
     Allowance, EntryBody, HoldReason, allowance, approved_left, standing_hold,
 };
 use lance_backfill_core::plan::Limits;
+use lance_backfill_core::route::Route;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::plan::{Order, PlanOutcome};
 
@@ -185,7 +186,8 @@ impl Planning<'_> {
             }
             messages.extend(self.message(&entry, &batch, &work, self.seen.as_ref()));
         }
-        self.service.queues.send_batches(messages).await?;
+        let queues = &self.service.queues;
+        queues.send_batches(messages, self.route).await?;
         if is_marked(&entry) {
             self.column.store.note_sent(&entry).await?;
         }
@@ -209,9 +211,16 @@ impl Planning<'_> {
 
     /// What bounds the next page: in flight in its lane is no more than the window.
     fn limits(&self, lane: Lane) -> Limits {
-        let limits = Limits {
-            workers: self.service.options.batches_at_once,
-            ..self.engine.limits(self.column, self.survey)
+        let limits = match self.route {
+            Route::Workers => Limits {
+                workers: self.service.options.batches_at_once,
+                ..self.engine.limits(self.column, self.survey)
+            },
+            Route::Class(class) => Limits {
+                workers: (self.service.queues.classes.get(class))
+                    .map_or(1, |class| class.batches_at_once),
+                ..self.engine.limits_of_one_host(self.column, self.survey)
+            },
         };
         let in_flight = self.survey.rows_in_flight(lane);
         Limits {
