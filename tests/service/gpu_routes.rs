@@ -5,16 +5,25 @@ use std::time::Duration;
 use crate::delivery::is_filled;
 use crate::deployment::{Deployment, Settings};
 use crate::gpu_worker::Worker;
-use crate::python::{call, through};
+use crate::python::{IMAGE, call, through};
+use crate::support::Functions;
 use crate::support::oracle::product;
 use crate::support::program::finish;
 use crate::support::serving::eventually;
 use crate::support::table::Shape;
 
 const PATIENCE: Duration = Duration::from_secs(90);
+const CODE: &str = r#"
+@udf
+def same(id: int) -> int:
+    return id
+"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_class_takes_is_refused_by_name_and_nothing_changes() {
+    let Some(functions) = Functions::new(CODE) else {
+        return;
+    };
     let settings = Settings {
         classes: vec!["a10g", "l4"],
         ..Settings::default()
@@ -25,9 +34,9 @@ async fn what_no_class_takes_is_refused_by_name_and_nothing_changes() {
     let scenario = service.table("refused.lance", Shape::default(), 20).await;
     let (version, uri) = (scenario.version().await, scenario.uri.as_str());
     let sql = ["column", "add", uri, "p", "--sql", "a * b"];
-    let udf = [
-        "column", "add", uri, "p", "--udf", "udfs:f", "--from", "/nowhere",
-    ];
+    let (from, environment) = (functions.path(), format!("image:{IMAGE}"));
+    let udf = ["column", "add", uri, "p", "--udf", "udfs:same"];
+    let udf = [&udf[..], &["--from", &from, "--env", &environment]].concat();
     for (words, options, about) in [
         (
             &sql[..],
@@ -40,17 +49,27 @@ async fn what_no_class_takes_is_refused_by_name_and_nothing_changes() {
             "an expression is computed on CPUs",
         ),
         (&sql, &["--gpu-class", "l4"], "no GPU is asked for"),
-        // It is looked for only where somebody could run it.
-        (&udf, &["--pool", "gpu", "--env", "capture"], "/nowhere"),
+        (&udf, &[], "runs Python functions"),
+        (
+            &udf,
+            &["--pool", "gpu"],
+            "several classes of GPU workers (a10g, l4)",
+        ),
+        (
+            &udf,
+            &["--pool", "gpu", "--gpu-class", "h100"],
+            "no GPU workers of class 'h100', only of a10g, l4",
+        ),
         (&["redrive", "--queue", "h100-fresh"], &[], "l4-bulk"),
         (&["worker", "--class", "h100"], &[], "it has a10g, l4"),
     ] {
-        let refused = finish(call(&service, &[words, options].concat()));
+        let mut call = call(&service, &[words, options].concat());
+        call.env("LANCE_BACKFILL_PYTHON", functions.interpreter());
+        call.env("LANCE_BACKFILL_IMAGE", IMAGE);
+        let refused = finish(call);
         assert_eq!(refused.code, 2, "{refused:#?}");
-        let told = refused.json()["error"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let document = refused.json();
+        let told = document["error"].as_str().unwrap_or_default();
         assert!(told.contains(about), "'{about}' in {told}");
     }
     assert_eq!(scenario.version().await, version);
@@ -126,9 +145,9 @@ async fn a_column_whose_class_is_gone_waits_and_nothing_is_lost() {
     eventually("all is done", async || service.is_drained().await).await;
     assert!(service.all_dead().await.is_empty());
     // Folds are no reason to start a pod: the service's own workers do them.
+    let own = service.log("worker");
     assert!(
-        !service.log("worker").contains("\"calls\":1"),
-        "{}",
-        service.log("worker")
+        own.contains("\"calls\":0") && !own.contains("\"calls\":1"),
+        "{own}"
     );
 }

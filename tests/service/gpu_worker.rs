@@ -236,7 +236,7 @@ async fn a_worker_that_is_killed_costs_its_batches_another_delivery_and_no_row()
     let mut killed = 0;
     let mut calls = vec![];
     for name in ["w-0", "w-1", "w-0"] {
-        let worker = setup.worker(name, &[]);
+        let worker = setup.worker(name, &["--at-once", "1"]);
         let before = setup.count("call", &calls);
         eventually("a batch is at work", async || {
             calls.extend(setup.functions.calls());

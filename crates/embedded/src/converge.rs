@@ -248,6 +248,7 @@ impl Engine {
             most_batches,
             most_slices: 256,
             deadline_s: BATCH_DEADLINE_S,
+            fold_deadline_s: BATCH_DEADLINE_S,
             most_rows: u64::MAX,
             fold_now: false,
             after: None,

@@ -18,6 +18,9 @@ use super::{Handed, Planning, is_marked};
 const WINDOW_S: f64 = 600.0;
 /// Rows, in seconds of work, that go through the fresh lane: more would keep later ones waiting there.
 const FRESH_S: f64 = 60.0;
+/// When a batch for pods is sent again that nobody finished. Its message waits until there is a machine
+/// for a pod, which may take an hour; sent twice it would be computed twice, and a queue loses none.
+const CLASS_DEADLINE_S: u64 = 6 * 3_600;
 
 /// Rows that go through the fresh lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,6 +222,7 @@ impl Planning<'_> {
             Route::Class(class) => Limits {
                 workers: (self.service.queues.classes.get(class))
                     .map_or(1, |class| class.batches_at_once),
+                deadline_s: CLASS_DEADLINE_S,
                 ..self.engine.limits_of_one_host(self.column, self.survey)
             },
         };
