@@ -72,12 +72,12 @@ impl ClassQueues {
     }
 
     /// The queue of a lane with its dead letters, if this process may read them.
-    pub(crate) fn pair(&self, lane: Lane) -> Option<(&Arc<dyn Queue>, &Arc<dyn Queue>)> {
+    pub(crate) fn pair(&self, lane: Lane) -> Option<(&dyn Queue, &dyn Queue)> {
         let (live, dead) = match lane {
             Lane::Fresh => (&self.fresh, &self.fresh_dead),
             Lane::Bulk => (&self.bulk, &self.bulk_dead),
         };
-        Some((live, dead.as_ref()?))
+        Some((live.as_ref(), dead.as_ref()?.as_ref()))
     }
 }
 

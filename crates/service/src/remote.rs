@@ -322,14 +322,14 @@ impl Remote {
     /// A queue with its dead letters.
     pub(crate) fn pair(&self, queue: &QueueName) -> Result<(&dyn Queue, &dyn Queue)> {
         let (live, dead) = (&self.queues, &self.dead_letters);
-        let (live, dead) = match queue {
+        let (live, dead): (&Arc<dyn Queue>, &Arc<dyn Queue>) = match queue {
             QueueName::Plans => (&live.plans, &dead.plans),
             QueueName::Fresh => (&live.fresh, &dead.fresh),
             QueueName::Bulk => (&live.bulk, &dead.bulk),
             QueueName::Commits => (&live.commits, &dead.commits),
             QueueName::Class(class, lane) => {
                 let pair = live.classes.get(class).and_then(|class| class.pair(*lane));
-                pair.ok_or_else(|| Error::invalid(format!("there is no queue '{queue}'")))?
+                return pair.ok_or_else(|| Error::invalid(format!("there is no queue '{queue}'")));
             }
         };
         Ok((live.as_ref(), dead.as_ref()))
