@@ -139,7 +139,7 @@ impl Setup {
                 "column",
                 "add",
                 &scenario.uri,
-                "s",
+                "d",
                 "--udf",
                 "udfs:slow",
                 "--from",
@@ -175,9 +175,9 @@ impl Setup {
     async fn wait_filled(&self) {
         let filled = async || {
             let rows = self.scenario.rows().await;
-            rows.iter().all(|row| row.int("s") == doubled(row))
+            rows.iter().all(|row| row.int("d") == doubled(row))
         };
-        (self.service.eventually("'s' is filled", PATIENCE, filled)).await;
+        (self.service.eventually("'d' is filled", PATIENCE, filled)).await;
     }
 
     /// Workers that the service knows of, by name, with the batches that they have.
@@ -251,7 +251,7 @@ async fn a_worker_that_is_killed_costs_its_batches_another_delivery_and_no_row()
     calls.extend(setup.functions.calls());
     let batches = 4;
     assert!(setup.count("call", &calls) <= batches + killed, "{calls:?}");
-    assert_eq!(setup.scenario.check_int("s", doubled).await, 120);
+    assert_eq!(setup.scenario.check_int("d", doubled).await, 120);
     assert_eq!(
         setup.service.proxy.rows_computed(),
         120,
