@@ -18,6 +18,22 @@ locals {
   # a batch that is throttled for a while is not worked on twice.
   visibility_per_timeout = 6
 
+  # Kinds of workers in pods; each has a fresh and a bulk queue.
+  classes     = toset(concat(sort(var.gpu_classes), var.ray_cpu ? ["ray-cpu"] : []))
+  class_lanes = toset(flatten([for class in local.classes : ["${class}-fresh", "${class}-bulk"]]))
+  # As service.json says it, and the planner is told.
+  class_queues = { for class in local.classes : class => {
+    queues = {
+      fresh = module.class["${class}-fresh"].url
+      bulk  = module.class["${class}-bulk"].url
+    }
+    dead_letters = {
+      fresh = module.class["${class}-fresh"].dead_url
+      bulk  = module.class["${class}-bulk"].dead_url
+    }
+    batches_at_once = var.class_batches_at_once
+  } }
+
   names = { for kind in ["planner", "worker", "committer"] : kind => "${var.name}-${kind}" }
 
   environment = merge(
@@ -32,13 +48,16 @@ locals {
       LANCE_BACKFILL_BATCHES_AT_ONCE = tostring(local.batches_at_once)
       LANCE_BACKFILL_LOG             = var.log_filter
     },
-    # Lance's store reads these. A bucket's default key encrypts without them; a bucket policy that
-    # refuses writes without the header does not.
-    { for name, value in {
-      AWS_SERVER_SIDE_ENCRYPTION = "aws:kms"
-      AWS_SSE_KMS_KEY_ID         = var.bucket_kms_key_arn
-    } : name => value if var.bucket_kms_key_arn != null },
+    local.encryption,
   )
+  # Lance's store reads these. A bucket's default key encrypts without them; a bucket policy that
+  # refuses writes without the header does not.
+  encryption = { for name, value in {
+    AWS_SERVER_SIDE_ENCRYPTION = "aws:kms"
+    AWS_SSE_KMS_KEY_ID         = var.bucket_kms_key_arn
+  } : name => value if var.bucket_kms_key_arn != null }
+  # Names and ARNs; the values stay in Secrets Manager.
+  secrets = length(var.secrets) > 0 ? { LANCE_BACKFILL_SECRETS = jsonencode(var.secrets) } : {}
 
   environments = {
     # What dies of the workers' batches the planner writes down as failed, so that people see it in the
@@ -49,19 +68,30 @@ locals {
         LANCE_BACKFILL_FRESH_DEAD_QUEUE = module.fresh.dead_url
         LANCE_BACKFILL_BULK_DEAD_QUEUE  = module.bulk.dead_url
       },
+      length(local.classes) > 0 ? { LANCE_BACKFILL_CLASS_QUEUES = jsonencode(local.class_queues) } : {},
       var.column_metrics ? { LANCE_BACKFILL_COLUMN_METRICS = "1" } : {},
       var.batch_rows != null ? { LANCE_BACKFILL_BATCH_ROWS = tostring(var.batch_rows) } : {},
       var.first_probe_s != null ? { LANCE_BACKFILL_FIRST_PROBE_S = tostring(var.first_probe_s) } : {},
     )
-    # Names and ARNs; the values stay in Secrets Manager.
     worker = merge(
       local.environment,
-      length(var.secrets) > 0 ? { LANCE_BACKFILL_SECRETS = jsonencode(var.secrets) } : {},
+      local.secrets,
       # Functions that were registered for this image run in it.
       var.worker_image_uri != null ? { LANCE_BACKFILL_IMAGE = var.worker_image_uri } : {},
     )
     committer = local.environment
   }
+  # The queues of pods are in service.json.
+  pod_environment = merge(
+    var.environment,
+    {
+      LANCE_BACKFILL_SERVICE = local.service_uri
+      LANCE_BACKFILL_LOG     = var.log_filter
+      AWS_REGION             = local.region
+    },
+    local.encryption,
+    local.secrets,
+  )
 
   functions = {
     planner   = module.planner
@@ -76,7 +106,7 @@ locals {
       bulk    = module.bulk
       commits = module.commits
     },
-    { for lane, queue in module.gpu : "gpu-${lane}" => queue },
+    module.class,
   )
 }
 
@@ -134,13 +164,13 @@ module "commits" {
   tags                   = var.tags
 }
 
-# Batches for pods with a GPU, which receive them by themselves.
-module "gpu" {
+# Batches for pods, which receive them by themselves: of each kind of GPU, and of the CPUs of a Ray cluster.
+module "class" {
   source   = "./modules/queue"
-  for_each = toset(flatten([for class in var.gpu_classes : ["${class}-fresh", "${class}-bulk"]]))
+  for_each = local.class_lanes
 
-  name                 = "${var.name}-gpu-${each.key}"
-  visibility_timeout_s = var.gpu_visibility_timeout_s
+  name                 = "${var.name}-${each.key}"
+  visibility_timeout_s = var.class_visibility_timeout_s
   max_receive_count    = var.max_receive_count
   kms_key_arn          = var.queue_kms_key_arn
   alarm_topic_arns     = var.alarm_topic_arns
@@ -286,7 +316,7 @@ resource "aws_s3_object" "deployment" {
     # Only the image has Python, so that a column of this service can be refused when it is declared.
     python          = var.worker_image_uri != null
     secrets         = sort(keys(var.secrets))
-    gpu_classes     = sort(var.gpu_classes)
+    classes         = local.class_queues
     batches_at_once = local.batches_at_once
   })
 

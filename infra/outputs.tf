@@ -62,19 +62,29 @@ output "kms_key_policy_statements" {
   value       = { for key, statements in local.kms_key_policy_statements : key => jsonencode(statements) }
 }
 
-output "gpu_queues" {
-  description = "Queues of each GPU class, for pods in Kubernetes: url and arn by lane."
-  value = { for class in var.gpu_classes : class => {
+output "class_queues" {
+  description = "Queues of each class of workers in pods: url and arn by lane."
+  value = { for class in local.classes : class => {
     for lane in ["fresh", "bulk"] : lane => {
-      url = module.gpu["${class}-${lane}"].url
-      arn = module.gpu["${class}-${lane}"].arn
+      url = module.class["${class}-${lane}"].url
+      arn = module.class["${class}-${lane}"].arn
     }
   } }
 }
 
-output "gpu_pod_policy" {
-  description = "What the role of such a pod must be allowed, as JSON; null without GPU classes."
-  value       = length(var.gpu_classes) == 0 ? null : local.policies.gpu
+output "pod_policy" {
+  description = "What the role of such a pod must be allowed, as JSON; null without classes."
+  value       = length(local.classes) == 0 ? null : local.policies.pod
+}
+
+output "pod_environment" {
+  description = "What such a pod must have in its environment, beside a role."
+  value       = tomap(local.pod_environment)
+}
+
+output "pool_controller_policy" {
+  description = "What the role of the controller must be allowed that scales the pods, as JSON; null without classes."
+  value       = length(local.classes) == 0 ? null : local.policies.pool_controller
 }
 
 output "alarm_names" {

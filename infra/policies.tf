@@ -16,7 +16,8 @@ locals {
     folder => [for root in local.table_roots : "${root}*/${folder}/*"]
   }
 
-  # Folders of the service that every function reads: what Python functions consist of.
+  # Folders of the service that every function reads: what Python functions consist of. And what the
+  # service says of itself, by which a function is refused that nobody can run.
   artifact_folders = ["artifacts", "environments", "functions", "wheels"]
 
   # Without this permission S3 answers 403 in place of 404 for what is not there, and much of the state
@@ -51,12 +52,22 @@ locals {
       Condition = { StringLikeIfExists = { "s3:prefix" = ["${var.service.prefix}/*"] } }
     },
     {
-      Sid      = "ReadArtifacts"
-      Effect   = "Allow"
-      Action   = ["s3:GetObject"]
-      Resource = [for folder in local.artifact_folders : "${local.service_root}/${folder}/*"]
+      Sid    = "ReadArtifacts"
+      Effect = "Allow"
+      Action = ["s3:GetObject"]
+      Resource = concat(
+        [for folder in local.artifact_folders : "${local.service_root}/${folder}/*"],
+        ["${local.service_root}/service.json"],
+      )
     },
   ]
+  # What workers in pods say of themselves, each time in a new object, and take back.
+  tell_workers = [{
+    Sid      = "TellWorkers"
+    Effect   = "Allow"
+    Action   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+    Resource = ["${local.service_root}/workers/*"]
+  }]
   # Whether somebody has stopped all spending.
   read_paused = [{
     Sid      = "ReadPaused"
@@ -125,21 +136,21 @@ locals {
     Sid      = "BuryDeadBatches"
     Effect   = "Allow"
     Action   = ["sqs:DeleteMessage", "sqs:ReceiveMessage"]
-    Resource = [module.fresh.dead_arn, module.bulk.dead_arn]
+    Resource = concat([module.fresh.dead_arn, module.bulk.dead_arn], [for queue in module.class : queue.dead_arn])
   }]
-  gpu_queue_arns = [for queue in module.gpu : queue.arn]
+  class_queue_arns = [for queue in module.class : queue.arn]
   receives = {
     planner   = [module.plans.arn]
     worker    = [module.fresh.arn, module.bulk.arn]
     committer = [module.commits.arn]
-    gpu       = local.gpu_queue_arns
+    pod       = local.class_queue_arns
   }
   sends = {
     # To the committer by the schedule, where a worker died before it said that it had finished.
-    planner   = concat([module.plans.arn, module.fresh.arn, module.bulk.arn, module.commits.arn], local.gpu_queue_arns)
+    planner   = concat([module.plans.arn, module.fresh.arn, module.bulk.arn, module.commits.arn], local.class_queue_arns)
     worker    = [module.commits.arn]
     committer = [module.plans.arn]
-    gpu       = [module.commits.arn]
+    pod       = [module.commits.arn]
   }
   messages = { for kind in keys(local.receives) : kind => [
     {
@@ -227,8 +238,8 @@ locals {
 
   # ---- a person at the command line ------------------------------------------------------------------
 
-  # Those of service.json; what dies of a GPU class is for whoever runs its pods.
-  operated = [module.plans, module.fresh, module.bulk, module.commits]
+  # Those of service.json.
+  operated = concat([module.plans, module.fresh, module.bulk, module.commits], values(module.class))
   operate = [
     {
       Sid      = "ReadService"
@@ -294,9 +305,28 @@ locals {
       local.read_tables, local.write_tables.operator, [local.read_service[0]], local.operate, local.use_keys,
     )
     # Pods have networks and logs of their own.
-    gpu = concat(
-      local.read_tables, local.write_tables.worker, local.read_service, local.read_paused,
-      local.messages.gpu, local.use_keys,
+    pod = concat(
+      local.read_tables, local.write_tables.worker, local.read_service, local.read_paused, local.tell_workers,
+      local.messages.pod, local.use_keys, local.read_secrets,
+    )
+    # Counts what waits, and sees who is busy; it touches neither tables nor messages.
+    pool_controller = concat(
+      [local.read_service[0]],
+      [
+        {
+          Sid      = "SeeWorkers"
+          Effect   = "Allow"
+          Action   = ["s3:GetObject"]
+          Resource = ["${local.service_root}/service.json", "${local.service_root}/workers/*"]
+        },
+        {
+          Sid      = "SeeQueues"
+          Effect   = "Allow"
+          Action   = ["sqs:GetQueueAttributes"]
+          Resource = local.class_queue_arns
+        },
+      ],
+      local.use_keys,
     )
   }
   policies = { for kind, statements in local.statements : kind => jsonencode({

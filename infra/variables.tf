@@ -324,7 +324,7 @@ variable "max_receive_count" {
 }
 
 variable "gpu_classes" {
-  description = "Names of GPU classes; each gets a fresh and a bulk queue, for pods that you run."
+  description = "Kinds of GPU that pods of yours have, by names of your choice such as a10g; each gets a fresh and a bulk queue."
   type        = set(string)
   default     = []
 
@@ -332,16 +332,38 @@ variable "gpu_classes" {
     condition     = alltrue([for class in var.gpu_classes : can(regex("^[a-z0-9-]{1,20}$", class))])
     error_message = "A GPU class has 1 to 20 small letters, digits and hyphens."
   }
-}
-
-variable "gpu_visibility_timeout_s" {
-  description = "Seconds for which a batch is hidden when a pod takes it; the pod extends it while it works, so this is how long the batch of a dead pod waits."
-  type        = number
-  default     = 900
 
   validation {
-    condition     = var.gpu_visibility_timeout_s >= 60 && var.gpu_visibility_timeout_s <= 43200
-    error_message = "gpu_visibility_timeout_s is 60 to 43,200."
+    condition     = !contains(var.gpu_classes, "ray-cpu")
+    error_message = "ray-cpu is the class of the CPU workers of a Ray cluster: set ray_cpu."
+  }
+}
+
+variable "ray_cpu" {
+  description = "Whether there is a class ray-cpu: CPU workers of a Ray cluster, for functions that outgrow what Lambda gives of time, memory or image."
+  type        = bool
+  default     = false
+}
+
+variable "class_visibility_timeout_s" {
+  description = "Seconds for which a batch is hidden when a pod takes it; the pod extends it while it works, so this is how long the batch of a dead pod waits."
+  type        = number
+  default     = 120
+
+  validation {
+    condition     = var.class_visibility_timeout_s >= 60 && var.class_visibility_timeout_s <= 43200
+    error_message = "class_visibility_timeout_s is 60 to 43,200."
+  }
+}
+
+variable "class_batches_at_once" {
+  description = "Batches of each class at work at once when all its pods are there: twice the workers, since each reads its next batch while it works. About ten minutes of work for so many are handed out at a time."
+  type        = number
+  default     = 8
+
+  validation {
+    condition     = var.class_batches_at_once >= 1 && var.class_batches_at_once <= 10000
+    error_message = "class_batches_at_once is 1 to 10,000."
   }
 }
 

@@ -18,7 +18,7 @@ variables {
 
 run "queues_and_mappings" {
   assert {
-    condition     = toset(keys(output.queues)) == toset(["plans", "fresh", "bulk", "commits", "gpu-l4-fresh", "gpu-l4-bulk"])
+    condition     = toset(keys(output.queues)) == toset(["plans", "fresh", "bulk", "commits", "l4-fresh", "l4-bulk"])
     error_message = "A lane is missing, or there is one too many."
   }
 
@@ -96,6 +96,7 @@ run "environment" {
     condition = module.planner.environment == tomap(merge(module.committer.environment, {
       LANCE_BACKFILL_FRESH_DEAD_QUEUE = output.queues.fresh.dead_url
       LANCE_BACKFILL_BULK_DEAD_QUEUE  = output.queues.bulk.dead_url
+      LANCE_BACKFILL_CLASS_QUEUES     = jsonencode(output.deployment.classes)
     }))
     error_message = "The planner does not know where batches die, or knows more than it should."
   }
@@ -155,9 +156,15 @@ run "deployment" {
         bulk    = output.queues.bulk.dead_url
         commits = output.queues.commits.dead_url
       }
-      python          = true
-      secrets         = ["OPENAI_KEY"]
-      gpu_classes     = ["l4"]
+      python  = true
+      secrets = ["OPENAI_KEY"]
+      classes = {
+        l4 = {
+          queues          = { fresh = output.queues.l4-fresh.url, bulk = output.queues.l4-bulk.url }
+          dead_letters    = { fresh = output.queues.l4-fresh.dead_url, bulk = output.queues.l4-bulk.dead_url }
+          batches_at_once = 8
+        }
+      }
       batches_at_once = 6
     })
     error_message = "The command line is told something else: ${jsonencode(output.deployment)}"
@@ -182,8 +189,8 @@ run "alarms_on_everything" {
       "lance-backfill-committer-errors",
       "lance-backfill-committer-throttles",
       "lance-backfill-fresh-dead-letters",
-      "lance-backfill-gpu-l4-bulk-dead-letters",
-      "lance-backfill-gpu-l4-fresh-dead-letters",
+      "lance-backfill-l4-bulk-dead-letters",
+      "lance-backfill-l4-fresh-dead-letters",
       "lance-backfill-oldest-row-in-need",
       "lance-backfill-planner-errors",
       "lance-backfill-planner-throttles",
@@ -218,8 +225,8 @@ run "no_wildcard_actions" {
   assert {
     condition = alltrue([
       for statement in flatten(concat(
-        [for policy in concat(values(output.policies), [output.gpu_pod_policy, output.operator_policy]) : jsondecode(policy).Statement],
-        [for queue in concat([module.plans, module.fresh, module.bulk, module.commits], values(module.gpu)) : [
+        [for policy in concat(values(output.policies), [output.pod_policy, output.operator_policy]) : jsondecode(policy).Statement],
+        [for queue in concat([module.plans, module.fresh, module.bulk, module.commits], values(module.class)) : [
           for policy in queue.policies : jsondecode(policy).Statement
         ]],
         [for function in [module.planner, module.worker, module.committer] : jsondecode(function.trust_policy).Statement],
@@ -232,7 +239,7 @@ run "no_wildcard_actions" {
 
   assert {
     condition = toset(flatten([
-      for policy in concat(values(output.policies), [output.gpu_pod_policy, output.operator_policy]) : [
+      for policy in concat(values(output.policies), [output.pod_policy, output.operator_policy]) : [
         for statement in jsondecode(policy).Statement : statement.Sid if contains(statement.Resource, "*")
       ]
     ])) == toset(["NetworkOfLambda", "NetworkNotOfTheFunction"])
@@ -264,7 +271,7 @@ run "who_may_do_what" {
 
   assert {
     condition = jsonencode({
-      for kind, policy in merge(output.policies, { gpu = output.gpu_pod_policy }) : kind => {
+      for kind, policy in merge(output.policies, { pod = output.pod_policy }) : kind => {
         for statement in jsondecode(policy).Statement : statement.Sid => sort(statement.Resource) if contains(["WriteTables", "DeleteOwn"], statement.Sid)
       }
       }) == jsonencode({
@@ -280,7 +287,7 @@ run "who_may_do_what" {
         WriteTables = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/_transactions/*", "arn:aws:s3:::lake/tables/*/_versions/*", "arn:aws:s3:::lake/tables/*/data/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/_transactions/*", "arn:aws:s3:::old/*/_versions/*", "arn:aws:s3:::old/*/data/*"]
         DeleteOwn   = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/_transactions/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/_transactions/*"]
       }
-      gpu = {
+      pod = {
         WriteTables = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/data/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/data/*"]
         DeleteOwn   = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/data/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/data/*"]
       }
@@ -290,30 +297,31 @@ run "who_may_do_what" {
 
   assert {
     condition = jsonencode({
-      for kind, policy in output.policies : kind => {
+      for kind, policy in merge(output.policies, { pod = output.pod_policy }) : kind => {
         for statement in jsondecode(policy).Statement : statement.Sid => sort(statement.Resource) if contains(["Receive", "Send"], statement.Sid)
       }
       }) == jsonencode({
       planner = {
         Receive = [output.queues.plans.arn]
-        Send    = sort([output.queues.plans.arn, output.queues.fresh.arn, output.queues.bulk.arn, output.queues.commits.arn, output.queues.gpu-l4-fresh.arn, output.queues.gpu-l4-bulk.arn])
+        Send    = sort([output.queues.plans.arn, output.queues.fresh.arn, output.queues.bulk.arn, output.queues.commits.arn, output.queues.l4-fresh.arn, output.queues.l4-bulk.arn])
       }
       worker    = { Receive = sort([output.queues.fresh.arn, output.queues.bulk.arn]), Send = [output.queues.commits.arn] }
       committer = { Receive = [output.queues.commits.arn], Send = [output.queues.plans.arn] }
+      pod       = { Receive = sort([output.queues.l4-fresh.arn, output.queues.l4-bulk.arn]), Send = [output.queues.commits.arn] }
     })
     error_message = "A function receives from or sends to other queues."
   }
 
   assert {
     condition = jsonencode({
-      for kind, policy in merge(output.policies, { gpu = output.gpu_pod_policy }) : kind => flatten([
+      for kind, policy in merge(output.policies, { pod = output.pod_policy }) : kind => flatten([
         for statement in jsondecode(policy).Statement : sort(statement.Resource) if statement.Sid == "BuryDeadBatches"
       ])
       }) == jsonencode({
-      planner   = sort([output.queues.fresh.dead_arn, output.queues.bulk.dead_arn])
+      planner   = sort([output.queues.fresh.dead_arn, output.queues.bulk.dead_arn, output.queues.l4-fresh.dead_arn, output.queues.l4-bulk.dead_arn])
       worker    = []
       committer = []
-      gpu       = []
+      pod       = []
     })
     error_message = "Only the planner takes dead batches, and only of the workers' queues."
   }
@@ -321,7 +329,7 @@ run "who_may_do_what" {
   # Who works looks whether spending is stopped; the committer spends nothing.
   assert {
     condition = alltrue([
-      for kind, policy in merge(output.policies, { gpu = output.gpu_pod_policy }) :
+      for kind, policy in merge(output.policies, { pod = output.pod_policy }) :
       contains(jsondecode(policy).Statement[*].Sid, "ReadPaused") == (kind != "committer")
     ])
     error_message = "Planner and workers must see that the service is paused."
@@ -330,9 +338,9 @@ run "who_may_do_what" {
   # Nobody writes what is run: functions and environments.
   assert {
     condition = alltrue(flatten([
-      for policy in concat(values(output.policies), [output.gpu_pod_policy]) : [
+      for policy in concat(values(output.policies), [output.pod_policy]) : [
         for statement in jsondecode(policy).Statement : [
-          for resource in statement.Resource : resource == "arn:aws:s3:::state/lance-backfill/tables/*"
+          for resource in statement.Resource : contains(["arn:aws:s3:::state/lance-backfill/tables/*", "arn:aws:s3:::state/lance-backfill/workers/*"], resource)
           if contains(statement.Action, "s3:PutObject") && startswith(resource, "arn:aws:s3:::state/")
         ]
       ]
@@ -342,10 +350,29 @@ run "who_may_do_what" {
 
   assert {
     condition = alltrue([
-      for kind, policy in merge(output.policies, { gpu = output.gpu_pod_policy }) :
-      contains(jsondecode(policy).Statement[*].Sid, "ReadSecrets") == (kind == "worker")
+      for kind, policy in merge(output.policies, { pod = output.pod_policy }) :
+      contains(jsondecode(policy).Statement[*].Sid, "ReadSecrets") == contains(["worker", "pod"], kind)
     ])
-    error_message = "Only the worker reads secrets."
+    error_message = "Only workers read secrets."
+  }
+
+  # What can be run at all is in service.json: without it a Python function is neither run nor refused.
+  assert {
+    condition = alltrue([
+      for policy in concat(values(output.policies), [output.pod_policy, output.pool_controller_policy]) : anytrue(flatten([
+        for statement in jsondecode(policy).Statement : [
+          for resource in statement.Resource : resource == "arn:aws:s3:::state/lance-backfill/service.json" && contains(statement.Action, "s3:GetObject")
+        ]
+      ]))
+    ])
+    error_message = "Somebody cannot read what the service is."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.pool_controller_policy).Statement : statement.Action
+    ])) == toset(["s3:GetObject", "s3:ListBucket", "sqs:GetQueueAttributes"])
+    error_message = "The controller of the pods may do more than look."
   }
 
   assert {
@@ -385,9 +412,9 @@ run "an_operator" {
       DeleteOwn   = ["arn:aws:s3:::lake/tables/*/_backfill/*", "arn:aws:s3:::lake/tables/*/_transactions/*", "arn:aws:s3:::old/*/_backfill/*", "arn:aws:s3:::old/*/_transactions/*"]
       ReadService = ["arn:aws:s3:::state/lance-backfill/*"]
       ReadTables  = ["arn:aws:s3:::lake/tables/*", "arn:aws:s3:::old/*"]
-      RedriveFrom = sort([for lane in ["plans", "fresh", "bulk", "commits"] : output.queues[lane].dead_arn])
-      SeeQueues   = sort(flatten([for lane in ["plans", "fresh", "bulk", "commits"] : [output.queues[lane].arn, output.queues[lane].dead_arn]]))
-      Send        = sort([for lane in ["plans", "fresh", "bulk", "commits"] : output.queues[lane].arn])
+      RedriveFrom = sort([for queue in output.queues : queue.dead_arn])
+      SeeQueues   = sort(flatten([for queue in output.queues : [queue.arn, queue.dead_arn]]))
+      Send        = sort([for queue in output.queues : queue.arn])
       UnregisterAndResume = [
         "arn:aws:s3:::state/lance-backfill/paused.json",
         "arn:aws:s3:::state/lance-backfill/tables/*",
@@ -453,7 +480,7 @@ run "customer_keys" {
 
   assert {
     condition = alltrue(flatten([
-      for queue in concat([module.plans, module.fresh, module.bulk, module.commits], values(module.gpu)) : [
+      for queue in concat([module.plans, module.fresh, module.bulk, module.commits], values(module.class)) : [
         for key in queue.encryption : key == var.queue_kms_key_arn
       ]
     ]))
@@ -478,7 +505,7 @@ run "customer_keys" {
 
   assert {
     condition = alltrue([
-      for policy in concat(values(output.policies), [output.gpu_pod_policy]) : anytrue([
+      for policy in concat(values(output.policies), [output.pod_policy]) : anytrue([
         for statement in jsondecode(policy).Statement :
         toset(statement.Resource) == toset([var.bucket_kms_key_arn, var.queue_kms_key_arn]) if statement.Sid == "UseKeys"
       ])
@@ -548,13 +575,51 @@ run "timeouts_move_with_their_queues" {
   }
 }
 
-run "without_gpus" {
+run "without_classes" {
   variables {
     gpu_classes = []
   }
 
   assert {
-    condition     = length(output.gpu_queues) == 0 && output.gpu_pod_policy == null && length(output.queues) == 4
-    error_message = "There is something for GPUs, although nobody asked."
+    condition = (
+      length(output.class_queues) == 0 && output.pod_policy == null && output.pool_controller_policy == null &&
+      length(output.queues) == 4 && !contains(keys(module.planner.environment), "LANCE_BACKFILL_CLASS_QUEUES") &&
+      length(output.deployment.classes) == 0
+    )
+    error_message = "There is something for pods, although nobody asked."
+  }
+}
+
+run "cpu_workers_of_a_ray_cluster" {
+  variables {
+    ray_cpu               = true
+    class_batches_at_once = 20
+  }
+
+  assert {
+    condition = (
+      keys(output.class_queues) == ["l4", "ray-cpu"] && contains(keys(output.queues), "ray-cpu-fresh") &&
+      jsondecode(module.planner.environment.LANCE_BACKFILL_CLASS_QUEUES)["ray-cpu"].batches_at_once == 20
+    )
+    error_message = "The class ray-cpu is not there, or the planner does not know it."
+  }
+}
+
+run "what_pods_are_told" {
+  variables {
+    secrets            = { CAPTION_KEY = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:caption-key-AbCdEf" }
+    bucket_kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/bucket"
+  }
+
+  assert {
+    condition = output.pod_environment == tomap({
+      LANCE_BACKFILL_SERVICE     = output.service
+      LANCE_BACKFILL_SECRETS     = jsonencode(var.secrets)
+      LANCE_BACKFILL_LOG         = "warn,lance_backfill=info"
+      AWS_REGION                 = "eu-west-1"
+      AWS_SERVER_SIDE_ENCRYPTION = "aws:kms"
+      AWS_SSE_KMS_KEY_ID         = var.bucket_kms_key_arn
+    })
+    error_message = "Pods are told something else: ${jsonencode(output.pod_environment)}"
   }
 }

@@ -254,6 +254,16 @@ run "a_gpu_class_with_a_space" {
   expect_failures = [var.gpu_classes]
 }
 
+run "a_gpu_class_of_cpus" {
+  command = plan
+
+  variables {
+    gpu_classes = ["ray-cpu"]
+  }
+
+  expect_failures = [var.gpu_classes]
+}
+
 run "a_role_of_nobody" {
   command = plan
 

@@ -16,10 +16,11 @@ use lance_backfill_lance::{ObjectStateStore, OpenOptions};
 use lance_backfill_ports::queue::{Delivery, Depth, Outgoing, Queue, Receipt};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_service::{
-    InProcessQueue, Outages, PullOptions, Queues, Service, ServiceOptions,
+    Doing, InProcessQueue, Outages, PullOptions, Queues, Service, ServiceOptions,
 };
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::fill::product;
 use crate::support::{Scenario, Shape};
@@ -58,6 +59,10 @@ impl Queue for Moody {
         self.inner.acknowledge(receipts).await
     }
 
+    async fn visibility(&self) -> Result<Duration> {
+        self.inner.visibility().await
+    }
+
     async fn depth(&self) -> Result<Depth> {
         self.inner.depth().await
     }
@@ -79,6 +84,7 @@ impl Process {
             commits: queue(),
             fresh_dead: None,
             bulk_dead: None,
+            classes: BTreeMap::new(),
         })
         .await
     }
@@ -104,6 +110,7 @@ impl Process {
         let options = ServiceOptions {
             engine,
             batches_at_once: 2,
+            class: None,
             outages: Outages::default(),
         };
         let store = Arc::new(store.expect("a state store"));
@@ -261,6 +268,7 @@ async fn a_planner_that_panics_about_one_table_plans_the_others() {
         commits: queue(),
         fresh_dead: None,
         bulk_dead: None,
+        classes: BTreeMap::new(),
     })
     .await;
     let records = [
@@ -452,8 +460,12 @@ async fn a_worker_that_pulls_does_what_is_in_its_queues_and_stops_when_it_is_tol
                 .map(|it| decode::<CommitMessage>(it.body.as_bytes())),
         );
     };
-    let pulled = service.pull(&lanes, &options, stop).await;
+    let (doing, told) = watch::channel(Doing::default());
+    let pulled = service.pull(&lanes, &options, &doing, stop).await;
     assert_eq!((pulled.done, pulled.lost), (1, 0), "{pulled:?}");
+    let did = told.borrow();
+    assert!(did.busy.is_empty() && did.draining, "{did:?}");
+    assert_eq!((did.batches_done, did.functions_loaded.len()), (1, 1));
     let commits: std::result::Result<Vec<CommitMessage>, _> = commits.into_iter().collect();
     let commits = commits.expect("our own messages");
     for commit in &commits {

@@ -75,6 +75,7 @@ async fn what_is_finished_waits_for_no_batch_that_another_process_published() {
         let options = ServiceOptions {
             engine: service.engine.clone(),
             batches_at_once: 2,
+            class: None,
             outages: Outages::default(),
         };
         Service::new(options, service.queues.clone(), service.store.clone())

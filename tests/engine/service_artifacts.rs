@@ -253,7 +253,7 @@ async fn deploy(store: &dyn StateStore, python: bool, secrets: &[&str]) {
     let urls = json!({"plans": "p", "fresh": "f", "bulk": "b", "commits": "c"});
     let deployment = json!({
         "version": 1, "name": "lance-backfill", "queues": urls, "dead_letters": urls,
-        "python": python, "secrets": secrets, "gpu_classes": [], "batches_at_once": 10,
+        "python": python, "secrets": secrets, "classes": {}, "batches_at_once": 10,
     });
     store.delete("service.json").await.expect("deletes");
     let written = store.create("service.json", Bytes::from(deployment.to_string()));

@@ -82,7 +82,7 @@ impl Slow {
             dead_letters: urls(),
             python: true,
             secrets: [].into(),
-            gpu_classes: [].into(),
+            classes: [].into(),
             batches_at_once: 2,
         };
         let queues = self.service.queues.clone();

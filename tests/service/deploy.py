@@ -99,12 +99,23 @@ def function(kind, environment, sources):
         call("lambda", "POST", f"{LAMBDA}/event-source-mappings/", json.dumps(body).encode())
 
 
+OWN = ("plans", "fresh", "bulk", "commits")
 lanes = {
     "plans": queue("plans"),
     "fresh": queue("fresh"),
     "bulk": queue("bulk"),
     "commits": queue("commits", FifoQueue="true"),
 }
+# Two queues for each class of workers in pods; nothing here takes from them.
+classes = {}
+for name in SETTINGS["classes"]:
+    both = {lane: queue(f"{name}-{lane}") for lane in ("fresh", "bulk")}
+    lanes.update({f"{name}-{lane}": urls for lane, urls in both.items()})
+    classes[name] = {
+        "queues": {lane: url for lane, (url, _) in both.items()},
+        "dead_letters": {lane: url for lane, (_, url) in both.items()},
+        "batches_at_once": 4,
+    }
 queues = {lane: url for lane, (url, _) in lanes.items()}
 dead = {lane: url for lane, (_, url) in lanes.items()}
 at_once = SETTINGS["batches_at_once"]
@@ -117,23 +128,24 @@ environment = {
     "LANCE_BACKFILL_NAME": NAME,
     "LANCE_BACKFILL_SERVICE": f"s3://{BUCKET}/service",
     "LANCE_BACKFILL_BATCHES_AT_ONCE": str(2 * at_once),
-    **{f"LANCE_BACKFILL_{lane.upper()}_QUEUE": url for lane, url in queues.items()},
+    **{f"LANCE_BACKFILL_{lane.upper()}_QUEUE": queues[lane] for lane in OWN},
     **SETTINGS["environment"].get("all", {}),
 }
 dead_queues = {
     f"LANCE_BACKFILL_{lane.upper()}_DEAD_QUEUE": dead[lane] for lane in ("fresh", "bulk")
 }
-function("planner", {**environment, **dead_queues}, [(queues["plans"], 10, 2)])
+class_queues = {"LANCE_BACKFILL_CLASS_QUEUES": json.dumps(classes)} if classes else {}
+function("planner", {**environment, **dead_queues, **class_queues}, [(queues["plans"], 10, 2)])
 function("worker", environment, [(queues["fresh"], 1, at_once), (queues["bulk"], 1, at_once)])
 function("committer", environment, [(queues["commits"], 10, 2)])
 service = {
     "version": 1,
     "name": NAME,
-    "queues": queues,
-    "dead_letters": dead,
+    "queues": {lane: queues[lane] for lane in OWN},
+    "dead_letters": {lane: dead[lane] for lane in OWN},
     "python": SETTINGS["python"],
     "secrets": [],
-    "gpu_classes": [],
+    "classes": classes,
     "batches_at_once": 2 * at_once,
 }
 call("s3", "PUT", f"/{BUCKET}/service/service.json", json.dumps(service).encode())

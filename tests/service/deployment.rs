@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) batches_at_once: u64,
     /// Most rows of a batch.
     pub(crate) batch_rows: Option<u64>,
+    /// Classes of workers in pods that have queues.
+    pub(crate) classes: Vec<&'static str>,
     /// Whether the bucket tells of new versions.
     pub(crate) notify: bool,
     /// Variables by function; those of `all` are for all of them.
@@ -57,6 +59,7 @@ impl Default for Settings {
             most_receives: 5,
             batches_at_once: 3,
             batch_rows: None,
+            classes: vec![],
             notify: true,
             environment: BTreeMap::new(),
             before: BTreeMap::new(),
@@ -97,6 +100,7 @@ impl Deployment {
             most_receives,
             batches_at_once,
             batch_rows,
+            classes,
             notify,
             mut environment,
             before,
@@ -117,6 +121,7 @@ impl Deployment {
             "visibility_s": visibility_s,
             "most_receives": most_receives,
             "batches_at_once": batches_at_once,
+            "classes": classes,
             "notify": notify,
             "environment": environment,
             "before": before,
@@ -316,6 +321,14 @@ impl Deployment {
         }
         let body = json!({ "Environment": { "Variables": variables } });
         self.lambda("PUT", &path, &body);
+    }
+
+    /// A variable of a function.
+    pub(crate) fn variable(&self, kind: &str, name: &str) -> String {
+        let path = format!("/2015-03-31/functions/{}-{kind}/configuration", self.name);
+        let found = self.lambda("GET", &path, &Value::Null);
+        let value = found["Environment"]["Variables"][name].as_str();
+        value.expect("it is set").to_owned()
     }
 
     fn lambda(&self, method: &str, path: &str, body: &Value) -> Value {

@@ -27,6 +27,8 @@ mod crashes;
 mod delivery;
 mod drain;
 mod follows;
+mod gpu_routes;
+mod gpu_worker;
 mod latency;
 mod outage;
 mod python;

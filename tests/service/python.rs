@@ -12,7 +12,7 @@ use crate::support::{Functions, Row};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The image that the workers are said to be in: it has the interpreter of the test.
-const IMAGE: &str =
+pub(crate) const IMAGE: &str =
     "worker@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const CODE: &str = r#"
 @udf
@@ -33,7 +33,7 @@ pub(crate) fn through(service: &Deployment, arguments: &[&str]) -> Outcome {
     finish(call(service, arguments))
 }
 
-fn call(service: &Deployment, arguments: &[&str]) -> Command {
+pub(crate) fn call(service: &Deployment, arguments: &[&str]) -> Command {
     let prefix = format!("s3://{BUCKET}/service");
     let mut call = command(arguments);
     call.args(["--json", "--service", &prefix])

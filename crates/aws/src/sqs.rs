@@ -132,6 +132,24 @@ impl SqsQueue {
         Ok(())
     }
 
+    /// Numbers that the queue says of itself.
+    async fn numbers<const N: usize>(
+        &self,
+        asked: [QueueAttributeName; N],
+        doing: &str,
+    ) -> Result<[Option<u64>; N]> {
+        let answer = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .set_attribute_names(Some(asked.to_vec()))
+            .send()
+            .await
+            .map_err(|error| self.failed(doing, &error))?;
+        let known = answer.attributes.unwrap_or_default();
+        Ok(asked.map(|name| known.get(&name).and_then(|count| count.parse().ok())))
+    }
+
     fn refused(&self, failed: &BatchResultErrorEntry) -> Error {
         Error::invalid(format!("{} refuses a message: {}", self.url, told(failed)))
     }
@@ -304,23 +322,28 @@ impl Queue for SqsQueue {
         Ok(())
     }
 
+    async fn visibility(&self) -> Result<Duration> {
+        let asked = [QueueAttributeName::VisibilityTimeout];
+        let [seconds] = self
+            .numbers(asked, "cannot ask what hides messages of")
+            .await?;
+        let seconds = seconds.filter(|seconds| *seconds > 0).ok_or_else(|| {
+            Error::invalid(format!(
+                "{} does not hide messages that were received: set its visibility timeout to a minute or more",
+                self.url
+            ))
+        })?;
+        Ok(Duration::from_secs(seconds))
+    }
+
     async fn depth(&self) -> Result<Depth> {
         let asked = [
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         ];
-        let answer = self
-            .client
-            .get_queue_attributes()
-            .queue_url(&self.url)
-            .set_attribute_names(Some(asked.to_vec()))
-            .send()
-            .await
-            .map_err(|error| self.failed("cannot count the messages of", &error))?;
-        let known = answer.attributes.unwrap_or_default();
-        let [waiting, in_flight, delayed] =
-            asked.map(|name| known.get(&name).and_then(|count| count.parse().ok()));
+        let counted = self.numbers(asked, "cannot count the messages of");
+        let [waiting, in_flight, delayed] = counted.await?;
         Ok(Depth {
             waiting: waiting.unwrap_or_default(),
             in_flight: in_flight.unwrap_or_default(),

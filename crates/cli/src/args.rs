@@ -10,21 +10,21 @@ mod function;
 mod parse;
 mod service;
 mod work;
+mod worker;
 
 pub(crate) use column::{
     AddArguments, AlterArguments, CanaryArguments, ColumnCommand, DropArguments, OnChangeArgument,
-    OnErrorArgument, OnUnknownArgument, PolicyArguments,
+    OnErrorArgument, OnUnknownArgument, PolicyArguments, PoolArgument,
 };
 pub(crate) use function::{FunctionArguments, PackingArguments, RegisterArguments};
-pub(crate) use service::{
-    QueueArgument, RedriveArguments, ServiceCommand, StopArguments, TablesCommand,
-};
+pub(crate) use service::{RedriveArguments, ServiceCommand, StopArguments, TablesCommand};
 pub(crate) use work::{
     ApproveArguments, BackfillArguments, DemoArguments, FailuresArguments, JobArguments,
     JobsCommand, OptimizeArguments, PauseArguments, PlanArguments, ReconcileArguments,
     RefreshArguments, RetryArguments, SelectionArguments, ServeArguments, ShowJobArguments,
     WaitingArguments,
 };
+pub(crate) use worker::WorkerArguments;
 
 use parse::{JsonObject, json_object, key_value};
 
@@ -195,6 +195,11 @@ pub(crate) enum Command {
     /// mend it, then redrive: each message is safe to be taken twice. Batches whose letters the planner
     /// found first are quarantined instead: their rows failed, and 'retry' computes exactly these again.
     Redrive(RedriveArguments),
+    /// Take the batches of a class from a deployed service, until told to stop: what runs in its pods.
+    ///
+    /// It keeps each message while its batch is at work, and says under the service's prefix what it does.
+    /// Logs are JSON lines on stderr.
+    Worker(WorkerArguments),
     /// Show all of it on real data, in a table of its own.
     Demo(DemoArguments),
 }
@@ -279,11 +284,6 @@ mod tests {
         let Command::Redrive(one) = parsed(&words).command else {
             panic!("another command");
         };
-        assert_eq!(
-            (one.queue, one.dry_run),
-            (Some(QueueArgument::Commits), true)
-        );
-        let wrong = ["lance-backfill", "redrive", "--queue", "gpu"];
-        assert!(Arguments::try_parse_from(wrong).is_err());
+        assert_eq!((one.queue.as_deref(), one.dry_run), (Some("commits"), true));
     }
 }

@@ -19,6 +19,7 @@ mod serve;
 mod service;
 mod status;
 mod tables;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
@@ -74,6 +75,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Tables(command) => tables::run(command, process, *json).await,
         Command::Service(command) => service::run(command, process, *json).await,
         Command::Redrive(command) => redrive::run(command, process, *json).await,
+        Command::Worker(command) => Box::pin(worker::run(command, process, *json)).await,
         Command::Demo(command) => demo::run(command, process, *json).await,
     }
 }

@@ -44,7 +44,7 @@ fn main() {
         }
     };
     // It waits for the signal itself, and then says what it did.
-    let ends_itself = matches!(arguments.command, Command::Serve(_));
+    let ends_itself = matches!(arguments.command, Command::Serve(_) | Command::Worker(_));
     let exit = runtime.block_on(async {
         tokio::select! {
             exit = commands::run(&arguments) => exit,
@@ -80,18 +80,28 @@ fn first_line(message: &str) -> String {
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
-/// Logs go to stderr, warnings only unless asked for more.
+/// Logs go to stderr, warnings only unless asked for more; those of a worker, which nobody watches, say
+/// what it does, as JSON.
 fn start_log(arguments: &Arguments) {
+    let is_worker = matches!(arguments.command, Command::Worker(_));
     let level = match arguments.verbose {
+        0 if is_worker => "warn,lance_backfill=info",
         0 => "error,lance_backfill=warn",
         1 => "warn,lance_backfill=info",
         _ => "info,lance_backfill=debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("LANCE_BACKFILL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_writer(std::io::stderr);
+    match is_worker {
+        true => log
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init(),
+        false => log.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
 }

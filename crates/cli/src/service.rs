@@ -54,7 +54,9 @@ pub(crate) fn check(command: &Command, process: &ProcessArguments) -> Result<()>
     if let Some(why) = refusal(command) {
         return refused(why);
     }
-    if process.workers.is_some() {
+    // It is on this machine, and of the service.
+    let is_worker = matches!(command, Command::Worker(_));
+    if process.workers.is_some() && !is_worker {
         return refused(
             "--workers is about work on this machine, and a service has its own workers",
         );
@@ -100,7 +102,8 @@ const fn refusal(command: &Command) -> Option<&'static str> {
         | Command::Claim(_)
         | Command::Tables(_)
         | Command::Service(_)
-        | Command::Redrive(_) => None,
+        | Command::Redrive(_)
+        | Command::Worker(_) => None,
     }
 }
 

@@ -128,6 +128,9 @@ pub struct Resources {
     pub cpus: f64,
     /// Devices.
     pub gpus: f64,
+    /// Kind of GPU workers; without, the only one there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_class: Option<String>,
     /// Most memory that one host may take, in MiB; none is watched for without.
     pub memory_mib: Option<u64>,
 }
@@ -215,6 +218,7 @@ impl Definition {
             resources: Resources {
                 cpus: 1.0,
                 gpus: 0.0,
+                gpu_class: None,
                 memory_mib: None,
             },
             secrets: vec![],

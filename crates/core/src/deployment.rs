@@ -1,12 +1,14 @@
 //! What a deployed service is, as it says itself under its prefix: where its queues are, and what it
 //! can run. And that its spending is stopped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::Lane;
 use crate::definition::{Definition, Function, Pool};
 use crate::format::Stored;
+use crate::route::{NoRoute, Route, Wish, route};
 
 /// Where a service's [`Deployment`] is, under its prefix.
 pub const DEPLOYMENT_PATH: &str = "service.json";
@@ -29,9 +31,9 @@ pub struct Deployment {
     pub python: bool,
     /// Secrets that its workers can read, by name.
     pub secrets: BTreeSet<String>,
-    /// Kinds of GPU workers.
-    pub gpu_classes: BTreeSet<String>,
-    /// Batches at work at once, in all workers.
+    /// Workers in pods, by class: kinds of GPU, and the CPUs of a Ray cluster.
+    pub classes: BTreeMap<String, ClassQueues>,
+    /// Batches at work at once, in all workers of the service's own queues.
     pub batches_at_once: u32,
 }
 
@@ -52,6 +54,28 @@ pub struct QueueUrls {
     pub bulk: String,
     /// Columns to publish.
     pub commits: String,
+}
+
+/// What belongs to a class of workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassQueues {
+    /// Queues of its batches.
+    pub queues: LaneUrls,
+    /// Where those go that were received too often in vain.
+    pub dead_letters: LaneUrls,
+    /// Batches at work at once, in all its workers: what is handed out at a time is measured by it.
+    pub batches_at_once: u32,
+}
+
+/// A queue for each lane of batches, by URL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaneUrls {
+    /// Batches of new rows.
+    pub fresh: String,
+    /// Batches of backfills.
+    pub bulk: String,
 }
 
 /// Says that a service spends nothing until this is deleted.
@@ -82,16 +106,27 @@ pub struct Needs<'a> {
     pub pool: Pool,
     /// Devices of one call.
     pub gpus: f64,
+    /// Kind of GPU, if it matters.
+    pub gpu_class: Option<&'a str>,
 }
 
 impl<'a> Needs<'a> {
     /// Those of a declared column.
-    pub const fn of(definition: &'a Definition) -> Self {
+    pub fn of(definition: &'a Definition) -> Self {
         Self {
             python: matches!(definition.function, Function::Python { .. }),
             secrets: definition.secrets.as_slice(),
             pool: definition.pool,
             gpus: definition.resources.gpus,
+            gpu_class: definition.resources.gpu_class.as_deref(),
+        }
+    }
+
+    const fn wish(&self) -> Wish<'a> {
+        Wish {
+            pool: self.pool,
+            gpus: self.gpus,
+            gpu_class: self.gpu_class,
         }
     }
 }
@@ -117,19 +152,13 @@ pub enum CannotRun {
         /// Name of the secret.
         secret: String,
     },
-    /// No worker has a GPU.
-    #[error(
-        "service '{service}' has no GPU workers: leave num_gpus out to run the function on CPUs"
-    )]
-    NoGpu {
+    /// No worker does such batches.
+    #[error("service '{service}' {why}")]
+    NoRoute {
         /// Name of the service.
         service: String,
-    },
-    /// No worker belongs to a Ray cluster.
-    #[error("service '{service}' has no workers on Ray: only the pool 'cpu' is deployed")]
-    NoRay {
-        /// Name of the service.
-        service: String,
+        /// What it lacks.
+        why: NoRoute,
     },
 }
 
@@ -137,15 +166,14 @@ impl Deployment {
     /// Refuses what the service could never compute.
     pub fn check(&self, needs: &Needs<'_>) -> Result<(), CannotRun> {
         let service = || self.name.clone();
-        if needs.python && !self.python {
+        let classes = self.classes.keys().map(String::as_str);
+        let route = route(&needs.wish(), classes).map_err(|why| CannotRun::NoRoute {
+            service: service(),
+            why,
+        })?;
+        // Each pod has Python.
+        if needs.python && !self.python && route == Route::Workers {
             return Err(CannotRun::NoPython { service: service() });
-        }
-        let wants_gpu = needs.pool == Pool::Gpu || needs.gpus > 0.0;
-        if wants_gpu && self.gpu_classes.is_empty() {
-            return Err(CannotRun::NoGpu { service: service() });
-        }
-        if needs.pool == Pool::RayCpu && self.gpu_classes.is_empty() {
-            return Err(CannotRun::NoRay { service: service() });
         }
         let mut secrets = needs.secrets.iter();
         match secrets.find(|secret| !self.secrets.contains(*secret)) {
@@ -155,6 +183,14 @@ impl Deployment {
             }),
             None => Ok(()),
         }
+    }
+}
+
+impl LaneUrls {
+    /// Each with the name of its lane.
+    pub fn named(&self) -> [(Lane, &str); 2] {
+        let Self { fresh, bulk } = self;
+        [(Lane::Fresh, fresh), (Lane::Bulk, bulk)]
     }
 }
 

@@ -27,6 +27,7 @@ pub mod permit;
 pub mod plan;
 pub mod quarantine;
 pub mod rate;
+pub mod route;
 pub mod rows;
 pub mod schedule;
 pub mod snapshot;
@@ -34,6 +35,7 @@ pub mod state;
 pub mod table;
 pub mod types;
 pub mod waits;
+pub mod worker_status;
 
 #[cfg(test)]
 mod golden;

@@ -51,6 +51,8 @@ pub struct Limits {
     pub most_slices: usize,
     /// Seconds until somebody else may take a batch over.
     pub deadline_s: u64,
+    /// The same of a fold.
+    pub fold_deadline_s: u64,
     /// Rows that may be handed out at all; 0 while a column is held, and finished parts are folded then.
     pub most_rows: u64,
     /// Whether finished parts are folded whatever is still open: the column is about to be left.
@@ -222,7 +224,7 @@ fn due_fold(need: &FragmentNeed, limits: &Limits) -> Option<FoldSpec> {
         out: need.out,
         parts: need.parts.clone(),
         rows: need.part_rows.clone(),
-        deadline_s: limits.deadline_s,
+        deadline_s: limits.fold_deadline_s,
     })
 }
 

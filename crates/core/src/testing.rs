@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::coverage::{CoverageRecord, Outcome, RowErrors, Run};
 use crate::definition::Definition;
-use crate::deployment::{Deployment, QueueUrls};
+use crate::deployment::{ClassQueues, Deployment, LaneUrls, QueueUrls};
 use crate::format::Stored;
 use crate::identity::Identity;
 use crate::ids::{BatchId, BindingId, GenerationId, JobId, LedgerSeq};
@@ -50,8 +50,25 @@ pub(crate) fn deployment() -> Deployment {
         dead_letters: urls("-dead"),
         python: true,
         secrets: ["OPENAI_KEY".to_owned()].into(),
-        gpu_classes: [].into(),
+        classes: [].into(),
         batches_at_once: 10,
+    }
+}
+
+/// Queues of a class of workers.
+pub(crate) fn class_queues(class: &str) -> ClassQueues {
+    let urls = |end: &str| {
+        let url =
+            |lane: &str| format!("https://sqs.eu-central-1.amazonaws.com/1/{class}-{lane}{end}");
+        LaneUrls {
+            fresh: url("fresh"),
+            bulk: url("bulk"),
+        }
+    };
+    ClassQueues {
+        queues: urls(""),
+        dead_letters: urls("-dead"),
+        batches_at_once: 8,
     }
 }
 

@@ -209,11 +209,21 @@ impl Engine {
         })
     }
 
-    /// What bounds the next page of a column.
+    /// What bounds the next page of a column, if it is computed by processes like this one.
     pub fn limits(&self, column: &Column, survey: &Survey) -> Limits {
+        let lanes = self.lanes(&column.bound.definition);
+        self.limits_of(column, survey, lanes)
+    }
+
+    /// The same, if it is computed by others of which each has one host of the function, since it has
+    /// one device say: how many hosts this process could have tells nothing of them.
+    pub fn limits_of_one_host(&self, column: &Column, survey: &Survey) -> Limits {
+        self.limits_of(column, survey, 1)
+    }
+
+    fn limits_of(&self, column: &Column, survey: &Survey, lanes: usize) -> Limits {
         let Definition { function, .. } = &column.bound.definition;
         let measured = self.measured(column, survey);
-        let lanes = self.lanes(&column.bound.definition);
         let (rows_per_s, most_batches) = match (function, measured) {
             (_, Some(rate)) => (rate.rows_per_s(), MOST_BATCHES),
             (Function::Sql { .. }, None) => (SQL_ROWS_PER_S, MOST_BATCHES),
@@ -238,6 +248,7 @@ impl Engine {
             most_batches,
             most_slices: 256,
             deadline_s: BATCH_DEADLINE_S,
+            fold_deadline_s: BATCH_DEADLINE_S,
             most_rows: u64::MAX,
             fold_now: false,
             after: None,

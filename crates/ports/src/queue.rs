@@ -23,6 +23,9 @@ pub trait Queue: Send + Sync {
     /// Removes messages for good; those that are gone already are no error.
     async fn acknowledge(&self, receipts: &[Receipt]) -> Result<()>;
 
+    /// How long a message is hidden from others when it is received.
+    async fn visibility(&self) -> Result<Duration>;
+
     /// About how many messages there are: right once nothing has come or gone for a while.
     async fn depth(&self) -> Result<Depth>;
 }

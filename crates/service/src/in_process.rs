@@ -218,6 +218,10 @@ impl Queue for InProcessQueue {
         Ok(())
     }
 
+    async fn visibility(&self) -> Result<Duration> {
+        Ok(self.visibility)
+    }
+
     async fn depth(&self) -> Result<Depth> {
         let now = Instant::now();
         let mut state = self.state();

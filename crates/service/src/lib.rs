@@ -7,6 +7,7 @@ mod committer;
 mod in_process;
 mod pace;
 mod planner;
+mod presence;
 mod pull;
 mod quarantine;
 mod queues;
@@ -15,18 +16,21 @@ mod registry;
 mod remote;
 mod spending;
 mod tables;
+mod told;
 mod worker;
 
 pub use committer::Committed;
 pub use in_process::InProcessQueue;
 pub use lance_backfill_stages::until::{End, Stop, Until};
 pub use planner::{Asking, ColumnPlan, Planned, Sent};
-pub use pull::{PullOptions, Pulled};
+pub use presence::{Presence, Who, workers};
+pub use pull::{Doing, PullOptions, Pulled};
 pub use quarantine::{GivenUp, Quarantined};
-pub use queues::Queues;
+pub use queues::{ClassQueues, Queues};
 pub use redrive::Redriven;
 pub use registry::Admission;
 pub use remote::{Depths, QueueName, Remote, StopOutcome};
+pub use told::tell;
 pub use worker::{Delivered, Worked};
 
 use std::sync::Arc;
@@ -46,8 +50,10 @@ use tables::Tables;
 pub struct ServiceOptions {
     /// How tables are opened, and what one process may use.
     pub engine: EngineOptions,
-    /// Batches that are at work at once, in all processes.
+    /// Batches of the service's own queues that are at work at once, in all processes.
     pub batches_at_once: u32,
+    /// Class whose batches this process does; none where it serves the service's own queues.
+    pub class: Option<String>,
     /// What happens while a function cannot be called.
     pub outages: Outages,
 }

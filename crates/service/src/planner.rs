@@ -8,6 +8,7 @@ use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::{BatchId, LedgerSeq};
 use lance_backfill_core::ledger::{EntryBody, LedgerEntry, Page};
 use lance_backfill_core::message::{CommitMessage, PlanMessage, Wake};
+use lance_backfill_core::route::{Route, Wish, route};
 use lance_backfill_core::table::SeenVersion;
 use lance_backfill_core::waits::Waits;
 use lance_backfill_embedded::Engine;
@@ -268,10 +269,15 @@ impl Service {
         let has_work = survey.rows_to_hand_out() > 0
             || !survey.requests.is_empty()
             || !survey.open_work.is_empty();
-        let refusal = match has_work {
-            true => engine.refusal(&column.bound.definition).await?,
-            false => None,
+        let definition = &column.bound.definition;
+        let classes = self.queues.classes.keys().map(String::as_str);
+        let (route, mut refusal) = match route(&Wish::of(definition), classes) {
+            Ok(route) => (route, None),
+            Err(why) => (Route::Workers, Some(format!("the service {why}"))),
         };
+        if has_work && refusal.is_none() {
+            refusal = engine.refusal(definition).await?;
+        }
         let mut planning = Planning {
             service: self,
             engine,
@@ -279,6 +285,7 @@ impl Service {
             survey,
             table,
             seen: look.version.where_seen(),
+            route,
             refusal,
             sent: Sent::default(),
             bulk: false,
@@ -372,6 +379,8 @@ struct Planning<'a> {
     table: &'a str,
     /// Where the version is that was surveyed.
     seen: Option<SeenVersion>,
+    /// Who does its batches; folds any worker does.
+    route: Route<'a>,
     /// Why this service does not run its function, if it does not.
     refusal: Option<String>,
     sent: Sent,
@@ -423,7 +432,8 @@ impl Planning<'_> {
         }
         self.sent.again = messages.len();
         if !messages.is_empty() {
-            self.service.queues.send_batches(messages).await?;
+            let queues = &self.service.queues;
+            queues.send_batches(messages, self.route).await?;
         }
         for unsent in asked.into_values().flatten() {
             self.column.store.note_sent(&unsent.entry).await?;

@@ -1,7 +1,7 @@
 //! A worker that takes its batches from the queues by itself: a pod, or a laptop.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,13 +11,15 @@ use futures::future::join_all;
 use lance_backfill_core::batch::BatchMessage;
 use lance_backfill_core::calls::backoff_ms;
 use lance_backfill_core::format::decode;
+use lance_backfill_core::ids::{BatchId, GenerationId};
 use lance_backfill_ports::queue::{Delivery, Queue, Receipt};
-use lance_backfill_ports::{Error, ErrorKind, Result};
+use lance_backfill_ports::{Error, Result};
 use lance_backfill_stages::until::{End, Until};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Delivered, Service, Worked};
+use crate::{Delivered, Service, Worked, tell};
 
 /// Longest wait for a message. New rows wait no longer for a worker that looks for others; half as
 /// much doubles the requests of a worker that has nothing to do.
@@ -38,6 +40,19 @@ pub struct PullOptions {
     pub visibility: Duration,
     /// Time for what is at work when the worker is told to stop.
     pub grace: Duration,
+}
+
+/// What a worker does now, and has done since it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doing {
+    /// Batches that it has, at work or waiting for the device.
+    pub busy: BTreeSet<BatchId>,
+    /// Batches that it has done.
+    pub batches_done: u64,
+    /// Generations that it has computed with.
+    pub functions_loaded: BTreeSet<GenerationId>,
+    /// Whether it takes nothing more.
+    pub draining: bool,
 }
 
 /// What a worker did until it stopped.
@@ -71,22 +86,33 @@ impl Service {
     /// as much of it as is finished on record.
     ///
     /// It needs a runtime of several threads, so that a call that blocks one of them does not keep
-    /// others from extending the time of its message.
+    /// others from extending the time of its message. What it does meanwhile it says to `doing`.
     pub async fn pull(
         self: &Arc<Self>,
         lanes: &[Arc<dyn Queue>],
         options: &PullOptions,
+        doing: &watch::Sender<Doing>,
         stop: impl Future<Output = ()>,
     ) -> Pulled {
         let service = self.clone();
+        let says = doing.clone();
         let work = move |delivery: Delivery, until: Until| {
-            let service = service.clone();
-            async move { Box::pin(service.pulled(&delivery, &until)).await }
+            let (service, says) = (service.clone(), says.clone());
+            async move { Box::pin(service.pulled(&delivery, &until, &says)).await }
+        };
+        let stop = async {
+            stop.await;
+            doing.send_modify(|doing| doing.draining = true);
         };
         pull(lanes, options, stop, work).await
     }
 
-    async fn pulled(&self, delivery: &Delivery, until: &Until) -> Result<Done> {
+    async fn pulled(
+        &self,
+        delivery: &Delivery,
+        until: &Until,
+        doing: &watch::Sender<Doing>,
+    ) -> Result<Done> {
         let message: BatchMessage = match decode(delivery.body.as_bytes()) {
             Ok(message) => message,
             Err(error) => {
@@ -98,38 +124,47 @@ impl Service {
                 return Ok(Done::No);
             }
         };
-        let (table, batch) = (message.table.as_str(), message.batch.to_string());
+        let busy = Busy::with(&message.batch, doing);
         let delivered = Delivered::after(delivery.receives, None);
-        match self.work_until(&message, delivered, until).await {
-            Ok(Worked::Done {
-                column,
-                rows_computed,
-                rows_failed,
-                calls,
-                fault,
-            }) => tracing::info!(
-                table,
-                column,
-                batch,
-                rows_computed,
-                rows_failed,
-                calls,
-                fault,
-                "did a batch"
-            ),
-            Ok(Worked::Refused { column, reason }) => {
-                tracing::warn!(table, column, batch, reason, "the function is not run here");
-            }
-            Ok(Worked::Obsolete { reason }) => {
-                tracing::info!(table, batch, reason, "nobody wants the batch any more");
-            }
-            Err(error) if error.kind == ErrorKind::Invalid => {
-                let error = error.one_line();
-                tracing::error!(table, batch, error, "the batch can never be done");
-            }
-            Err(error) => return Err(error),
+        let worked = self.work_until(&message, delivered, until).await;
+        if let Ok(Worked::Done { calls, .. }) = &worked {
+            busy.done((*calls > 0).then_some(&message.generation));
         }
-        Ok(Done::Yes)
+        match tell(&message, &worked) {
+            true => Ok(Done::Yes),
+            false => Ok(Done::No),
+        }
+    }
+}
+
+/// A batch that is at work, until this is dropped.
+struct Busy<'a> {
+    batch: &'a BatchId,
+    doing: &'a watch::Sender<Doing>,
+}
+
+impl<'a> Busy<'a> {
+    fn with(batch: &'a BatchId, doing: &'a watch::Sender<Doing>) -> Self {
+        doing.send_modify(|doing| {
+            doing.busy.insert(batch.clone());
+        });
+        Self { batch, doing }
+    }
+
+    /// It is done, with a function of this generation if it called any.
+    fn done(&self, generation: Option<&GenerationId>) {
+        self.doing.send_modify(|doing| {
+            doing.batches_done += 1;
+            doing.functions_loaded.extend(generation.cloned());
+        });
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.doing.send_modify(|doing| {
+            doing.busy.remove(self.batch);
+        });
     }
 }
 
@@ -360,7 +395,7 @@ fn is_done(worked: std::result::Result<Result<Done>, Box<dyn Any + Send>>) -> bo
         Ok(Ok(done)) => done == Done::Yes,
         Ok(Err(error)) => {
             let error = error.one_line();
-            tracing::error!(error, "a batch failed, and is tried again");
+            tracing::error!(error, "a message is tried again");
             false
         }
         Err(_) => {

@@ -15,7 +15,7 @@ const AT_ONCE: usize = 10;
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// What became of the dead letters of one queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redriven {
     /// Which one.
     pub queue: QueueName,
@@ -37,8 +37,8 @@ impl Remote {
     ///
     /// Each is sent before it is acknowledged: if this dies in between, a message is there twice, which
     /// messages bear.
-    pub async fn redrive(&self, queue: QueueName, told: &dyn Fn(u64, u64)) -> Result<Redriven> {
-        let (live, dead) = self.pair(queue);
+    pub async fn redrive(&self, queue: &QueueName, told: &dyn Fn(u64, u64)) -> Result<Redriven> {
+        let (live, dead) = self.pair(queue)?;
         let dead_letters = dead.depth().await?.all();
         let most = dead_letters.max(AT_ONCE as u64);
         let mut moved = 0;
@@ -56,7 +56,7 @@ impl Remote {
             told(moved, dead_letters.max(moved));
         }
         Ok(Redriven {
-            queue,
+            queue: queue.clone(),
             dead_letters,
             moved,
         })
@@ -64,12 +64,12 @@ impl Remote {
 }
 
 /// The same message, in the group of its table again.
-fn outgoing(queue: QueueName, delivery: &Delivery) -> Outgoing {
+fn outgoing(queue: &QueueName, delivery: &Delivery) -> Outgoing {
     let message = Outgoing::new(delivery.body.clone());
     let table = serde_json::from_str::<Named>(&delivery.body).map(|named| named.table);
     match queue {
         QueueName::Plans => message,
-        QueueName::Fresh | QueueName::Bulk => match table {
+        QueueName::Fresh | QueueName::Bulk | QueueName::Class(..) => match table {
             Ok(table) => message.in_group(group(&table)),
             Err(_) => message,
         },

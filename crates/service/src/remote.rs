@@ -3,20 +3,26 @@
 //! Operators write definitions and ledger entries to tables under their own rights; the service then
 //! only has to be told to look.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lance_backfill_core::batch::Lane;
 use lance_backfill_core::deployment::{
-    DEPLOYMENT_PATH, Deployment, Needs, STOP_PATH, SpendingStop,
+    DEPLOYMENT_PATH, Deployment, Needs, QueueUrls, STOP_PATH, SpendingStop,
 };
 use lance_backfill_core::format::{Stored, decode, encode};
 use lance_backfill_core::message::{PlanMessage, Wake};
+use lance_backfill_core::worker_status::WorkerStatus;
 use lance_backfill_ports::queue::{Depth, Queue};
 use lance_backfill_ports::state_store::{Created, StateStore};
 use lance_backfill_ports::{Error, Result};
 
-use crate::queues::Queues;
+use crate::presence::workers;
+use crate::queues::{ClassQueues, Queues};
 use crate::registry::{Admission, Registry};
+use crate::{Service, ServiceOptions};
 
 /// A service that runs elsewhere.
 pub struct Remote {
@@ -29,7 +35,7 @@ pub struct Remote {
 }
 
 /// One of the queues between the stages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueueName {
     /// Tables to look at.
     Plans,
@@ -39,10 +45,12 @@ pub enum QueueName {
     Bulk,
     /// Columns to publish.
     Commits,
+    /// Batches for a class of workers.
+    Class(String, Lane),
 }
 
 /// What is in a queue, and in its dead letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depths {
     /// Which one.
     pub queue: QueueName,
@@ -63,35 +71,26 @@ pub enum StopOutcome {
 }
 
 impl QueueName {
-    /// All of them, in the order of the stages.
-    pub const ALL: [Self; 4] = [Self::Plans, Self::Fresh, Self::Bulk, Self::Commits];
+    /// Those that each service has, in the order of the stages.
+    const OWN: [Self; 4] = [Self::Plans, Self::Fresh, Self::Bulk, Self::Commits];
+}
 
-    /// What people call it.
-    pub const fn name(self) -> &'static str {
+/// What people call it.
+impl fmt::Display for QueueName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Plans => "plans",
-            Self::Fresh => "fresh",
-            Self::Bulk => "bulk",
-            Self::Commits => "commits",
-        }
-    }
-
-    pub(crate) fn of(self, queues: &Queues) -> &dyn Queue {
-        match self {
-            Self::Plans => queues.plans.as_ref(),
-            Self::Fresh => queues.fresh.as_ref(),
-            Self::Bulk => queues.bulk.as_ref(),
-            Self::Commits => queues.commits.as_ref(),
+            Self::Plans => formatter.write_str("plans"),
+            Self::Fresh => formatter.write_str("fresh"),
+            Self::Bulk => formatter.write_str("bulk"),
+            Self::Commits => formatter.write_str("commits"),
+            Self::Class(class, lane) => write!(formatter, "{class}-{}", lane.name()),
         }
     }
 }
 
 impl Queues {
-    /// The queues of these URLs.
-    pub fn of(
-        urls: &lance_backfill_core::deployment::QueueUrls,
-        queue: &dyn Fn(&str) -> Arc<dyn Queue>,
-    ) -> Self {
+    /// The queues of these URLs, without any of classes.
+    fn of(urls: &QueueUrls, queue: &dyn Fn(&str) -> Arc<dyn Queue>) -> Self {
         Self {
             plans: queue(&urls.plans),
             fresh: queue(&urls.fresh),
@@ -99,6 +98,7 @@ impl Queues {
             commits: queue(&urls.commits),
             fresh_dead: None,
             bulk_dead: None,
+            classes: BTreeMap::new(),
         }
     }
 }
@@ -123,9 +123,14 @@ impl Remote {
         store: Arc<dyn StateStore>,
         queue: &dyn Fn(&str) -> Arc<dyn Queue>,
     ) -> Self {
+        let classes = deployment.classes.iter();
+        let classes = classes.map(|(class, urls)| (class.clone(), ClassQueues::of(urls, queue)));
         Self {
             prefix: prefix.trim_end_matches('/').to_owned(),
-            queues: Queues::of(&deployment.queues, queue),
+            queues: Queues {
+                classes: classes.collect(),
+                ..Queues::of(&deployment.queues, queue)
+            },
             dead_letters: Queues::of(&deployment.dead_letters, queue),
             registry: Registry::new(store.clone()),
             store,
@@ -248,8 +253,8 @@ impl Remote {
     /// About how many messages there are.
     pub async fn depths(&self) -> Result<Vec<Depths>> {
         let mut depths = vec![];
-        for queue in QueueName::ALL {
-            let (live, dead) = self.pair(queue);
+        for queue in self.queue_names() {
+            let (live, dead) = self.pair(&queue)?;
             let (depth, dead) = futures::try_join!(live.depth(), dead.depth())?;
             depths.push(Depths {
                 queue,
@@ -260,9 +265,74 @@ impl Remote {
         Ok(depths)
     }
 
+    /// All its queues: in the order of the stages, then those of classes.
+    pub fn queue_names(&self) -> Vec<QueueName> {
+        let lanes = [Lane::Fresh, Lane::Bulk];
+        let of_classes = (self.deployment.classes.keys())
+            .flat_map(|class| lanes.map(|lane| QueueName::Class(class.clone(), lane)));
+        QueueName::OWN.into_iter().chain(of_classes).collect()
+    }
+
+    /// The queue that people call so.
+    pub fn queue_named(&self, name: &str) -> Result<QueueName> {
+        let names = self.queue_names();
+        let known = || names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let found = names.iter().find(|queue| queue.to_string() == name);
+        found.cloned().ok_or_else(|| {
+            Error::invalid(format!(
+                "service '{}' has no queue '{name}': it has {}",
+                self.deployment.name,
+                known().join(", ")
+            ))
+        })
+    }
+
+    /// Its workers in pods, as they last said they are; those that are gone long since may be among them.
+    pub async fn workers(&self) -> Result<Vec<WorkerStatus>> {
+        workers(self.store.as_ref()).await
+    }
+
+    /// A process of this service that does the batches of a class, and their queues, new rows first.
+    pub fn worker(
+        &self,
+        class: &str,
+        options: ServiceOptions,
+    ) -> Result<(Service, [Arc<dyn Queue>; 2])> {
+        let Some(queues) = self.queues.classes.get(class) else {
+            let known: Vec<&str> = self.queues.classes.keys().map(String::as_str).collect();
+            return Err(Error::invalid(format!(
+                "service '{}' has no class '{class}' of workers: it has {}",
+                self.deployment.name,
+                match known.is_empty() {
+                    true => "none ('gpu_classes' and 'ray_cpu' of the Terraform module)".to_owned(),
+                    false => known.join(", "),
+                }
+            )));
+        };
+        let lanes = [queues.fresh.clone(), queues.bulk.clone()];
+        let options = ServiceOptions {
+            batches_at_once: queues.batches_at_once,
+            class: Some(class.to_owned()),
+            ..options
+        };
+        let service = Service::new(options, self.queues.clone(), self.store.clone());
+        Ok((service, lanes))
+    }
+
     /// A queue with its dead letters.
-    pub(crate) fn pair(&self, queue: QueueName) -> (&dyn Queue, &dyn Queue) {
-        (queue.of(&self.queues), queue.of(&self.dead_letters))
+    pub(crate) fn pair(&self, queue: &QueueName) -> Result<(&dyn Queue, &dyn Queue)> {
+        let (live, dead) = (&self.queues, &self.dead_letters);
+        let (live, dead): (&Arc<dyn Queue>, &Arc<dyn Queue>) = match queue {
+            QueueName::Plans => (&live.plans, &dead.plans),
+            QueueName::Fresh => (&live.fresh, &dead.fresh),
+            QueueName::Bulk => (&live.bulk, &dead.bulk),
+            QueueName::Commits => (&live.commits, &dead.commits),
+            QueueName::Class(class, lane) => {
+                let pair = live.classes.get(class).and_then(|class| class.pair(*lane));
+                return pair.ok_or_else(|| Error::invalid(format!("there is no queue '{queue}'")));
+            }
+        };
+        Ok((live.as_ref(), dead.as_ref()))
     }
 }
 

@@ -7,6 +7,7 @@ use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::format::Stored;
 use lance_backfill_core::message::CommitMessage;
+use lance_backfill_core::route::{RAY_CPU, Wish};
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
 use lance_backfill_ports::Result;
@@ -146,6 +147,20 @@ impl Service {
         if matches!(work, Work::Compute(_))
             && let Some(reason) = engine.refusal(&bound.definition).await?
         {
+            let column = column.name().to_owned();
+            return Ok(Worked::Refused { column, reason });
+        }
+        let wish = Wish::of(&bound.definition);
+        let class = self.options.class.as_deref();
+        if matches!(work, Work::Compute(_)) && !wish.suits(class) {
+            // The column was edited since it was sent.
+            let who = match wish.wants_gpu() {
+                true => "GPU workers",
+                false => RAY_CPU,
+            };
+            let reason = format!(
+                "its batches are for {who} now; the planner sends it there when it is overdue"
+            );
             let column = column.name().to_owned();
             return Ok(Worked::Refused { column, reason });
         }

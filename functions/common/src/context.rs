@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lance_backfill_aws::{ManagedSecrets, SqsQueue, client_from_environment};
+use lance_backfill_core::deployment;
 use lance_backfill_embedded::python::PythonFunctions;
 use lance_backfill_embedded::{ArtifactSource, EngineOptions, Python, ServiceFunctions};
 use lance_backfill_lance::{ObjectStateStore, OpenOptions};
 use lance_backfill_ports::queue::Queue;
 use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_ports::{Error, Result};
-use lance_backfill_service::{Outages, Queues, Service, ServiceOptions};
+use lance_backfill_service::{ClassQueues, Outages, Queues, Service, ServiceOptions};
 
 use crate::memory::Shares;
 use crate::metrics::Metrics;
@@ -66,6 +67,9 @@ impl Context {
             commits: queue("LANCE_BACKFILL_COMMITS_QUEUE")?,
             fresh_dead: dead("LANCE_BACKFILL_FRESH_DEAD_QUEUE"),
             bulk_dead: dead("LANCE_BACKFILL_BULK_DEAD_QUEUE"),
+            classes: class_queues(&environment, &|url| {
+                Arc::new(SqsQueue::new(client.clone(), url))
+            })?,
         };
         let number = |name: &str, what: &str| -> Result<Option<u64>> {
             let Some(text) = environment.get(name) else {
@@ -114,6 +118,7 @@ impl Context {
         let options = ServiceOptions {
             engine,
             batches_at_once,
+            class: None,
             outages: match first_probe {
                 None => Outages::default(),
                 Some(seconds) => Outages {
@@ -124,6 +129,26 @@ impl Context {
         };
         Ok(Self::new(Service::new(options, queues, store), metrics))
     }
+}
+
+/// Where the planner sends the batches of workers in pods, by class; as the service's own `classes` say.
+fn class_queues(
+    environment: &BTreeMap<String, String>,
+    queue: &dyn Fn(&str) -> Arc<dyn Queue>,
+) -> Result<BTreeMap<String, ClassQueues>> {
+    const NAME: &str = "LANCE_BACKFILL_CLASS_QUEUES";
+    let Some(json) = environment.get(NAME).filter(|json| !json.is_empty()) else {
+        return Ok(BTreeMap::new());
+    };
+    let classes: BTreeMap<String, deployment::ClassQueues> =
+        serde_json::from_str(json).map_err(|error| {
+            let what = format!("{NAME} is not what 'classes' of service.json is");
+            Error::invalid(what).with_source(error)
+        })?;
+    let classes = classes.into_iter();
+    Ok(classes
+        .map(|(class, urls)| (class, ClassQueues::of(&urls, queue)))
+        .collect())
 }
 
 /// The environment; what is not text is of no use to anybody here.

@@ -5,8 +5,7 @@ use futures::future::join_all;
 use lance_backfill_core::batch::BatchMessage;
 use lance_backfill_core::format::decode;
 use lance_backfill_functions::{Answer, Context, Tally, Time, delivered, guarded};
-use lance_backfill_ports::ErrorKind;
-use lance_backfill_service::Worked;
+use lance_backfill_service::{Worked, tell};
 use tracing::Instrument;
 
 /// Does each batch, as much of it as there is time for.
@@ -47,60 +46,20 @@ async fn work(context: &Context, record: &SqsMessage, time: &Time) -> (bool, Tal
     let span = tracing::info_span!("work", table, batch, job, lane, generation);
     let working = (context.service).work_until(&message, delivered(record), &time.begin);
     let worked = guarded(time.end, working);
-    let done = match worked.instrument(span).await {
-        Ok(Worked::Done {
-            column,
-            rows_computed,
-            rows_failed,
-            calls,
-            fault,
-        }) => {
-            tracing::info!(
-                table,
-                column,
-                batch,
-                job,
-                lane,
-                generation,
-                rows_computed,
-                rows_failed,
-                calls,
-                fault,
-                "did a batch"
-            );
-            tally.columns.insert(column);
-            tally.rows_computed += rows_computed;
-            tally.rows_failed += rows_failed;
-            tally.calls += calls;
-            tally.faults += u64::from(fault.is_some());
-            true
-        }
-        Ok(Worked::Refused { column, reason }) => {
-            tracing::warn!(table, column, batch, reason, "the function is not run here");
-            true
-        }
-        Ok(Worked::Obsolete { reason }) => {
-            tracing::info!(table, batch, reason, "nobody wants the batch any more");
-            true
-        }
-        Err(error) if error.kind == ErrorKind::Invalid => {
-            tracing::error!(
-                table,
-                batch,
-                error = error.one_line(),
-                "the batch can never be done"
-            );
-            true
-        }
-        Err(error) => {
-            tracing::error!(
-                table,
-                batch,
-                error = error.one_line(),
-                "the batch failed, and is tried again"
-            );
-            false
-        }
-    };
-    (done, tally)
+    let worked = worked.instrument(span).await;
+    if let Ok(Worked::Done {
+        column,
+        rows_computed,
+        rows_failed,
+        calls,
+        fault,
+    }) = &worked
+    {
+        tally.columns.insert(column.clone());
+        tally.rows_computed += rows_computed;
+        tally.rows_failed += rows_failed;
+        tally.calls += calls;
+        tally.faults += u64::from(fault.is_some());
+    }
+    (tell(&message, &worked), tally)
 }

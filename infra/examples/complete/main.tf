@@ -66,6 +66,7 @@ module "lance_backfill" {
   worker_image_uri = var.worker_image_uri
   secrets          = var.secrets
   gpu_classes      = var.gpu_classes
+  ray_cpu          = var.ray_cpu
   alarm_topic_arns = [aws_sns_topic.alarms.arn]
 
   worker = {

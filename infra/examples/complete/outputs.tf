@@ -18,12 +18,22 @@ output "dashboard_name" {
   value       = module.lance_backfill.dashboard_name
 }
 
-output "gpu_queues" {
-  description = "Queues for pods with GPUs."
-  value       = module.lance_backfill.gpu_queues
+output "class_queues" {
+  description = "Queues of workers in pods, by class."
+  value       = module.lance_backfill.class_queues
 }
 
-output "gpu_pod_policy" {
+output "pod_policy" {
   description = "What the role of such pods must be allowed."
-  value       = module.lance_backfill.gpu_pod_policy
+  value       = module.lance_backfill.pod_policy
+}
+
+output "pod_environment" {
+  description = "What such pods must have in their environment."
+  value       = module.lance_backfill.pod_environment
+}
+
+output "pool_controller_policy" {
+  description = "What the role of the controller must be allowed that scales them."
+  value       = module.lance_backfill.pool_controller_policy
 }

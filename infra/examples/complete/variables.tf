@@ -47,6 +47,12 @@ variable "gpu_classes" {
   default     = []
 }
 
+variable "ray_cpu" {
+  description = "Whether CPU workers of a Ray cluster get queues."
+  type        = bool
+  default     = false
+}
+
 variable "alarm_email" {
   description = "Where alarms are mailed to; null for nowhere."
   type        = string

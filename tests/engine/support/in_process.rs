@@ -115,6 +115,7 @@ impl InProcess {
         let options = ServiceOptions {
             engine: engine.clone(),
             batches_at_once: 2,
+            class: None,
             outages,
         };
         let queue = || Arc::new(InProcessQueue::new(Duration::from_secs(60)));
@@ -130,6 +131,7 @@ impl InProcess {
             commits: queue(),
             fresh_dead: Some(dead.clone()),
             bulk_dead: None,
+            classes: BTreeMap::new(),
         };
         Self {
             service: Service::new(options, queues.clone(), store.clone()),

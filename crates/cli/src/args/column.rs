@@ -97,12 +97,28 @@ pub(crate) struct PolicyArguments {
     /// Rows of one call of a Python function [default: what its author says]. A batch is something else: the unit of work that has a checkpoint manifest, which takes many calls.
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch_size: Option<u32>,
+    /// Workers that compute the column: those of the service's CPU queues, GPU workers in pods, or CPU workers of a Ray cluster, which know no serverless limits [default: cpu, or gpu where the function asks for devices].
+    #[arg(long, value_enum)]
+    pub(crate) pool: Option<PoolArgument>,
+    /// Kind of GPU workers, as the service calls them [default: the only one that it has].
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) gpu_class: Option<String>,
     /// Rows in need above which unattended work waits for 'approve'; -1 for no limit, as SQL has without.
     #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     pub(crate) approve_above_rows: Option<i64>,
     /// Values of which no record tells what made them, as after a loss of the state store, are trusted or computed again [default: trust].
     #[arg(long, value_enum)]
     pub(crate) on_unknown: Option<OnUnknownArgument>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PoolArgument {
+    /// Serverless workers, or this machine.
+    Cpu,
+    /// Workers with a GPU.
+    Gpu,
+    /// CPU workers of a Ray cluster.
+    RayCpu,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

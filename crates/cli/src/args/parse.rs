@@ -32,6 +32,18 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A name that can be one of a file, and of a folder in an object store.
+pub(super) fn worker_name(text: &str) -> Result<String, String> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let starts = text.starts_with(|letter: char| letter.is_ascii_alphanumeric());
+    match starts && text.len() <= 128 && text.chars().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "'{text}' is not a name: up to 128 letters, digits, hyphens, dots and underscores, the first of them no sign"
+        )),
+    }
+}
+
 /// A time such as 90s, 30m, 2h or 1d, in seconds.
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
     use lance_backfill_core::pause::LONGEST_PAUSE_S;
@@ -55,7 +67,17 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::seconds;
+    use super::{seconds, worker_name};
+
+    #[test]
+    fn a_worker_has_a_name_that_leads_nowhere_else() {
+        for name in ["a", "l4-1f6c-ip.10.0_3-0"] {
+            assert_eq!(worker_name(name).as_deref(), Ok(name));
+        }
+        for wrong in ["", "a/b", "..", "-a", "a b", &"a".repeat(129)] {
+            assert!(worker_name(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn times_have_a_number_and_a_unit() {

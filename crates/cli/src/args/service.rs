@@ -1,6 +1,6 @@
 //! Arguments of commands about a deployed service.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use super::TableArguments;
 
@@ -55,9 +55,9 @@ pub(crate) struct StopArguments {
 #[derive(Debug, Args)]
 #[command(after_help = REDRIVE_EXAMPLES)]
 pub(crate) struct RedriveArguments {
-    /// Only the dead letters of this queue.
-    #[arg(long, value_enum)]
-    pub(crate) queue: Option<QueueArgument>,
+    /// Only the dead letters of this queue: plans, fresh, bulk, commits, or one of a class of workers in pods, such as a10g-fresh.
+    #[arg(long, value_name = "QUEUE")]
+    pub(crate) queue: Option<String>,
     /// Only count them.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -67,16 +67,3 @@ const REDRIVE_EXAMPLES: &str = "\
 Examples:
   lance-backfill redrive --dry-run --service s3://lake/backfill
   lance-backfill redrive --queue plans --service s3://lake/backfill";
-
-/// A queue of the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum QueueArgument {
-    /// Tables to look at.
-    Plans,
-    /// Batches of new rows.
-    Fresh,
-    /// Batches of backfills.
-    Bulk,
-    /// Columns to publish.
-    Commits,
-}

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use lance_backfill_core::definition::{
-    BoundColumn, Definition, Function, OnChange, OnError, OnUnknown,
+    BoundColumn, Definition, Function, OnChange, OnError, OnUnknown, Pool,
 };
+use lance_backfill_core::deployment::Needs;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::{Catalog, Declared};
 use lance_backfill_embedded::declare::{Change, FunctionRequest, Policy, Request};
@@ -15,7 +16,8 @@ use serde::Serialize;
 use super::status::distrusted;
 use crate::args::{
     AddArguments, AlterArguments, ColumnArguments, ColumnCommand, DropArguments, OnChangeArgument,
-    OnErrorArgument, OnUnknownArgument, PolicyArguments, ProcessArguments, TableArguments,
+    OnErrorArgument, OnUnknownArgument, PolicyArguments, PoolArgument, ProcessArguments,
+    TableArguments,
 };
 use crate::exit::Exit;
 use crate::output::{self, number};
@@ -70,18 +72,20 @@ fn expression(definition: &Definition) -> &str {
 async fn add(arguments: &AddArguments, process: &ProcessArguments, json: bool) -> Result<Exit> {
     let through = Through::to_take_in(&arguments.target.table, process).await?;
     let engine = super::open_through(&arguments.target.table, process, through.as_ref()).await?;
+    let policy = policy(&arguments.policy);
     let function = super::function::request(&engine, &arguments.function, through.as_ref()).await?;
     let function = function.ok_or_else(|| {
         Error::invalid("say what computes the column: give --sql, --udf with --from, or --function")
     })?;
     refuse_type(Some(&function), arguments.output_type.as_deref())?;
+    super::function::check_new(&function, &policy, through.as_ref())?;
     let request = Request {
         columns: names(&arguments.target.column),
         function,
         filter: arguments.filter.clone(),
         output_type: arguments.output_type.clone(),
         adopt: arguments.adopt,
-        policy: policy(&arguments.policy),
+        policy,
         approve_above_rows: arguments.policy.approve_above_rows,
         on_unknown: on_unknown(&arguments.policy).unwrap_or_default(),
     };
@@ -138,6 +142,12 @@ fn policy(arguments: &PolicyArguments) -> Policy {
         max_attempts: arguments.max_attempts,
         row_timeout_s: arguments.row_timeout,
         batch_size: arguments.batch_size,
+        pool: arguments.pool.map(|pool| match pool {
+            PoolArgument::Cpu => Pool::Cpu,
+            PoolArgument::Gpu => Pool::Gpu,
+            PoolArgument::RayCpu => Pool::RayCpu,
+        }),
+        gpu_class: arguments.gpu_class.clone(),
     }
 }
 
@@ -274,6 +284,11 @@ pub(super) async fn change(
         &version.schema(),
     )?;
     policy(policy_arguments).apply(&mut edited);
+    let before = &declared.definition;
+    let is_moved = (edited.pool, &edited.resources) != (before.pool, &before.resources);
+    if function.is_some() || is_moved {
+        super::function::check_needs(&Needs::of(&edited), through)?;
+    }
     edited.approve_above_rows = policy_arguments
         .approve_above_rows
         .or(edited.approve_above_rows);
@@ -287,7 +302,7 @@ pub(super) async fn change(
         on_change == OnChange::RecomputeAll && !edited.accepted_generations.is_empty();
     if edited == declared.definition && !drops_earlier {
         return Err(Error::invalid(
-            "nothing to change: give --sql, --udf, --where, --no-filter or a policy option; 'backfill --recompute' computes current rows again",
+            "nothing to change: give --sql, --udf, --where, --no-filter, --pool or a policy option; 'backfill --recompute' computes current rows again",
         ));
     }
     let made = computed_rows(engine, &catalog, declared).await?;

@@ -1,8 +1,9 @@
 //! What computes a column, as options say it; and `register`, which packs a function and no more.
 
 use lance_backfill_core::definition::Pool;
-use lance_backfill_core::deployment::Needs;
-use lance_backfill_embedded::declare::{FunctionRequest, PythonRequest, Registered};
+use lance_backfill_core::deployment::{CannotRun, Needs};
+use lance_backfill_core::route::NoRoute;
+use lance_backfill_embedded::declare::{FunctionRequest, Policy, PythonRequest, Registered};
 use lance_backfill_embedded::{Described, Engine, EnvironmentChoice, PackRequest, Target};
 use lance_backfill_ports::{Error, Result};
 use serde::Serialize;
@@ -46,7 +47,6 @@ pub(super) async fn request(
         }
         _ => return Ok(None),
     };
-    check_service(&registered, through)?;
     Ok(Some(FunctionRequest::Python(Box::new(PythonRequest {
         registered,
         inputs: inputs.clone(),
@@ -55,12 +55,12 @@ pub(super) async fn request(
 
 /// Refuses, before anything is packed, what only this machine could run.
 fn refuse_machine(packing: &PackingArguments, through: Option<&Through>) -> Result<()> {
-    if let Some(through) = through {
+    if let Some(through) = through
+        && through.remote.deployment().classes.is_empty()
+    {
         through.check(&Needs {
             python: true,
-            secrets: &[],
-            pool: Pool::Cpu,
-            gpus: 0.0,
+            ..expression_needs(&Policy::default())
         })?;
     }
     let is_current =
@@ -73,19 +73,77 @@ fn refuse_machine(packing: &PackingArguments, through: Option<&Through>) -> Resu
     }
 }
 
-/// Refuses what the service could never run.
-fn check_service(registered: &Registered, through: Option<&Through>) -> Result<()> {
+/// Refuses a new column that nobody could ever compute.
+pub(super) fn check_new(
+    function: &FunctionRequest,
+    policy: &Policy,
+    through: Option<&Through>,
+) -> Result<()> {
+    let needs = match function {
+        FunctionRequest::Sql(_) => expression_needs(policy),
+        FunctionRequest::Python(python) => needs(&python.registered, policy),
+    };
+    check_needs(&needs, through)
+}
+
+/// What a packed function needs; what was said beside it counts before what its author said.
+fn needs<'a>(registered: &'a Registered, policy: &'a Policy) -> Needs<'a> {
+    let options = &registered.record.function.options;
+    Needs {
+        python: true,
+        secrets: options.secrets.as_deref().unwrap_or_default(),
+        gpus: options.num_gpus.unwrap_or_default(),
+        ..expression_needs(policy)
+    }
+}
+
+/// What an expression needs.
+fn expression_needs(policy: &Policy) -> Needs<'_> {
+    Needs {
+        python: false,
+        secrets: &[],
+        pool: policy.pool.unwrap_or(Pool::Cpu),
+        gpus: 0.0,
+        gpu_class: policy.gpu_class.as_deref(),
+    }
+}
+
+/// Refuses what nobody could ever run, or what is said of devices where none is asked for.
+pub(super) fn check_needs(needs: &Needs<'_>, through: Option<&Through>) -> Result<()> {
+    let wants_gpu = needs.pool == Pool::Gpu || needs.gpus > 0.0;
+    if let (false, Some(class)) = (wants_gpu, needs.gpu_class) {
+        return Err(Error::invalid(format!(
+            "the GPU class '{class}' is named, and no GPU is asked for: give --pool gpu, or num_gpus in the function, or leave --gpu-class out"
+        )));
+    }
+    if wants_gpu && !needs.python {
+        return Err(Error::invalid(
+            "an expression is computed on CPUs: leave --pool gpu out",
+        ));
+    }
+    match through {
+        Some(through) => through.check(needs),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to register what the service could never run, whatever is said when a column is declared.
+fn check_registered(registered: &Registered, through: Option<&Through>) -> Result<()> {
     let Some(through) = through else {
         return Ok(());
     };
-    let options = &registered.record.function.options;
-    let gpus = options.num_gpus.unwrap_or_default();
-    through.check(&Needs {
-        python: true,
-        secrets: options.secrets.as_deref().unwrap_or_default(),
-        pool: Pool::Cpu,
-        gpus,
-    })
+    let deployment = through.remote.deployment();
+    let policy = Policy::default();
+    match deployment.check(&needs(registered, &policy)) {
+        Ok(()) => Ok(()),
+        // '--gpu-class' and '--pool' are said there.
+        Err(CannotRun::NoRoute {
+            why: NoRoute::WhichClass { .. },
+            ..
+        }) => Ok(()),
+        Err(CannotRun::NoPython { .. }) if !deployment.classes.is_empty() => Ok(()),
+        Err(refused) => Err(Error::invalid(refused.to_string())),
+    }
 }
 
 /// What packing found worth telling.
@@ -174,7 +232,7 @@ pub(super) async fn register(
     let engine = super::open_through(&arguments.table, process, through.as_ref()).await?;
     let request = pack_request(&arguments.udf, &arguments.packing)?;
     let registered = engine.pack(&request).await?;
-    check_service(&registered, through.as_ref())?;
+    check_registered(&registered, through.as_ref())?;
     engine.register_function(&registered).await?;
     let (notes, packed_bytes) = registered.packed().unwrap_or_default();
     let record = &registered.record;

@@ -5,7 +5,7 @@ use lance_backfill_ports::Result;
 use lance_backfill_service::QueueName;
 use serde::Serialize;
 
-use crate::args::{ProcessArguments, QueueArgument, RedriveArguments};
+use crate::args::{ProcessArguments, RedriveArguments};
 use crate::exit::Exit;
 use crate::output::{self, number};
 use crate::progress::Bar;
@@ -20,7 +20,7 @@ struct Document {
 
 #[derive(Serialize)]
 struct Queue {
-    queue: &'static str,
+    queue: String,
     /// About how many there were.
     dead_letters: u64,
     moved: u64,
@@ -33,13 +33,9 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     let remote = needed(process).await?;
     let RedriveArguments { queue, dry_run } = arguments;
-    let wanted = queue.map(|queue| match queue {
-        QueueArgument::Plans => QueueName::Plans,
-        QueueArgument::Fresh => QueueName::Fresh,
-        QueueArgument::Bulk => QueueName::Bulk,
-        QueueArgument::Commits => QueueName::Commits,
-    });
-    let is_wanted = |queue: QueueName| wanted.is_none_or(|wanted| wanted == queue);
+    let wanted = queue.as_deref().map(|name| remote.queue_named(name));
+    let wanted = wanted.transpose()?;
+    let is_wanted = |queue: &QueueName| wanted.as_ref().is_none_or(|wanted| wanted == queue);
     let mut document = Document {
         service: remote.prefix().to_owned(),
         dry_run: *dry_run,
@@ -47,18 +43,18 @@ pub(super) async fn run(
     };
     if *dry_run {
         let depths = remote.depths().await?.into_iter();
-        let counted = depths.filter(|depths| is_wanted(depths.queue));
+        let counted = depths.filter(|depths| is_wanted(&depths.queue));
         document.queues.extend(counted.map(|depths| Queue {
-            queue: depths.queue.name(),
+            queue: depths.queue.to_string(),
             dead_letters: depths.dead_letters,
             moved: 0,
         }));
     } else {
         let bar = Bar::new();
-        for queue in QueueName::ALL.into_iter().filter(|queue| is_wanted(*queue)) {
-            let name = queue.name();
-            let told = |moved: u64, all: u64| bar.rows(name, moved, all);
-            let redriven = remote.redrive(queue, &told).await?;
+        for queue in remote.queue_names().into_iter().filter(is_wanted) {
+            let name = queue.to_string();
+            let told = |moved: u64, all: u64| bar.rows(&name, moved, all);
+            let redriven = remote.redrive(&queue, &told).await?;
             document.queues.push(Queue {
                 queue: name,
                 dead_letters: redriven.dead_letters.max(redriven.moved),
@@ -74,7 +70,7 @@ fn text(document: &Document) -> String {
     let rows: Vec<Vec<String>> = (document.queues.iter())
         .map(|queue| {
             vec![
-                queue.queue.to_owned(),
+                queue.queue.clone(),
                 number(queue.dead_letters),
                 number(queue.moved),
             ]

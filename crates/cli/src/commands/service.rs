@@ -1,9 +1,10 @@
 //! `service`: a deployed service as a whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use lance_backfill_core::deployment::{Deployment, SpendingStop};
+use lance_backfill_core::worker_status::WorkerStatus;
 use lance_backfill_ports::Result;
 use lance_backfill_service::{Depths, Remote, StopOutcome};
 use serde::Serialize;
@@ -128,7 +129,8 @@ struct Status<'a> {
     name: &'a str,
     python: bool,
     secrets: &'a BTreeSet<String>,
-    gpu_classes: &'a BTreeSet<String>,
+    /// Workers in pods, by class.
+    classes: BTreeMap<&'a str, Class>,
     batches_at_once: u32,
     /// None while it is not.
     paused: Option<Stop>,
@@ -136,10 +138,18 @@ struct Status<'a> {
     tables: Vec<String>,
 }
 
+/// A class of workers in pods.
+#[derive(Serialize)]
+struct Class {
+    batches_at_once: u32,
+    /// Those that said something not long ago.
+    workers: Vec<WorkerStatus>,
+}
+
 /// A queue; the numbers are approximate.
 #[derive(Serialize)]
 struct Queue {
-    queue: &'static str,
+    queue: String,
     waiting: u64,
     in_flight: u64,
     delayed: u64,
@@ -149,7 +159,7 @@ struct Queue {
 impl From<Depths> for Queue {
     fn from(depths: Depths) -> Self {
         Self {
-            queue: depths.queue.name(),
+            queue: depths.queue.to_string(),
             waiting: depths.depth.waiting,
             in_flight: depths.depth.in_flight,
             delayed: depths.depth.delayed,
@@ -159,8 +169,12 @@ impl From<Depths> for Queue {
 }
 
 async fn status(remote: &Remote, json: bool) -> Result<Exit> {
-    let (stop, depths, tables) =
-        futures::try_join!(remote.stopped(), remote.depths(), remote.tables())?;
+    let (stop, depths, tables, workers) = futures::try_join!(
+        remote.stopped(),
+        remote.depths(),
+        remote.tables(),
+        remote.workers()
+    )?;
     let Deployment {
         version: _,
         name,
@@ -168,15 +182,32 @@ async fn status(remote: &Remote, json: bool) -> Result<Exit> {
         dead_letters: _,
         python,
         secrets,
-        gpu_classes,
+        classes,
         batches_at_once,
     } = remote.deployment();
+    let now_ms = now_ms();
+    let of_class = |class: &str| {
+        let workers = workers.iter();
+        let there = workers.filter(|it| it.class == class && !it.is_gone(now_ms));
+        there.cloned().collect()
+    };
+    let classes = classes.iter().map(|(class, urls)| {
+        let workers = of_class(class);
+        let batches_at_once = urls.batches_at_once;
+        (
+            class.as_str(),
+            Class {
+                batches_at_once,
+                workers,
+            },
+        )
+    });
     let document = Status {
         service: remote.prefix(),
         name,
         python: *python,
         secrets,
-        gpu_classes,
+        classes: classes.collect(),
         batches_at_once: *batches_at_once,
         paused: stop.map(Stop::of),
         queues: depths.into_iter().map(Queue::from).collect(),
@@ -192,7 +223,7 @@ fn text(status: &Status<'_>) -> String {
     };
     let python = if status.python { "yes" } else { "no" };
     let mut text = format!(
-        "service '{}' at {}: {}\nPython functions: {python}; secrets: {}; GPU workers: {}; batches at once: {}\n\n",
+        "service '{}' at {}: {}\nPython functions: {python}; secrets: {}; batches at once: {}\n{}\n",
         status.name,
         status.service,
         match &status.paused {
@@ -200,12 +231,12 @@ fn text(status: &Status<'_>) -> String {
             None => "works".to_owned(),
         },
         names(status.secrets),
-        names(status.gpu_classes),
         status.batches_at_once,
+        classes_text(&status.classes),
     );
     let rows: Vec<Vec<String>> = (status.queues.iter())
         .map(|queue| {
-            let mut row = vec![queue.queue.to_owned()];
+            let mut row = vec![queue.queue.clone()];
             let counts = [
                 queue.waiting,
                 queue.in_flight,
@@ -226,6 +257,25 @@ fn text(status: &Status<'_>) -> String {
     };
     if status.queues.iter().any(|queue| queue.dead_letters > 0) {
         text += "\n\nthe logs of the functions say why letters died; 'redrive' moves them back";
+    }
+    text
+}
+
+/// A line for each class of workers in pods.
+fn classes_text(classes: &BTreeMap<&str, Class>) -> String {
+    let mut text = String::new();
+    for (class, Class { workers, .. }) in classes {
+        let busy = workers.iter().filter(|worker| !worker.busy.is_empty());
+        let busy = busy.count();
+        let draining = workers.iter().filter(|worker| worker.draining).count();
+        let leaving = match draining {
+            0 => String::new(),
+            draining => format!(", {draining} about to end"),
+        };
+        text += &format!(
+            "workers of class '{class}': {}, {busy} busy{leaving}\n",
+            workers.len()
+        );
     }
     text
 }

@@ -63,6 +63,7 @@ fn the_generation_depends_on_what_decides_a_value_and_on_nothing_else() {
             Resources {
                 cpus: _,
                 gpus: _,
+                gpu_class: _,
                 memory_mib: _,
             },
         secrets: _,

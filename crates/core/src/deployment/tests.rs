@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::deployment;
+use crate::testing::{class_queues, deployment};
 
 fn definition() -> Definition {
     Definition::sql("p", "int64", "a * b", "a * b", vec![])
@@ -11,6 +11,7 @@ fn needs() -> Needs<'static> {
         secrets: &[],
         pool: Pool::Cpu,
         gpus: 0.0,
+        gpu_class: None,
     }
 }
 
@@ -19,7 +20,7 @@ fn an_expression_needs_nothing() {
     let bare = Deployment {
         python: false,
         secrets: BTreeSet::new(),
-        gpu_classes: BTreeSet::new(),
+        classes: BTreeMap::new(),
         ..deployment()
     };
     assert_eq!(bare.check(&Needs::of(&definition())), Ok(()));
@@ -56,33 +57,48 @@ fn what_is_not_deployed_is_refused_by_name() {
     assert_eq!(full.check(&known), Ok(()));
 }
 
+fn with(classes: &[&str]) -> Deployment {
+    let queues = |class: &&str| ((*class).to_owned(), class_queues(class));
+    Deployment {
+        python: false,
+        classes: classes.iter().map(queues).collect(),
+        ..deployment()
+    }
+}
+
 #[test]
-fn gpus_are_there_where_a_class_of_them_is() {
-    let with = Deployment {
-        gpu_classes: BTreeSet::from(["a10g".to_owned()]),
-        ..deployment()
+fn what_no_class_takes_is_refused_with_the_names_of_those_that_are_there() {
+    let gpu = Needs {
+        python: true,
+        gpus: 0.5,
+        ..needs()
     };
-    let without = Deployment {
-        gpu_classes: BTreeSet::new(),
-        ..deployment()
+    assert_eq!(with(&["a10g"]).check(&gpu), Ok(()), "pods have Python");
+    let named = Needs {
+        pool: Pool::Gpu,
+        gpu_class: Some("l4"),
+        ..needs()
     };
-    let on_gpu = [
-        Needs {
-            pool: Pool::Gpu,
-            ..needs()
-        },
-        Needs {
-            gpus: 0.5,
-            ..needs()
-        },
-        Needs {
-            pool: Pool::RayCpu,
-            ..needs()
-        },
-    ];
-    for needs in on_gpu {
-        assert_eq!(with.check(&needs), Ok(()));
-        assert!(without.check(&needs).is_err(), "{needs:?}");
+    assert_eq!(with(&["a10g", "l4"]).check(&named), Ok(()));
+    let ray = Needs {
+        pool: Pool::RayCpu,
+        python: true,
+        ..needs()
+    };
+    assert_eq!(with(&["ray-cpu"]).check(&ray), Ok(()));
+    for (classes, needs, told) in [
+        (&[][..], gpu, "no GPU workers"),
+        (&["ray-cpu"], gpu, "no GPU workers"),
+        (&["a10g", "l4", "ray-cpu"], gpu, "(a10g, l4)"),
+        (&["a10g"], named, "class 'l4', only of a10g"),
+        (&["a10g"], ray, "no CPU workers on Ray"),
+    ] {
+        let refused = with(classes).check(&needs).expect_err(told).to_string();
+        assert!(
+            refused.starts_with("service 'lance-backfill' has "),
+            "{refused}"
+        );
+        assert!(refused.contains(told), "{refused}");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::checkpoint::{
 use crate::coverage::RowErrors;
 use crate::definition::home::{Home, Records, TablePlace};
 use crate::definition::{Definition, Earlier, Function, Input, OnError, OnUnknown, Pool};
-use crate::deployment::SpendingStop;
+use crate::deployment::{Deployment, SpendingStop};
 use crate::format::Stored;
 use crate::ids::LedgerSeq;
 use crate::job::{JobEnd, JobOutcome, Selection, Take};
@@ -19,9 +19,11 @@ use crate::ledger::{EntryBody, HoldReason, LedgerEntry, OpenBreaker, Page, Reque
 use crate::message::{CommitMessage, PlanMessage, RegisteredTable, Wake};
 use crate::pause::{PauseBody, PauseEntry};
 use crate::permit::{Permit, Program};
+use crate::route::RAY_CPU;
 use crate::rows::RowSet;
 use crate::table::SeenVersion;
-use crate::testing::{batch, binding, deployment, generation, identity, job};
+use crate::testing::{batch, binding, class_queues, deployment, generation, identity, job};
+use crate::worker_status::WorkerStatus;
 
 const TABLE: &str = "s3://bucket/flights.lance";
 
@@ -88,7 +90,7 @@ pub(super) fn all() -> Vec<Form> {
                 ..RegisteredTable::new(TABLE.to_owned())
             },
         ),
-        Form::json("service.json", deployment()),
+        Form::json("service.json", service()),
         Form::json(
             "service-paused.json",
             SpendingStop {
@@ -98,6 +100,7 @@ pub(super) fn all() -> Vec<Form> {
             },
         ),
         Form::json("permit.json", permit()),
+        Form::json("worker.json", worker()),
         Form::json("checkpoint.json", checkpoint()),
         Form::json("coverage-file.json", coverage::record_of_a_file()),
         Form::json("coverage-identity.json", coverage::record_by_identity()),
@@ -108,6 +111,31 @@ pub(super) fn all() -> Vec<Form> {
         Form::json("pause-resume.json", PauseEntry::new(PauseBody::Resume {})),
         Form::snapshot("snapshot.arrow", coverage::snapshot()),
     ]
+}
+
+fn service() -> Deployment {
+    let class = |class: &str| (class.to_owned(), class_queues(class));
+    Deployment {
+        classes: ["a10g", RAY_CPU].map(class).into(),
+        ..deployment()
+    }
+}
+
+fn worker() -> WorkerStatus {
+    WorkerStatus {
+        version: WorkerStatus::VERSION,
+        class: "a10g".to_owned(),
+        name: "a10g-1f6c-0".to_owned(),
+        node: Some("ip-10-0-3-7".to_owned()),
+        pod: Some("embeddings-a10g-worker-x7x2p".to_owned()),
+        device: Some("0".to_owned()),
+        since_ms: 1_795_000_000_000,
+        seen_ms: 1_795_000_090_000,
+        busy: [batch(7, 2), batch(7, 3)].into(),
+        batches_done: 41,
+        functions_loaded: [generation(1)].into(),
+        draining: true,
+    }
 }
 
 pub(super) fn permit() -> Permit {
@@ -218,6 +246,7 @@ pub(super) fn python() -> Definition {
     definition.auto = false;
     definition.pool = Pool::RayCpu;
     definition.resources.gpus = 0.5;
+    definition.resources.gpu_class = Some("a10g".to_owned());
     definition.secrets = vec!["api-key".to_owned()];
     definition.error_policy.on_error = OnError::Fail;
     definition.error_policy.max_failed_rows = Some(10);

@@ -41,6 +41,7 @@ pub(super) fn limits(rows_per_s: f64) -> Limits {
         most_batches: 64,
         most_slices: 16,
         deadline_s: 60,
+        fold_deadline_s: 60,
         most_rows: u64::MAX,
         fold_now: false,
         after: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, SchemaRef};
 use bytes::Bytes;
 use lance_backfill_core::definition::{
-    Call, Definition, ErrorPolicy, Function, Input, OnError, Pool, Resources,
+    Call, Definition, ErrorPolicy, Function, Input, OnError, Resources,
 };
 use lance_backfill_core::format::Stored;
 use lance_backfill_core::permit::{Permit, Program};
@@ -328,10 +328,10 @@ impl PythonRequest {
             secrets,
             env,
         } = record.function.options.clone();
-        definition.pool = Pool::Cpu;
         definition.resources = Resources {
             cpus: num_cpus.unwrap_or(1.0),
             gpus: num_gpus.unwrap_or(0.0),
+            gpu_class: definition.resources.gpu_class.take(),
             memory_mib,
         };
         definition.secrets = secrets.unwrap_or_default();

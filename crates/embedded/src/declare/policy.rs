@@ -1,6 +1,6 @@
-//! What somebody said of failing rows; the rest stays as it is.
+//! What somebody said of failing rows and of the workers; the rest stays as it is.
 
-use lance_backfill_core::definition::{Definition, OnError};
+use lance_backfill_core::definition::{Definition, OnError, Pool};
 
 /// Policies that were asked for.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,10 @@ pub struct Policy {
     pub row_timeout_s: Option<f64>,
     /// Rows of one call.
     pub batch_size: Option<u32>,
+    /// Workers that compute it.
+    pub pool: Option<Pool>,
+    /// Kind of GPU workers.
+    pub gpu_class: Option<String>,
 }
 
 impl Policy {
@@ -29,6 +33,8 @@ impl Policy {
             max_attempts,
             row_timeout_s,
             batch_size,
+            pool,
+            gpu_class,
         } = self;
         let policy = &mut definition.error_policy;
         policy.on_error = on_error.unwrap_or(policy.on_error);
@@ -36,6 +42,9 @@ impl Policy {
         policy.max_failed_fraction = max_failed_fraction.or(policy.max_failed_fraction);
         policy.max_attempts = max_attempts.unwrap_or(policy.max_attempts);
         policy.row_timeout_s = row_timeout_s.or(policy.row_timeout_s);
+        definition.pool = pool.unwrap_or(definition.pool);
+        let resources = &mut definition.resources;
+        resources.gpu_class = gpu_class.clone().or(resources.gpu_class.take());
         definition.call.batch_size = batch_size.or(definition.call.batch_size);
     }
 }

@@ -6,6 +6,7 @@ use lance_backfill_core::ledger::{
     Allowance, EntryBody, HoldReason, allowance, approved_left, standing_hold,
 };
 use lance_backfill_core::plan::Limits;
+use lance_backfill_core::route::Route;
 use lance_backfill_ports::Result;
 use lance_backfill_stages::plan::{Order, PlanOutcome};
 
@@ -17,6 +18,9 @@ use super::{Handed, Planning, is_marked};
 const WINDOW_S: f64 = 600.0;
 /// Rows, in seconds of work, that go through the fresh lane: more would keep later ones waiting there.
 const FRESH_S: f64 = 60.0;
+/// When a batch for pods is sent again that nobody finished. Its message waits until there is a machine
+/// for a pod, which may take an hour; sent twice it would be computed twice, and a queue loses none.
+const CLASS_DEADLINE_S: u64 = 6 * 3_600;
 
 /// Rows that go through the fresh lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,7 +189,8 @@ impl Planning<'_> {
             }
             messages.extend(self.message(&entry, &batch, &work, self.seen.as_ref()));
         }
-        self.service.queues.send_batches(messages).await?;
+        let queues = &self.service.queues;
+        queues.send_batches(messages, self.route).await?;
         if is_marked(&entry) {
             self.column.store.note_sent(&entry).await?;
         }
@@ -209,9 +214,17 @@ impl Planning<'_> {
 
     /// What bounds the next page: in flight in its lane is no more than the window.
     fn limits(&self, lane: Lane) -> Limits {
-        let limits = Limits {
-            workers: self.service.options.batches_at_once,
-            ..self.engine.limits(self.column, self.survey)
+        let limits = match self.route {
+            Route::Workers => Limits {
+                workers: self.service.options.batches_at_once,
+                ..self.engine.limits(self.column, self.survey)
+            },
+            Route::Class(class) => Limits {
+                workers: (self.service.queues.classes.get(class))
+                    .map_or(1, |class| class.batches_at_once),
+                deadline_s: CLASS_DEADLINE_S,
+                ..self.engine.limits_of_one_host(self.column, self.survey)
+            },
         };
         let in_flight = self.survey.rows_in_flight(lane);
         Limits {

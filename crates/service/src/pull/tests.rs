@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use lance_backfill_ports::ErrorKind;
 use lance_backfill_ports::queue::{Depth, Outgoing};
 use tokio::sync::{Notify, mpsc};
 
@@ -242,6 +243,10 @@ impl Queue for Losing {
 
     async fn acknowledge(&self, receipts: &[Receipt]) -> Result<()> {
         self.inner.acknowledge(receipts).await
+    }
+
+    async fn visibility(&self) -> Result<Duration> {
+        Ok(VISIBILITY)
     }
 
     async fn depth(&self) -> Result<Depth> {

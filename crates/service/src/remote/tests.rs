@@ -56,7 +56,7 @@ fn deployment() -> Deployment {
         dead_letters: urls("-dead"),
         python: false,
         secrets: [].into(),
-        gpu_classes: [].into(),
+        classes: [].into(),
         batches_at_once: 2,
     }
 }
@@ -172,11 +172,11 @@ async fn dead_letters_go_back_each_once() {
     let told = Mutex::new(vec![]);
     let hears = |moved, all| told.lock().expect("a lock").push((moved, all));
     for queue in [QueueName::Bulk, QueueName::Commits] {
-        let redriven = remote.redrive(queue, &hears).await.expect("moves");
+        let redriven = remote.redrive(&queue, &hears).await.expect("moves");
         let all = sent.len() as u64;
         assert_eq!((redriven.dead_letters, redriven.moved), (all, all));
         // In an ordered queue each group has its turn: all of them come.
-        let mut found = region.take(queue.name()).await;
+        let mut found = region.take(&queue.to_string()).await;
         found.sort();
         let mut wanted = sent.clone();
         wanted.sort();

@@ -30,6 +30,10 @@ pub async fn queue(fixture: &QueueFixture<'_>) -> anyhow::Result<()> {
         standard, ordered, ..
     } = *fixture;
     ensure!(standard.receive(1, Duration::ZERO).await?.is_empty());
+    ensure!(
+        standard.visibility().await? == fixture.visibility,
+        "what hides messages"
+    );
     bodies(standard).await.context("bodies")?;
     many(standard).await.context("many messages")?;
     counted(standard).await.context("counting")?;

@@ -337,6 +337,7 @@ impl Process {
             most_batches: 4,
             most_slices: 3,
             deadline_s: 10,
+            fold_deadline_s: 10,
             most_rows: u64::MAX,
             fold_now: self.random.below(8) == 0,
             after: None,

@@ -113,6 +113,8 @@ class Table:
         max_attempts: int | None = None,
         row_timeout: float | None = None,
         batch_size: int | None = None,
+        pool: str | None = None,
+        gpu_class: str | None = None,
         approve_above_rows: int | None = None,
         on_unknown: str | None = None,
         progress: bool | None = None,
@@ -144,6 +146,9 @@ class Table:
             max_attempts: Attempts before a transient error counts.
             row_timeout: Seconds for a row, or for a call of a batched function.
             batch_size: Rows of one call.
+            pool: Workers that compute the column through a service: `"cpu"`, `"gpu"`, or `"ray-cpu"`
+                for CPU workers of a Ray cluster.
+            gpu_class: Kind of GPU workers, as the service calls them; the only one without.
             approve_above_rows: Rows in need above which unattended work waits for `approve`; -1 for
                 no limit.
             on_unknown: `"trust"` keeps values of lost origin, `"recompute"` computes them again.
@@ -167,6 +172,8 @@ class Table:
             max_attempts=max_attempts,
             row_timeout=row_timeout,
             batch_size=batch_size,
+            pool=pool,
+            gpu_class=gpu_class,
             approve_above_rows=approve_above_rows,
             on_unknown=on_unknown,
         )
@@ -208,6 +215,8 @@ class Table:
         max_attempts: int | None = None,
         row_timeout: float | None = None,
         batch_size: int | None = None,
+        pool: str | None = None,
+        gpu_class: str | None = None,
         approve_above_rows: int | None = None,
         on_unknown: str | None = None,
     ) -> list[Altered]:
@@ -232,6 +241,8 @@ class Table:
             max_attempts: See there.
             row_timeout: See there.
             batch_size: See there.
+            pool: See there.
+            gpu_class: See there.
             approve_above_rows: See there.
             on_unknown: See there.
 
@@ -250,6 +261,8 @@ class Table:
             max_attempts=max_attempts,
             row_timeout=row_timeout,
             batch_size=batch_size,
+            pool=pool,
+            gpu_class=gpu_class,
             approve_above_rows=approve_above_rows,
             on_unknown=on_unknown,
         )
