@@ -130,6 +130,9 @@ pub struct Resources {
     pub gpus: f64,
     /// Most memory that one host may take, in MiB; none is watched for without.
     pub memory_mib: Option<u64>,
+    /// Kind of GPU workers, where a service has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_class: Option<String>,
 }
 
 /// What happens with rows that cannot be computed.
@@ -181,6 +184,9 @@ pub struct Call {
     pub retry_on: Vec<String>,
     /// Environment, names and plain values.
     pub env: BTreeMap<String, String>,
+    /// Most bytes of the inputs of one call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_bytes: Option<u64>,
 }
 
 impl Definition {
@@ -216,6 +222,7 @@ impl Definition {
                 cpus: 1.0,
                 gpus: 0.0,
                 memory_mib: None,
+                gpu_class: None,
             },
             secrets: vec![],
             error_policy: ErrorPolicy::default(),

@@ -61,4 +61,25 @@ pub struct Options {
     pub secrets: Option<Vec<String>>,
     /// Environment, names and plain values.
     pub env: Option<BTreeMap<String, String>>,
+    /// `cpu`, `gpu` or `ray-cpu`.
+    // Records without these have the digests that they had before there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Kind of GPU workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_class: Option<String>,
+    /// Most bytes of the inputs of one call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_bytes: Option<u64>,
+}
+
+impl Options {
+    /// Devices of one host: those that were asked for, or one for the workers that have them.
+    pub fn gpus(&self) -> f64 {
+        let of_pool = match self.pool.as_deref() {
+            Some("gpu") => 1.0,
+            _ => 0.0,
+        };
+        self.num_gpus.unwrap_or(of_pool)
+    }
 }

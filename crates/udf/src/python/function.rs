@@ -1,4 +1,4 @@
-//! A Python function that can be called: a pool of warm hosts, as many as its cores allow.
+//! A Python function that can be called: a pool of warm hosts, as many as its cores or devices allow.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,8 +17,9 @@ use tokio::sync::OnceCell;
 use super::artifacts::Artifacts;
 use super::cores::Cores;
 use super::described::Kind;
+use super::devices::{Devices, Next, Seat, Share};
 use super::frame::{Mode, nullable};
-use super::host::{self, Host, StartFault, Started};
+use super::host::{Host, StartFault, Started};
 use super::interpreter::Python;
 use super::launches::{Edition, Launches};
 use super::limits::Limits;
@@ -59,21 +60,53 @@ pub struct Spec {
     pub output: DataType,
 }
 
+/// What the hosts of all functions of this process share.
+#[derive(Clone)]
+pub struct Machine {
+    /// Cores, for hosts that use no device.
+    pub cores: Cores,
+    /// Devices.
+    pub devices: Devices,
+    /// Room for hosts that use no device, and have no call.
+    pub resting: Resting,
+}
+
 /// A function with its hosts.
 pub struct PythonFunction {
-    spec: Spec,
-    cores: Cores,
+    pub(super) spec: Spec,
+    pub(super) machine: Machine,
     launches: Launches,
     kind: OnceCell<Kind>,
-    resting: Own,
+    crew: Crew,
+    /// What its device has memory for is remembered under this name.
+    pub(super) size_key: OnceCell<String>,
     /// Rows per second of one host at its last call, 0 before the first.
     speed: AtomicU64,
     /// Until when the other side of the function wants no calls.
     limited_until: Mutex<Option<Instant>>,
 }
 
+/// Where hosts are between calls, and what they need for one.
+enum Crew {
+    /// They rest beside others, and each call takes cores.
+    Cores(Own),
+    /// They keep their devices, which bound how many there are. A host mostly waits for its device, so
+    /// its calls take no core from functions that use nothing else.
+    Devices(Seat),
+}
+
+impl Machine {
+    /// Hosts of these limits that fit side by side.
+    pub fn hosts(&self, limits: &Limits) -> usize {
+        match limits.gpus > 0.0 {
+            true => self.devices.hosts(limits.gpus),
+            false => self.cores.hosts(limits.cpus),
+        }
+    }
+}
+
 impl PythonFunction {
-    /// A function whose hosts share these cores, and room to rest, with others; none is started yet.
+    /// A function whose hosts share this machine with others; none is started yet.
     ///
     /// A secret that changes is read again after an hour, and where the function fails meanwhile.
     pub fn new(
@@ -81,15 +114,19 @@ impl PythonFunction {
         artifacts: Artifacts,
         python: Python,
         secrets: Arc<dyn Secrets>,
-        cores: Cores,
-        resting: &Resting,
+        machine: Machine,
     ) -> Self {
+        let crew = match spec.limits.gpus > 0.0 {
+            true => Crew::Devices(machine.devices.of_function(spec.limits.gpus)),
+            false => Crew::Cores(machine.resting.of_function()),
+        };
         Self {
             spec,
-            cores,
+            machine,
             launches: Launches::new(artifacts, python, secrets),
             kind: OnceCell::new(),
-            resting: resting.of_function(),
+            crew,
+            size_key: OnceCell::new(),
             speed: AtomicU64::new(0),
             limited_until: Mutex::default(),
         }
@@ -97,19 +134,53 @@ impl PythonFunction {
 
     /// A warm host, or a new one.
     async fn host(&self) -> Result<Host, Fault> {
+        if let Some(lacks) = self.machine.devices.lacks(self.spec.limits.gpus) {
+            let entrypoint = &self.spec.entrypoint;
+            return Err(environment_fault(format!(
+                "{entrypoint} cannot run here: {lacks}; a service that has GPU workers can run it (--service), and so can cores if it is declared without num_gpus"
+            )));
+        }
         let edition = self.launches.newest(&self.spec).await?;
-        loop {
-            let Some(mut host) = self.resting.take() else {
-                self.resting.make_room();
-                return self.start(edition).await;
-            };
-            if host.edition == edition.number && host.lives() {
-                return Ok(host);
+        let is_usable = |host: &mut Host| host.edition == edition.number && host.lives();
+        match &self.crew {
+            Crew::Cores(resting) => loop {
+                let Some(mut host) = resting.take() else {
+                    resting.make_room();
+                    return self.start(edition, None).await;
+                };
+                if is_usable(&mut host) {
+                    return Ok(host);
+                }
+            },
+            Crew::Devices(seat) => {
+                let share = match seat.next().await {
+                    Next::Warm(mut host) => {
+                        if is_usable(&mut host) {
+                            return Ok(*host);
+                        }
+                        host.end().await
+                    }
+                    Next::Room(share) => Some(share),
+                };
+                self.start(edition, share).await
             }
         }
     }
 
-    async fn start(&self, mut edition: Arc<Edition>) -> Result<Host, Fault> {
+    /// Keeps a host for the next call.
+    fn rest(&self, host: Host) {
+        match &self.crew {
+            Crew::Cores(resting) => resting.put(host),
+            Crew::Devices(seat) => seat.rest(host),
+        }
+    }
+
+    /// A new host, on these devices.
+    async fn start(
+        &self,
+        mut edition: Arc<Edition>,
+        mut share: Option<Share>,
+    ) -> Result<Host, Fault> {
         let mut fields: Vec<Field> = (nullable(&self.spec.inputs).fields().iter())
             .map(|field| field.as_ref().clone())
             .collect();
@@ -118,11 +189,19 @@ impl PythonFunction {
         let mut starts = 0_u32;
         loop {
             starts += 1;
-            let launch = &edition.launch;
+            let launch = match &share {
+                Some(share) => &edition.launch.with(share.variables()),
+                None => &edition.launch,
+            };
+            let began = now();
             match Host::start(launch, Mode::Run, Some(&schema), &self.spec.limits).await {
                 Ok(Started { mut host, .. }) => {
                     check_version(launch, &host.python)?;
                     host.edition = edition.number;
+                    if let Some(share) = &mut share {
+                        share.loaded_since(began);
+                    }
+                    host.share = share;
                     self.kind
                         .get_or_init(|| async { host.described.kind })
                         .await;
@@ -225,22 +304,27 @@ fn check_version(launch: &Launch, found: &str) -> Result<(), Fault> {
 #[async_trait]
 impl Compute for PythonFunction {
     async fn prepare(&self, rows: u64) -> Result<(), Fault> {
-        let warm = self.resting.count();
-        let hosts = match rows >= ROWS_WORTH_ALL_HOSTS {
-            true => self.lanes().saturating_sub(warm),
-            false => 0,
+        let hosts = match &self.crew {
+            Crew::Cores(resting) if rows >= ROWS_WORTH_ALL_HOSTS => {
+                self.lanes().saturating_sub(resting.count())
+            }
+            Crew::Cores(_) => 0,
+            // It ran before. A host of its own may be at work, and need not be waited for.
+            Crew::Devices(_) if self.kind.initialized() => return Ok(()),
+            // Whoever keeps one device while it waits for another may wait for itself.
+            Crew::Devices(_) => 1,
         };
         // At least one that answers, warm or new; more of them start side by side.
         let all = (0..hosts.max(1)).map(|_| self.host());
         let ready = try_join_all(all).await?;
         for host in ready {
-            self.resting.put(host);
+            self.rest(host);
         }
         Ok(())
     }
 
     fn lanes(&self) -> usize {
-        self.cores.hosts(self.spec.limits.cpus)
+        self.machine.hosts(&self.spec.limits)
     }
 
     fn max_attempts(&self) -> u32 {
@@ -253,7 +337,7 @@ impl Compute for PythonFunction {
             None => {
                 let host = self.host().await?;
                 let kind = host.described.kind;
-                self.resting.put(host);
+                self.rest(host);
                 kind
             }
         };
@@ -290,25 +374,28 @@ impl Compute for PythonFunction {
                 busy: Some(Duration::ZERO),
             });
         }
-        // Encoded while the hosts are busy with other calls.
-        let body = host::encode(&rows)?;
-        let _cores = self.cores.take(self.spec.limits.cpus).await;
+        // Encoded while the hosts, and their devices, are busy with other calls.
+        let cut = self.first_cut(&rows)?;
+        let _cores = match &self.crew {
+            Crew::Cores(_) => self.machine.cores.take(self.spec.limits.cpus).await,
+            Crew::Devices(_) => None,
+        };
         let mut host = self.host().await?;
-        let Spec { limits, output, .. } = &self.spec;
-        let mut answer = host.call(&rows, &body, batch, output, limits).await?;
+        let Spec { output, .. } = &self.spec;
+        let mut answer = self.call_in_cuts(&mut host, &rows, &cut, batch).await?;
         if !self.spec.secrets.is_empty() && has_failed(&answer) {
             let newest = self.launches.after_failure(&self.spec).await?;
             if newest.number != host.edition {
                 // Perhaps by a secret that has another value by now: no row is to blame for that.
-                drop(host);
-                host = self.start(newest).await?;
-                answer = host.call(&rows, &body, batch, output, limits).await?;
+                let share = host.end().await;
+                host = self.start(newest, share).await?;
+                answer = self.call_in_cuts(&mut host, &rows, &cut, batch).await?;
             }
         }
         self.note_limit(&answer.end);
         self.note_speed(&answer);
         if host.may_rest() {
-            self.resting.put(host);
+            self.rest(host);
         }
         if let Some(values) = answer
             .values

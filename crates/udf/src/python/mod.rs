@@ -5,8 +5,10 @@
 
 mod artifacts;
 mod cores;
+mod cutting;
 mod death;
 mod described;
+mod devices;
 mod exchange;
 mod frame;
 mod function;
@@ -27,7 +29,8 @@ mod watch;
 pub use artifacts::{Artifacts, digest_of};
 pub use cores::Cores;
 pub use described::{Described, Kind, Options};
-pub use function::{PythonFunction, Spec};
+pub use devices::Devices;
+pub use function::{Machine, PythonFunction, Spec};
 pub use interpreter::Python;
 pub use launches::EnvironmentSecrets;
 pub use limits::Limits;
