@@ -5,6 +5,7 @@
 
 mod artifacts;
 mod cores;
+mod crew;
 mod cutting;
 mod death;
 mod described;
@@ -28,9 +29,10 @@ mod watch;
 
 pub use artifacts::{Artifacts, digest_of};
 pub use cores::Cores;
+pub use crew::Machine;
 pub use described::{Described, Kind, Options};
 pub use devices::Devices;
-pub use function::{Machine, PythonFunction, Spec};
+pub use function::{PythonFunction, Spec};
 pub use interpreter::Python;
 pub use launches::EnvironmentSecrets;
 pub use limits::Limits;
