@@ -83,6 +83,9 @@ impl Devices {
 
     /// Why no host that needs so many can run here, in a few words; nothing where one can.
     pub fn lacks(&self, gpus: f64) -> Option<String> {
+        if gpus <= 0.0 {
+            return None;
+        }
         let found = self.shared.found();
         let fits = Need::of(gpus).hosts(self.shared.parts()) > 0;
         let wanted = match gpus {
@@ -90,7 +93,7 @@ impl Devices {
             gpus if gpus < 1.0 => format!("{gpus} of a GPU"),
             _ => "a GPU".to_owned(),
         };
-        (gpus > 0.0 && !fits).then(|| format!("it asks for {wanted}, and {}", found.why))
+        (!fits).then(|| format!("it asks for {wanted}, and {}", found.why))
     }
 
     /// Hosts that fit side by side, and one where none does.
