@@ -289,11 +289,6 @@ impl<T> Turns<T> {
         give(&mut self.free, &taken.places, taken.parts);
     }
 
-    pub(super) fn resting(&self, function: u64) -> usize {
-        let own = self.resting.iter().filter(|rest| rest.function == function);
-        own.count()
-    }
-
     /// Hosts of a function that is gone.
     pub(super) fn remove(&mut self, function: u64) -> Vec<T> {
         self.extract(|rest| rest.function == function)
