@@ -41,8 +41,8 @@ fn add(functions: &Functions, scenario: &Scenario, column: &str, function: &str)
     functions.take_log();
 }
 
-/// The functions of all columns, in one process that may use so many devices.
-async fn opened(functions: &Functions, scenario: &Scenario, gpus: &str) -> Vec<Arc<dyn Compute>> {
+/// A process that may use so many devices.
+fn process(functions: &Functions, scenario: &Scenario, gpus: &str) -> EngineOptions {
     let cache = scenario.cache().to_owned();
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -53,7 +53,7 @@ async fn opened(functions: &Functions, scenario: &Scenario, gpus: &str) -> Vec<A
         environment,
         cache: cache.join("python"),
     };
-    let options = EngineOptions {
+    EngineOptions {
         open: OpenOptions::default(),
         workers: 1,
         most_rows_per_batch: None,
@@ -61,8 +61,13 @@ async fn opened(functions: &Functions, scenario: &Scenario, gpus: &str) -> Vec<A
         // One core: what needs a device does not wait for it.
         python: Arc::new(PythonFunctions::new(python, 1)),
         artifacts: ArtifactSource::Table,
-    };
-    let engine = Engine::open(&scenario.uri, options).await.expect("opens");
+    }
+}
+
+/// The functions of all columns of a table, which is opened for them.
+async fn opened(process: &EngineOptions, scenario: &Scenario) -> Vec<Arc<dyn Compute>> {
+    let engine = Engine::open(&scenario.uri, process.clone()).await;
+    let engine = engine.expect("opens");
     let version = engine.latest().await.expect("a version");
     let catalog = Catalog::read(version.view()).expect("a catalog");
     let surveyed = engine.survey(&version, &catalog, &|_| true).await;
@@ -118,7 +123,8 @@ def other(id: pa.Array) -> pa.Array: return at_work("other", id)
     add(&functions, &scenario, "p", "first");
     add(&functions, &scenario, "q", "other");
 
-    let one = opened(&functions, &scenario, "1").await;
+    let alone = process(&functions, &scenario, "1");
+    let one = opened(&alone, &scenario).await;
     join_all((0..12).map(|_| call(&one[0], 3))).await;
     let log = functions.take_log();
     assert_eq!(noted(&log, "start").len(), 1, "{log:?}");
@@ -130,6 +136,13 @@ def other(id: pa.Array) -> pa.Array: return at_work("other", id)
         .collect();
     assert!(at_work.chunks(2).all(|pair| pair[1].starts_with("end")));
 
+    // The model outlives the table that it was loaded for.
+    drop(one);
+    let one = opened(&alone, &scenario).await;
+    call(&one[0], 3).await;
+    let log = functions.take_log();
+    assert_eq!(noted(&log, "start").len(), 0, "{log:?}");
+
     // The other one needs the device, and gets it once the first has nothing to do any more.
     for _ in 0..5 {
         call(&one[1], 3).await;
@@ -137,10 +150,9 @@ def other(id: pa.Array) -> pa.Array: return at_work("other", id)
     call(&one[0], 3).await;
     let log = functions.take_log();
     assert_eq!(noted(&log, "start").len(), 2, "{log:?}");
-    drop(one);
 
     // With two devices both stay, each on its own.
-    let two = opened(&functions, &scenario, "2").await;
+    let two = opened(&process(&functions, &scenario, "2"), &scenario).await;
     for _ in 0..4 {
         join_all([call(&two[0], 3), call(&two[1], 3)]).await;
     }
@@ -176,7 +188,7 @@ def c(id: pa.Array) -> pa.Array: return at_work("c", id)
     for (column, function) in [("p", "a"), ("q", "b"), ("r", "c")] {
         add(&functions, &scenario, column, function);
     }
-    let all = opened(&functions, &scenario, "1").await;
+    let all = opened(&process(&functions, &scenario, "1"), &scenario).await;
     let several = |function| async move {
         for _ in 0..6 {
             call(function, 3).await;
@@ -266,11 +278,18 @@ async fn a_full_device_halves_the_call_in_place_and_the_next_process_knows_the_s
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_device_costs_a_host_and_fails_only_the_row_that_loses_it_each_time() {
     let code = r#"
+seen = []
+
 @udf(data_type=pa.int64(), num_gpus=1, batch_size=16, max_attempts=2)
 def shaky(id: pa.Array) -> pa.Array:
-    note("call", os.getpid(), len(id))
+    if seen:
+        note("called after it lost its device")
     if not os.path.exists(FLAG):
         open(FLAG, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if not os.path.exists(FLAG + "2"):
+        open(FLAG + "2", "w").close()
+        seen.append("lost")
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     if 21 in id.to_pylist():
         raise RuntimeError("CUDA error: device-side assert triggered")
@@ -298,7 +317,8 @@ def scalar(id: int) -> int:
         assert_eq!(failures.len(), 1, "{failures:?}");
         assert_eq!(failures[0].kind, "RuntimeError");
         let log = functions.take_log();
-        // No host is called again after it lost its device, and none is started without need.
+        // Killed and lost ones give their share of the device back, and are not called again.
+        assert_eq!(noted(&log, "called"), [""; 0], "{log:?}");
         let lost = noted(&log, "start").len() - 1;
         assert!((1..=12).contains(&lost), "{column}: {lost} hosts were lost");
     }
