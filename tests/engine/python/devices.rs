@@ -1,6 +1,6 @@
 //! Functions on devices, which are made up here: what hosts share, and what they answer for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use lance_backfill_embedded::{ArtifactSource, Engine, EngineOptions, Python};
 use lance_backfill_lance::OpenOptions;
 use lance_backfill_ports::compute::{Answer, Call, Compute};
 
+use crate::support::in_process::{InProcess, Setup};
 use crate::support::program::finish;
 use crate::support::{Functions, Outcome, Report, Row, Scenario, Shape};
 
@@ -208,6 +209,48 @@ def c(id: pa.Array) -> pa.Array: return at_work("c", id)
     let after: BTreeSet<_> = noted(&log[starts[2]..], "end").into_iter().collect();
     assert_eq!(before.len(), 2, "{log:?}");
     assert!(after.len() <= 2, "{log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_loads_a_model_once_for_a_hundred_batches_of_several_jobs_and_tables() {
+    let code = r#"
+@udf(data_type=pa.int64(), num_gpus=1)
+def embed(id: pa.Array) -> pa.Array:
+    note("rows", len(id))
+    return pc.add(id, 1)
+"#;
+    let Some(functions) = Functions::new(code) else {
+        return;
+    };
+    let mut environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    environment.insert("LANCE_BACKFILL_GPUS".to_owned(), "1".to_owned());
+    let service = InProcess::with(Setup {
+        batch_rows: 10,
+        python: Some(functions.interpreter().to_owned()),
+        environment,
+        ..Setup::default()
+    })
+    .await;
+    let scenario = Scenario::standard(Shape::default(), 1_000).await;
+    add(&functions, &scenario, "p", "embed");
+    let other = Scenario::standard(Shape::default(), 50).await;
+    add(&functions, &other, "q", "embed");
+
+    service.converge(&scenario.uri).await;
+    scenario.append(50).await;
+    service.converge(&scenario.uri).await;
+    service.converge(&other.uri).await;
+    scenario.check_int("p", next).await;
+    other.check_int("q", next).await;
+    let log = functions.take_log();
+    let rows: Vec<usize> = (noted(&log, "rows").iter())
+        .map(|rows| rows.parse().expect("rows"))
+        .collect();
+    assert_eq!(rows.iter().sum::<usize>(), 1_100);
+    assert!(rows.len() >= 100, "{} calls", rows.len());
+    assert_eq!(noted(&log, "start").len(), 1);
 }
 
 const FULL: &str = r#"
