@@ -174,3 +174,12 @@ def test_secrets_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("CHECK_TOKEN", "t")
     checked = lance_backfill.check(read, ["CHECK_TOKEN", "CHECK_PLAIN"])
     assert checked.values.to_pylist() == ["t", "p"]
+
+
+def test_a_lost_device_costs_its_row_and_the_rows_behind_get_another_host():
+    checked = lance_backfill.check(faults.shaky, [1, 2, 3, 4, 5])
+    assert checked.values.to_pylist() == [1, None, 3, 4, None]
+    assert [(failure.row, failure.kind) for failure in checked.failures] == [
+        (1, "RuntimeError"),
+        (4, "RuntimeError"),
+    ]

@@ -68,6 +68,9 @@ def test_description():
         "version",
         "secrets",
         "env",
+        "pool",
+        "gpu_class",
+        "batch_bytes",
     ]
     assert options.pop("batch_size") == 100
     assert set(options.values()) == {None}
@@ -86,7 +89,8 @@ def test_options_are_described(tmp_path):
         "from lance_backfill import udf\n"
         "@udf(num_cpus=0.5, num_gpus=1, memory='1.5GiB', row_timeout=2, init_timeout=60,\n"
         "     on_error='fail', max_attempts=3, retry_on=[OSError, 'httpx.ReadTimeout'],\n"
-        "     version='7', secrets=['KEY'], env={'A': 'b'})\n"
+        "     version='7', secrets=['KEY'], env={'A': 'b'},\n"
+        "     pool='gpu', gpu_class='a10g', batch_bytes='64MiB')\n"
         "def f(x: int) -> float: return x / 2\n"
     )
     options = describe("m:f", tmp_path)[0]["function"]["options"]
@@ -103,6 +107,9 @@ def test_options_are_described(tmp_path):
         "version": "7",
         "secrets": ["KEY"],
         "env": {"A": "b"},
+        "pool": "gpu",
+        "gpu_class": "a10g",
+        "batch_bytes": 64 * 2**20,
     }
 
 

@@ -89,7 +89,10 @@ def test_names_that_are_defined_below():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"retries": 3}, "f: @udf has no option 'retries'; it has batch_size, data_type, env, "),
+        (
+            {"retries": 3},
+            "f: @udf has no option 'retries'; it has batch_bytes, batch_size, data_type, ",
+        ),
         ({"batch_size": 0}, "f: batch_size= must be at least 1"),
         ({"batch_size": 2.5}, "f: batch_size= must be a whole number, not a float"),
         ({"batch_size": True}, "f: batch_size= must be a whole number, not a bool"),
@@ -97,6 +100,24 @@ def test_names_that_are_defined_below():
         ({"num_cpus": "2"}, "f: num_cpus= must be a number, not a str"),
         ({"num_cpus": float("nan")}, "f: num_cpus= must be a finite number"),
         ({"num_gpus": -1}, "f: num_gpus= must not be negative"),
+        (
+            {"num_gpus": 1.5},
+            "f: num_gpus= must be a fraction of one GPU, or a whole number of them",
+        ),
+        ({"num_gpus": 1, "pool": "cpu"}, "f: the workers of pool='cpu' have no GPU, and num_gpus="),
+        ({"num_gpus": 0, "pool": "gpu"}, "f: pool='gpu' is for functions that need a GPU, and num"),
+        ({"pool": "tpu"}, "f: pool= must be 'cpu' or 'gpu' or 'ray-cpu'"),
+        ({"gpu_class": "a10g"}, "f: gpu_class= is for functions with num_gpus= or pool='gpu'"),
+        (
+            {"gpu_class": "A 10", "num_gpus": 1},
+            "f: gpu_class= must be at most 40 small letters, di",
+        ),
+        ({"gpu_class": "ray-cpu", "num_gpus": 1}, "f: gpu_class= cannot be 'ray-cpu', which are"),
+        (
+            {"batch_bytes": "much"},
+            "f: batch_bytes= must be bytes, or a text such as '512MiB' or '2",
+        ),
+        ({"batch_bytes": 0}, "f: batch_bytes= must be at least 1"),
         ({"memory": "2 bananas"}, "f: memory= must be bytes, or a text such as '512MiB' or '2GiB'"),
         ({"memory": 0}, "f: memory= must be at least 1"),
         ({"row_timeout": 0}, "f: row_timeout= must be greater than 0"),

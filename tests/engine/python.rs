@@ -4,6 +4,7 @@ mod budget;
 mod canary;
 mod deadline;
 mod declare;
+mod devices;
 mod environments;
 mod errors;
 mod fill;

@@ -35,6 +35,9 @@ pub struct RowError {
 pub enum Again {
     /// The same row fails the same way.
     Never,
+    /// A device had no memory for the rows together: fewer of them may fit, and a row that does not
+    /// fit alone never will.
+    Fewer,
     /// It may work later; the other side may have said when.
     Later {
         /// Milliseconds to wait, if they are known.
@@ -350,7 +353,10 @@ impl Calls {
             End::Complete => failed,
             End::Raised(error) | End::Killed { error, .. } => Some(error),
         };
-        match error.filter(|error| error.again != Again::Never) {
+        let passes = |error: &&RowError| {
+            matches!(error.again, Again::Later { .. } | Again::RateLimited { .. })
+        };
+        match error.filter(passes) {
             Some(error) => self.outage = Some(Outage::EveryRowFailed(error.clone())),
             // Whatever it said, somebody answered.
             None => self.progress += 1,
@@ -365,7 +371,7 @@ impl Calls {
             attempts: piece.tries + 1,
         };
         match error.again {
-            Again::Never => settled.failed.push(row(error)),
+            Again::Never | Again::Fewer => settled.failed.push(row(error)),
             Again::Later { .. } if piece.tries + 1 >= self.max_attempts => {
                 self.exhausted.push((row(error), self.progress));
             }
@@ -385,8 +391,10 @@ impl Calls {
     ) {
         let alone = rest.len() == 1;
         match error.again {
-            Again::Never if alone => self.fail(rest.start, piece, error, settled),
-            Again::Never => {
+            Again::Never | Again::Fewer if alone => {
+                self.fail(rest.start, piece, error, settled);
+            }
+            Again::Never | Again::Fewer => {
                 if error.kind == WRONG_LENGTH && rest.len() == 2 {
                     self.pairs.insert(rest.start, (error, 0));
                 }
@@ -430,7 +438,7 @@ impl Calls {
             ..piece.clone()
         };
         match error.again {
-            Again::Never => again.wait_ms = 0,
+            Again::Never | Again::Fewer => again.wait_ms = 0,
             Again::Later { after_ms } => {
                 again.wait_ms = backoff_ms(piece.tries, after_ms);
                 again.tries += 1;

@@ -9,6 +9,7 @@ pub mod calls;
 pub mod checkpoint;
 pub mod commit;
 pub mod coverage;
+pub mod cuts;
 pub mod definition;
 pub mod depend;
 pub mod deployment;

@@ -161,7 +161,7 @@ impl Engine {
     /// Why this engine does not run the function of a definition, in one line; nothing where it does.
     pub async fn refusal(&self, definition: &Definition) -> Result<Option<String>> {
         match &self.options.artifacts {
-            ArtifactSource::Table => Ok(None),
+            ArtifactSource::Table => Ok(self.options.python.lacks(definition.resources.gpus)),
             ArtifactSource::Service(functions) => functions.refusal(definition).await,
         }
     }

@@ -61,6 +61,7 @@ impl Engine {
         let version = self.latest().await?;
         let table = version.view();
         let catalog = Catalog::read(table)?;
+        request.function.check_place(&self.options)?;
         let place = place_for(request, table, &catalog)?;
         let checked = check(
             request,

@@ -1,23 +1,45 @@
 //! Python functions of this process: columns and tables whose functions are the same share warm hosts.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lance_backfill_core::definition::Definition;
 use lance_backfill_ports::secrets::Secrets;
 use lance_backfill_udf::python::{
-    Artifacts, Cores, EnvironmentSecrets, Limits, Python, PythonFunction, Resting, Spec,
+    Artifacts, Cores, Devices, EnvironmentSecrets, Limits, Machine, Python, PythonFunction,
+    Resting, Spec,
 };
+
+/// Functions with devices that are kept although no table of theirs is open: the hosts of one, which
+/// rest with their models, end with it.
+const KEPT: usize = 32;
 
 /// All Python functions that this process has open.
 pub struct PythonFunctions {
     python: Python,
     secrets: Arc<dyn Secrets>,
-    cores: Cores,
+    machine: Machine,
     /// Most memory of one host, whatever its definition allows.
     memory_bytes: Option<u64>,
-    resting: Resting,
-    open: Mutex<Vec<(Spec, Weak<PythonFunction>)>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    functions: Vec<(Spec, Weak<PythonFunction>)>,
+    /// Those with devices, the last used one last.
+    kept: VecDeque<Arc<PythonFunction>>,
+}
+
+impl Open {
+    fn keep(&mut self, function: &Arc<PythonFunction>) {
+        self.kept.retain(|kept| !Arc::ptr_eq(kept, function));
+        self.kept.push_back(function.clone());
+        if self.kept.len() > KEPT {
+            self.kept.pop_front();
+        }
+    }
 }
 
 impl fmt::Debug for PythonFunctions {
@@ -34,10 +56,13 @@ impl PythonFunctions {
     pub fn new(python: Python, cores: usize) -> Self {
         Self {
             secrets: Arc::new(EnvironmentSecrets::new(python.environment.clone())),
+            machine: Machine {
+                cores: Cores::new(cores),
+                devices: Devices::new(python.environment.clone(), &python.cache),
+                resting: Resting::new(cores),
+            },
             python,
-            cores: Cores::new(cores),
             memory_bytes: None,
-            resting: Resting::new(cores),
             open: Mutex::default(),
         }
     }
@@ -50,16 +75,12 @@ impl PythonFunctions {
 
     /// The same, with at most so much memory for each host, if this process has no more to give.
     #[must_use]
-    pub fn with_memory(self, bytes: Option<u64>) -> Self {
-        let resting = match bytes {
-            Some(_) => Resting::of_one_function(),
-            None => self.resting,
-        };
-        Self {
-            memory_bytes: bytes,
-            resting,
-            ..self
+    pub fn with_memory(mut self, bytes: Option<u64>) -> Self {
+        if bytes.is_some() {
+            self.machine.resting = Resting::of_one_function();
         }
+        self.memory_bytes = bytes;
+        self
     }
 
     /// What a host of this definition may take here.
@@ -81,28 +102,38 @@ impl PythonFunctions {
         &self.python
     }
 
+    /// Why no host with so many devices can run here, in a few words; nothing where one can.
+    pub(crate) fn lacks(&self, gpus: f64) -> Option<String> {
+        self.machine.devices.lacks(gpus)
+    }
+
     /// The function of this description, with the hosts that it has.
     pub(crate) fn function(&self, spec: Spec, artifacts: Artifacts) -> Arc<PythonFunction> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|(_, function)| function.strong_count() > 0);
-        let known = open.iter().find(|(known, _)| *known == spec);
-        if let Some(function) = known.and_then(|(_, function)| function.upgrade()) {
-            return function;
+        let uses_devices = spec.limits.gpus > 0.0;
+        open.functions
+            .retain(|(_, function)| function.strong_count() > 0);
+        let known = open.functions.iter().find(|(known, _)| *known == spec);
+        let known = known.and_then(|(_, function)| function.upgrade());
+        let function = known.unwrap_or_else(|| {
+            let function = Arc::new(PythonFunction::new(
+                spec.clone(),
+                artifacts,
+                self.python.clone(),
+                self.secrets.clone(),
+                self.machine.clone(),
+            ));
+            open.functions.push((spec, Arc::downgrade(&function)));
+            function
+        });
+        if uses_devices {
+            open.keep(&function);
         }
-        let function = Arc::new(PythonFunction::new(
-            spec.clone(),
-            artifacts,
-            self.python.clone(),
-            self.secrets.clone(),
-            self.cores.clone(),
-            &self.resting,
-        ));
-        open.push((spec, Arc::downgrade(&function)));
         function
     }
 
     /// Hosts that a function of these limits has.
     pub(crate) fn hosts(&self, limits: &Limits) -> usize {
-        self.cores.hosts(limits.cpus)
+        self.machine.hosts(limits)
     }
 }

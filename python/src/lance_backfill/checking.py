@@ -107,6 +107,10 @@ def check(function: Any, sample: Any) -> Checked:
         return run.all()
 
 
+class _DeviceLost(Exception):
+    """The host answered, and ends: the next rows need another one."""
+
+
 class _Run:
     """A check in progress."""
 
@@ -148,6 +152,9 @@ class _Run:
                 break
             except HostDied as died:
                 self._blame(died)
+            except _DeviceLost:
+                if self._done == self._batch.num_rows:
+                    break
             finally:
                 host.close()
                 self._log.append(host.log)
@@ -200,6 +207,8 @@ class _Run:
                 self._failures.append(_failure(self._call_start + error["row"], 1, error))
         elif answer["type"] == "raised":
             self._fail(1 if self._scalar else self._call_rows, answer)
+            if answer.get("device_lost"):
+                raise _DeviceLost
 
     def _blame(self, died: HostDied) -> None:
         """Notes the row at which the process ended; those before it are computed again."""

@@ -36,6 +36,9 @@ class Options:
     version: str | None = None
     secrets: tuple[str, ...] | None = None
     env: Mapping[str, str] | None = field(default=None)
+    pool: str | None = None
+    gpu_class: str | None = None
+    batch_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ def udf(
     batch_size: int | None = None,
     num_cpus: float | None = None,
     num_gpus: float | None = None,
+    pool: str | None = None,
+    gpu_class: str | None = None,
+    batch_bytes: int | str | None = None,
     memory: int | str | None = None,
     row_timeout: float | None = None,
     init_timeout: float | None = None,
@@ -69,8 +72,16 @@ def udf(target: Any = None, /, **options: Any) -> Any:
             inputs: Columns to read, in the order of the parameters; without it the parameters'
                 names.  A function of a RecordBatch needs it.
             batch_size: Rows a call, for a batched function.
+            batch_bytes: Most bytes that the inputs of one call may have, as a number or a text such
+                as `"64MiB"`; a single row may have more.  Where rows have texts of unlike lengths
+                it stands for a budget of tokens: calls are then about equally large.
             num_cpus: Cores that one process of it keeps busy.
-            num_gpus: GPUs, or the fraction of one, that one process of it needs.
+            num_gpus: GPUs, or the fraction of one, that one process of it needs.  It finds those
+                that it got in `CUDA_VISIBLE_DEVICES`, and a fraction in
+                `LANCE_BACKFILL_DEVICE_SHARE`.
+            pool: Workers that compute it: `"cpu"`, `"gpu"`, or `"ray-cpu"`, workers of a Ray
+                cluster that have no GPU; without it those with a GPU if it needs one.
+            gpu_class: Kind of GPU workers, such as `"a10g"`, where a service has several.
             memory: What a process of it may use: bytes, or a text such as `"2GiB"`.
             row_timeout: Seconds after which a row (of a batched function a call) is given up.
             init_timeout: Seconds after which importing and instantiating is given up.
@@ -133,6 +144,7 @@ def _declare(target: Any, given: dict[str, Any]) -> Any:
     read["memory_mib"] = read.pop("memory")
     read["row_timeout_s"] = read.pop("row_timeout")
     read["init_timeout_s"] = read.pop("init_timeout")
+    _check_pool(name, read)
     clash = set(read["secrets"] or ()) & set(read["env"] or ())
     if clash:
         raise ValueError(f"{name}: {min(clash)!r} is both in secrets= and in env=")
@@ -196,14 +208,47 @@ def _count(label: str, value: Any) -> int:
     return value
 
 
-def _memory_mib(label: str, value: Any) -> int:
+def _gpus(label: str, value: Any) -> float:
+    gpus = _not_negative(label, value)
+    if gpus > 1 and not gpus.is_integer():
+        raise ValueError(f"{label} must be a fraction of one GPU, or a whole number of them")
+    return gpus
+
+
+def _check_pool(name: str, read: Mapping[str, Any]) -> None:
+    """Refuses options that contradict each other about where the function runs."""
+    gpus, pool = read["num_gpus"], read["pool"]
+    if gpus and pool in ("cpu", "ray-cpu"):
+        raise ValueError(
+            f"{name}: the workers of pool={pool!r} have no GPU, and num_gpus= asks for one"
+        )
+    if gpus == 0 and pool == "gpu":
+        raise ValueError(f"{name}: pool='gpu' is for functions that need a GPU, and num_gpus= is 0")
+    if read["gpu_class"] is not None and not gpus and pool != "gpu":
+        raise ValueError(f"{name}: gpu_class= is for functions with num_gpus= or pool='gpu'")
+
+
+def _class_name(label: str, value: Any) -> str:
+    text = _text(label, value)
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", text):
+        raise ValueError(f"{label} must be at most 40 small letters, digits and hyphens")
+    if text == "ray-cpu":
+        raise ValueError(f"{label} cannot be 'ray-cpu', which are workers without a GPU")
+    return text
+
+
+def _bytes(label: str, value: Any) -> int:
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
         unit = _UNITS.get(match[2].upper()) if match else None
         if match is None or unit is None:
             raise ValueError(f"{label} must be bytes, or a text such as '512MiB' or '2GiB'")
         value = math.ceil(float(match[1]) * unit)
-    return -(-_count(label, value) // _MIB)
+    return _count(label, value)
+
+
+def _memory_mib(label: str, value: Any) -> int:
+    return -(-_bytes(label, value) // _MIB)
 
 
 def _one_of(*choices: str) -> Callable[[str, Any], str]:
@@ -254,7 +299,10 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "inputs": _names,
     "batch_size": _count,
     "num_cpus": _positive,
-    "num_gpus": _not_negative,
+    "num_gpus": _gpus,
+    "pool": _one_of("cpu", "gpu", "ray-cpu"),
+    "gpu_class": _class_name,
+    "batch_bytes": _bytes,
     "memory": _memory_mib,
     "row_timeout": _positive,
     "init_timeout": _positive,

@@ -152,3 +152,10 @@ class Broken:
 
     def __call__(self, x: int) -> int:
         return x
+
+
+@udf
+def shaky(x: int) -> int:
+    if x in (2, 5):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+    return x

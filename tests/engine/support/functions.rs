@@ -112,6 +112,8 @@ impl Functions {
         let mut command = command(&scenario.arguments(words, options));
         command.arg("--json");
         command.env("LANCE_BACKFILL_PYTHON", &self.interpreter);
+        // Whatever this machine has.
+        command.env("LANCE_BACKFILL_GPUS", "0");
         command
     }
 

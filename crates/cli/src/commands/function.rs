@@ -92,8 +92,9 @@ fn needs<'a>(registered: &'a Registered, policy: &'a Policy) -> Needs<'a> {
     Needs {
         python: true,
         secrets: options.secrets.as_deref().unwrap_or_default(),
-        gpus: options.num_gpus.unwrap_or_default(),
-        ..expression_needs(policy)
+        pool: policy.pool.unwrap_or(options.pool()),
+        gpus: options.gpus(),
+        gpu_class: (policy.gpu_class.as_deref()).or(options.gpu_class.as_deref()),
     }
 }
 

@@ -521,3 +521,32 @@ fn rows_that_would_wait_for_too_long_are_left_to_another_batch() {
         }
     }
 }
+
+#[test]
+fn rows_for_which_a_device_has_no_memory_together_are_called_in_halves_and_never_wait() {
+    let mut calls = Calls::new(64, 3);
+    let (mut good, mut failed) = (0, vec![]);
+    while let Some(piece) = calls.take(64) {
+        assert_eq!(piece.wait_ms, 0);
+        let too_many = piece.rows.len() > 5 || piece.rows.contains(&40);
+        let end = match too_many {
+            true => End::Raised(error("full", Again::Fewer)),
+            false => End::Complete,
+        };
+        let finished = if too_many { 0 } else { piece.rows.len() };
+        let answered = Answered {
+            finished,
+            failed: vec![],
+            end,
+        };
+        let settled = calls.answer(&piece, answered);
+        good += settled
+            .done
+            .into_iter()
+            .map(|rows| rows.len())
+            .sum::<usize>();
+        failed.extend(settled.failed.iter().map(|row| row.place));
+    }
+    assert_eq!((good, failed), (63, vec![40]));
+    assert_eq!(calls.finish(true), Ok(vec![]));
+}

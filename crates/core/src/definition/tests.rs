@@ -65,6 +65,7 @@ fn the_generation_depends_on_what_decides_a_value_and_on_nothing_else() {
                 gpus: _,
                 gpu_class: _,
                 memory_mib: _,
+                gpu_class: _,
             },
         secrets: _,
         error_policy:
@@ -86,6 +87,7 @@ fn the_generation_depends_on_what_decides_a_value_and_on_nothing_else() {
                 init_timeout_s: _,
                 retry_on: _,
                 env: _,
+                batch_bytes: _,
             },
     } = &base;
     let Input { id: _, name: _ } = input(0, "a");
@@ -119,6 +121,12 @@ fn the_generation_depends_on_what_decides_a_value_and_on_nothing_else() {
     check(&base, "gpus", SameValues, |it| it.resources.gpus = 7.0);
     check(&base, "memory_mib", SameValues, |it| {
         it.resources.memory_mib = Some(7)
+    });
+    check(&base, "gpu_class", SameValues, |it| {
+        it.resources.gpu_class = Some(other())
+    });
+    check(&base, "batch_bytes", SameValues, |it| {
+        it.call.batch_bytes = Some(7)
     });
     check(&base, "secrets", SameValues, |it| it.secrets.push(other()));
     check(&base, "on_error", SameValues, |it| {

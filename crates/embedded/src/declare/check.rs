@@ -78,16 +78,13 @@ pub(super) fn check(
                 returns: None,
             })
         }
-        FunctionRequest::Python(python) => {
-            python.check_options()?;
-            Ok(Checked {
-                function: python.function(),
-                inputs: python.input_columns(table, schema)?,
-                filter_inputs,
-                output_types: vec![python.output_type(column, existing)?],
-                returns: None,
-            })
-        }
+        FunctionRequest::Python(python) => Ok(Checked {
+            function: python.function(),
+            inputs: python.input_columns(table, schema)?,
+            filter_inputs,
+            output_types: vec![python.output_type(column, existing)?],
+            returns: None,
+        }),
     }
 }
 

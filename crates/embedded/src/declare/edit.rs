@@ -103,6 +103,9 @@ impl Engine {
                 why.unwrap_or_default()
             ))
         })?;
+        if let Some(function) = function {
+            function.check_place(&self.options)?;
+        }
         let column = declared.name();
         let mut edited = declared.definition.clone();
         let types = (outputs.iter())
@@ -125,7 +128,6 @@ impl Engine {
                 };
             }
             (Some(FunctionRequest::Python(python)), [data_type]) => {
-                python.check_options()?;
                 python.output_type(column, Some(data_type))?;
                 edited.inputs = python.input_columns(table, schema)?;
                 edited.function = python.function();

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::inputs;
 use crate::artifacts::{ArtifactSource, ServiceFunctions};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineOptions};
 
 /// What computes a column, as a user asks for it.
 #[derive(Debug, Clone)]
@@ -175,6 +175,24 @@ impl Engine {
     }
 }
 
+impl FunctionRequest {
+    /// Refuses what nobody who works on the table could run, before anything is written: this machine,
+    /// unless a service does.
+    pub(super) fn check_place(&self, options: &EngineOptions) -> Result<()> {
+        let (Self::Python(python), ArtifactSource::Table) = (self, &options.artifacts) else {
+            return Ok(());
+        };
+        let record = &python.registered.record;
+        match options.python.lacks(record.function.options.gpus()) {
+            Some(lacks) => Err(Error::invalid(format!(
+                "{} cannot run on this machine: {lacks}; run it on a service that has GPU workers (--service), or leave num_gpus and pool out to run it on this machine's cores",
+                record.entrypoint
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Registered {
     async fn store(&self, artifacts: &Artifacts) -> Result<()> {
         let Some(packed) = &self.packed else {
@@ -317,7 +335,7 @@ impl PythonRequest {
         let Options {
             batch_size,
             num_cpus,
-            num_gpus,
+            num_gpus: _,
             memory_mib,
             row_timeout_s,
             init_timeout_s,
@@ -327,12 +345,16 @@ impl PythonRequest {
             version: _,
             secrets,
             env,
+            pool: _,
+            gpu_class,
+            batch_bytes,
         } = record.function.options.clone();
+        definition.pool = record.function.options.pool();
         definition.resources = Resources {
             cpus: num_cpus.unwrap_or(1.0),
-            gpus: num_gpus.unwrap_or(0.0),
-            gpu_class: definition.resources.gpu_class.take(),
+            gpus: record.function.options.gpus(),
             memory_mib,
+            gpu_class,
         };
         definition.secrets = secrets.unwrap_or_default();
         definition.call = Call {
@@ -341,6 +363,7 @@ impl PythonRequest {
             init_timeout_s,
             retry_on: retry_on.unwrap_or_default(),
             env: env.unwrap_or_default(),
+            batch_bytes,
         };
         let policy = &mut definition.error_policy;
         *policy = ErrorPolicy {
@@ -353,17 +376,5 @@ impl PythonRequest {
             row_timeout_s: row_timeout_s.or(policy.row_timeout_s),
             ..policy.clone()
         };
-    }
-
-    /// Refuses what no worker of this engine can give, before anything is written.
-    pub(super) fn check_options(&self) -> Result<()> {
-        let record = &self.registered.record;
-        match record.function.options.num_gpus {
-            Some(gpus) if gpus > 0.0 => Err(Error::invalid(format!(
-                "{} asks for {gpus} GPUs, and there are no GPU workers yet: leave num_gpus out to run it on this machine's cores",
-                record.entrypoint
-            ))),
-            _ => Ok(()),
-        }
     }
 }

@@ -89,15 +89,12 @@ pub(super) fn filled_by(
                 returns: None,
             })
         }
-        FunctionRequest::Python(python) => {
-            python.check_options()?;
-            Ok(FilledBy {
-                function: python.function(),
-                inputs: python.input_columns(table, schema)?,
-                data_type: python.own_type()?,
-                returns: Some(python.registered.record.output_type.clone()),
-            })
-        }
+        FunctionRequest::Python(python) => Ok(FilledBy {
+            function: python.function(),
+            inputs: python.input_columns(table, schema)?,
+            data_type: python.own_type()?,
+            returns: Some(python.registered.record.output_type.clone()),
+        }),
     }
 }
 

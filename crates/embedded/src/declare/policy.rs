@@ -45,6 +45,9 @@ impl Policy {
         definition.pool = pool.unwrap_or(definition.pool);
         let resources = &mut definition.resources;
         resources.gpu_class = gpu_class.clone().or(resources.gpu_class.take());
+        if *pool == Some(Pool::Gpu) && resources.gpus <= 0.0 {
+            resources.gpus = 1.0;
+        }
         definition.call.batch_size = batch_size.or(definition.call.batch_size);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lance_backfill_core::definition::Pool;
 use serde::{Deserialize, Serialize};
 
 /// A function as its host describes it.
@@ -61,4 +62,34 @@ pub struct Options {
     pub secrets: Option<Vec<String>>,
     /// Environment, names and plain values.
     pub env: Option<BTreeMap<String, String>>,
+    /// `cpu`, `gpu` or `ray-cpu`.
+    // Records without these have the digests that they had before there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Kind of GPU workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_class: Option<String>,
+    /// Most bytes of the inputs of one call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_bytes: Option<u64>,
+}
+
+impl Options {
+    /// Workers that it asks for.
+    pub fn pool(&self) -> Pool {
+        match self.pool.as_deref() {
+            Some("ray-cpu") => Pool::RayCpu,
+            _ if self.gpus() > 0.0 => Pool::Gpu,
+            _ => Pool::Cpu,
+        }
+    }
+
+    /// Devices of one host: those that were asked for, or one for the workers that have them.
+    pub fn gpus(&self) -> f64 {
+        let of_pool = match self.pool.as_deref() {
+            Some("gpu") => 1.0,
+            _ => 0.0,
+        };
+        self.num_gpus.unwrap_or(of_pool)
+    }
 }

@@ -27,6 +27,8 @@ const LINGER: Duration = Duration::from_micros(100);
 /// How an exchange ended.
 pub(super) enum Ended {
     Answered(End),
+    /// The host answered, and ends: it can use its device no more.
+    Lost(RowError),
     /// The pipe broke, perhaps with a reason of ours.
     Broken(Option<String>),
     Exceeded(Verdict),
@@ -131,6 +133,9 @@ impl Pipes {
                 Reply::Done { id } if id == call => {
                     self.quick = found.busy_us < QUICK_US;
                     return Ended::Answered(End::Complete);
+                }
+                Reply::Raised { id, error } if id == call && error.device_lost => {
+                    return Ended::Lost(error.into_row_error());
                 }
                 Reply::Raised { id, error } if id == call => {
                     return Ended::Answered(End::Raised(error.into_row_error()));

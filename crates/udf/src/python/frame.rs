@@ -104,6 +104,11 @@ pub(super) struct HostError {
     #[serde(default)]
     rate_limited: bool,
     retry_after_s: Option<f64>,
+    #[serde(default)]
+    out_of_device_memory: bool,
+    /// The host can use its device no more, and ends.
+    #[serde(default)]
+    pub(super) device_lost: bool,
 }
 
 impl HostError {
@@ -112,10 +117,22 @@ impl HostError {
             .and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok())
             .and_then(|after| u64::try_from(after.as_millis()).ok());
         RowError {
-            again: match (self.rate_limited, self.transient) {
-                (true, _) => Again::RateLimited { after_ms },
-                (false, true) => Again::Later { after_ms },
-                (false, false) => Again::Never,
+            again: match self {
+                // Another host may have no such trouble.
+                Self {
+                    device_lost: true, ..
+                } => Again::Later { after_ms: None },
+                Self {
+                    out_of_device_memory: true,
+                    ..
+                } => Again::Fewer,
+                Self {
+                    rate_limited: true, ..
+                } => Again::RateLimited { after_ms },
+                Self {
+                    transient: true, ..
+                } => Again::Later { after_ms },
+                _ => Again::Never,
             },
             kind: self.kind,
             message: self.message,

@@ -1,29 +1,25 @@
-//! A Python function that can be called: a pool of warm hosts, as many as its cores allow.
+//! A Python function that can be called: a pool of warm hosts, as many as its cores or devices allow.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, SchemaRef};
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use lance_backfill_core::calls::{Again, End, RowError, backoff_ms};
+use lance_backfill_core::calls::{Again, End, RowError};
 use lance_backfill_core::checkpoint::{Fault, FaultKind};
 use lance_backfill_ports::compute::{Answer, Call, Compute};
 use lance_backfill_ports::secrets::Secrets;
 use tokio::sync::OnceCell;
 
 use super::artifacts::Artifacts;
-use super::cores::Cores;
+use super::crew::{Crew, Machine};
 use super::described::Kind;
-use super::frame::{Mode, nullable};
-use super::host::{self, Host, StartFault, Started};
 use super::interpreter::Python;
-use super::launches::{Edition, Launches};
+use super::launches::Launches;
 use super::limits::Limits;
-use super::resting::{Own, Resting};
-use super::start::{Launch, environment_fault};
 use super::watch::{now, wait};
 
 /// Rows of one call of a batched function whose author said nothing: enough to make the call's own
@@ -31,8 +27,6 @@ use super::watch::{now, wait};
 const ROWS_PER_CALL: usize = 16_384;
 /// Rows of the first call, which tells how fast the function is, and fewest of a scalar one later.
 const FEWEST_ROWS_PER_CALL: usize = 64;
-/// Whoever gives a model and asks for a longer wait is down: no row can be computed meanwhile.
-const LONGEST_START_WAIT_MS: u64 = 60_000;
 /// Below this, one host is soon done, and a second one would load its model for nothing.
 const ROWS_WORTH_ALL_HOSTS: u64 = 10_000;
 
@@ -61,11 +55,13 @@ pub struct Spec {
 
 /// A function with its hosts.
 pub struct PythonFunction {
-    spec: Spec,
-    cores: Cores,
-    launches: Launches,
-    kind: OnceCell<Kind>,
-    resting: Own,
+    pub(super) spec: Spec,
+    pub(super) machine: Machine,
+    pub(super) launches: Launches,
+    pub(super) kind: OnceCell<Kind>,
+    pub(super) crew: Crew,
+    /// What its device has memory for is remembered under this name.
+    pub(super) size_key: OnceCell<String>,
     /// Rows per second of one host at its last call, 0 before the first.
     speed: AtomicU64,
     /// Until when the other side of the function wants no calls.
@@ -73,7 +69,7 @@ pub struct PythonFunction {
 }
 
 impl PythonFunction {
-    /// A function whose hosts share these cores, and room to rest, with others; none is started yet.
+    /// A function whose hosts share this machine with others; none is started yet.
     ///
     /// A secret that changes is read again after an hour, and where the function fails meanwhile.
     pub fn new(
@@ -81,74 +77,21 @@ impl PythonFunction {
         artifacts: Artifacts,
         python: Python,
         secrets: Arc<dyn Secrets>,
-        cores: Cores,
-        resting: &Resting,
+        machine: Machine,
     ) -> Self {
+        let crew = match spec.limits.gpus > 0.0 {
+            true => Crew::Devices(machine.devices.of_function(spec.limits.gpus)),
+            false => Crew::Cores(machine.resting.of_function()),
+        };
         Self {
             spec,
-            cores,
+            machine,
             launches: Launches::new(artifacts, python, secrets),
             kind: OnceCell::new(),
-            resting: resting.of_function(),
+            crew,
+            size_key: OnceCell::new(),
             speed: AtomicU64::new(0),
             limited_until: Mutex::default(),
-        }
-    }
-
-    /// A warm host, or a new one.
-    async fn host(&self) -> Result<Host, Fault> {
-        let edition = self.launches.newest(&self.spec).await?;
-        loop {
-            let Some(mut host) = self.resting.take() else {
-                self.resting.make_room();
-                return self.start(edition).await;
-            };
-            if host.edition == edition.number && host.lives() {
-                return Ok(host);
-            }
-        }
-    }
-
-    async fn start(&self, mut edition: Arc<Edition>) -> Result<Host, Fault> {
-        let mut fields: Vec<Field> = (nullable(&self.spec.inputs).fields().iter())
-            .map(|field| field.as_ref().clone())
-            .collect();
-        fields.push(Field::new("value", self.spec.output.clone(), true));
-        let schema = Schema::new(fields);
-        let mut starts = 0_u32;
-        loop {
-            starts += 1;
-            let launch = &edition.launch;
-            match Host::start(launch, Mode::Run, Some(&schema), &self.spec.limits).await {
-                Ok(Started { mut host, .. }) => {
-                    check_version(launch, &host.python)?;
-                    host.edition = edition.number;
-                    self.kind
-                        .get_or_init(|| async { host.described.kind })
-                        .await;
-                    return Ok(host);
-                }
-                Err(StartFault { fault, again }) => {
-                    let newest = self.launches.after_failure(&self.spec).await?;
-                    if newest.number != edition.number {
-                        edition = newest;
-                        continue;
-                    }
-                    // Killed from outside, or whoever gives the model is busy: the next one may live.
-                    let backoff_ms = match again {
-                        Again::Later { after_ms } | Again::RateLimited { after_ms }
-                            if starts < self.spec.limits.max_attempts.max(1) =>
-                        {
-                            backoff_ms(starts - 1, after_ms)
-                        }
-                        _ => return Err(fault),
-                    };
-                    if backoff_ms > LONGEST_START_WAIT_MS {
-                        return Err(fault);
-                    }
-                    wait(Duration::from_millis(backoff_ms)).await;
-                }
-            }
         }
     }
 
@@ -210,37 +153,30 @@ fn has_failed(answer: &Answer) -> bool {
     !answer.failed.is_empty() || matches!(answer.end, End::Raised(_))
 }
 
-/// The interpreter of a machine may be another one by now.
-fn check_version(launch: &Launch, found: &str) -> Result<(), Fault> {
-    match launch.python_full.as_deref() {
-        Some(wanted) if wanted != found => Err(environment_fault(format!(
-            "'{}' was Python {wanted} when {} was declared, and is {found} now: declare it again",
-            launch.python.display(),
-            launch.entrypoint
-        ))),
-        _ => Ok(()),
-    }
-}
-
 #[async_trait]
 impl Compute for PythonFunction {
     async fn prepare(&self, rows: u64) -> Result<(), Fault> {
-        let warm = self.resting.count();
-        let hosts = match rows >= ROWS_WORTH_ALL_HOSTS {
-            true => self.lanes().saturating_sub(warm),
-            false => 0,
+        let hosts = match &self.crew {
+            Crew::Cores(resting) if rows >= ROWS_WORTH_ALL_HOSTS => {
+                self.lanes().saturating_sub(resting.count())
+            }
+            Crew::Cores(_) => 0,
+            // It ran before. A host of its own may be at work, and need not be waited for.
+            Crew::Devices(_) if self.kind.initialized() => return Ok(()),
+            // Whoever keeps one device while it waits for another may wait for itself.
+            Crew::Devices(_) => 1,
         };
         // At least one that answers, warm or new; more of them start side by side.
         let all = (0..hosts.max(1)).map(|_| self.host());
         let ready = try_join_all(all).await?;
         for host in ready {
-            self.resting.put(host);
+            self.rest(host);
         }
         Ok(())
     }
 
     fn lanes(&self) -> usize {
-        self.cores.hosts(self.spec.limits.cpus)
+        self.machine.hosts(&self.spec.limits)
     }
 
     fn max_attempts(&self) -> u32 {
@@ -253,7 +189,7 @@ impl Compute for PythonFunction {
             None => {
                 let host = self.host().await?;
                 let kind = host.described.kind;
-                self.resting.put(host);
+                self.rest(host);
                 kind
             }
         };
@@ -290,25 +226,28 @@ impl Compute for PythonFunction {
                 busy: Some(Duration::ZERO),
             });
         }
-        // Encoded while the hosts are busy with other calls.
-        let body = host::encode(&rows)?;
-        let _cores = self.cores.take(self.spec.limits.cpus).await;
+        // Encoded while the hosts, and their devices, are busy with other calls.
+        let cut = self.first_cut(&rows)?;
+        let _cores = match &self.crew {
+            Crew::Cores(_) => self.machine.cores.take(self.spec.limits.cpus).await,
+            Crew::Devices(_) => None,
+        };
         let mut host = self.host().await?;
-        let Spec { limits, output, .. } = &self.spec;
-        let mut answer = host.call(&rows, &body, batch, output, limits).await?;
+        let Spec { output, .. } = &self.spec;
+        let mut answer = self.call_in_cuts(&mut host, &rows, &cut, batch).await?;
         if !self.spec.secrets.is_empty() && has_failed(&answer) {
             let newest = self.launches.after_failure(&self.spec).await?;
             if newest.number != host.edition {
                 // Perhaps by a secret that has another value by now: no row is to blame for that.
-                drop(host);
-                host = self.start(newest).await?;
-                answer = host.call(&rows, &body, batch, output, limits).await?;
+                let share = host.end().await;
+                host = self.start(newest, share).await?;
+                answer = self.call_in_cuts(&mut host, &rows, &cut, batch).await?;
             }
         }
         self.note_limit(&answer.end);
         self.note_speed(&answer);
         if host.may_rest() {
-            self.resting.put(host);
+            self.rest(host);
         }
         if let Some(values) = answer
             .values

@@ -11,6 +11,7 @@ use lance_backfill_ports::compute::Answer;
 
 use super::death::{REAP, gone, reap};
 use super::described::{Described, Kind};
+use super::devices::Share;
 use super::exchange::{Ended, Found, Pipes};
 use super::frame::{self, Mode, PROTOCOL, Reply, Request, StartHeader};
 use super::limits::Limits;
@@ -45,6 +46,8 @@ pub(super) struct Host {
     idle: bool,
     warm_bytes: Option<u64>,
     looked: std::time::Instant,
+    /// What it has of devices; after the process, which is gone before they are free.
+    pub(super) share: Option<Share>,
 }
 
 /// What a host says before its first call.
@@ -158,6 +161,7 @@ impl Host {
                     idle: true,
                     warm_bytes: None,
                     looked: now(),
+                    share: None,
                 };
                 Ok(Started { host, output })
             }
@@ -175,6 +179,11 @@ impl Host {
                     },
                     message: redactor.mask(&format!("{}: {kind}: {message}", launch.entrypoint)),
                     traceback: traceback.map(|text| redactor.mask(&text)),
+                };
+                let again = match again {
+                    // Whoever had the memory may be about to end.
+                    Again::Fewer => Again::Later { after_ms: None },
+                    again => again,
                 };
                 Err(StartFault { fault, again })
             }
@@ -246,6 +255,13 @@ impl Host {
                 self.idle = true;
                 self.masked(end)
             }
+            Ended::Lost(mut error) => {
+                reap(&mut self.process).await;
+                self.mask(&mut error);
+                // Of a scalar function, the row after those that are finished.
+                let row = self.marks.is_some().then_some(found.rows);
+                End::Killed { row, error }
+            }
             Ended::Exceeded(verdict) => {
                 // It still runs: the row it is at is the one to blame.
                 let row = self.marks.as_ref().and_then(|marks| marks.row(id));
@@ -289,6 +305,12 @@ impl Host {
     /// Whether it is worth keeping after a call.
     pub(super) fn may_rest(&mut self) -> bool {
         self.idle && !self.leaks()
+    }
+
+    /// Ends it; what it had of devices is for somebody else.
+    pub(super) async fn end(mut self) -> Option<Share> {
+        self.kill().await;
+        self.share
     }
 
     /// Whether it still waits for a call.

@@ -12,6 +12,8 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct Limits {
     /// Cores.
     pub cpus: f64,
+    /// Devices.
+    pub gpus: f64,
     /// Longest time for one row, or for one call of a batched function.
     pub row_timeout: Option<Duration>,
     /// Longest time to get ready.
@@ -20,6 +22,8 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// Rows per call.
     pub batch_size: Option<usize>,
+    /// Most bytes of the inputs of one call.
+    pub batch_bytes: Option<u64>,
     /// Attempts before a transient error counts.
     pub max_attempts: u32,
 }
@@ -36,10 +40,12 @@ impl Limits {
         let seconds = |seconds: Option<f64>| Duration::try_from_secs_f64(seconds?).ok();
         Self {
             cpus: resources.cpus,
+            gpus: resources.gpus,
             row_timeout: seconds(error_policy.row_timeout_s),
             init_timeout: seconds(call.init_timeout_s).unwrap_or(INIT_TIMEOUT),
             memory_bytes: resources.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
             batch_size: call.batch_size.map(|rows| rows.max(1) as usize),
+            batch_bytes: call.batch_bytes.map(|bytes| bytes.max(1)),
             max_attempts: error_policy.max_attempts.max(1),
         }
     }

@@ -5,8 +5,11 @@
 
 mod artifacts;
 mod cores;
+mod crew;
+mod cutting;
 mod death;
 mod described;
+mod devices;
 mod exchange;
 mod frame;
 mod function;
@@ -26,7 +29,9 @@ mod watch;
 
 pub use artifacts::{Artifacts, digest_of};
 pub use cores::Cores;
+pub use crew::Machine;
 pub use described::{Described, Kind, Options};
+pub use devices::Devices;
 pub use function::{PythonFunction, Spec};
 pub use interpreter::Python;
 pub use launches::EnvironmentSecrets;

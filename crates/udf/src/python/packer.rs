@@ -242,10 +242,12 @@ pub async fn describe(packed: &Packed, python: &Python) -> Result<(Described, Da
         .map_err(refused)?;
     let limits = Limits {
         cpus: 1.0,
+        gpus: 0.0,
         row_timeout: None,
         init_timeout: std::time::Duration::from_secs(600),
         memory_bytes: None,
         batch_size: None,
+        batch_bytes: None,
         max_attempts: 1,
     };
     let started = start_to_describe(&launch, python, &limits).await?;

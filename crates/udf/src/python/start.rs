@@ -55,6 +55,13 @@ pub(super) fn base_environment(
 }
 
 impl Launch {
+    /// The same with more variables.
+    pub(super) fn with(&self, variables: Vec<(String, String)>) -> Self {
+        let mut launch = self.clone();
+        launch.base.extend(variables);
+        launch
+    }
+
     /// Starts the process; it waits for its first frame.
     pub(super) async fn spawn(&self) -> Result<Process, Fault> {
         let mut command = Command::new(&self.python);

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from lance_backfill.host import device
 from lance_backfill.host.marks import CALL
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lance_backfill.host.columns import Column
     from lance_backfill.host.encoding import ResultEncoder
     from lance_backfill.host.errors import Errors
+    from lance_backfill.host.frames import Header
 
 
 class BatchedCalls:
@@ -44,6 +46,7 @@ class BatchedCalls:
         """Calls the function once and sends its result, then `done`; or `raised`."""
         self._marks[CALL] = call_id
         arguments = self._arguments(batch)
+        described: Header = {}
         began = time.perf_counter_ns()
         try:
             returned = self._function(*arguments)
@@ -51,7 +54,12 @@ class BatchedCalls:
             values = self._column.array(returned, rows)
         except BaseException as error:  # noqa: BLE001, RUF100 - SystemExit is the function's, too.
             self._writer.end_child(error)
-            self._writer.write({"type": "raised", "id": call_id, **self._errors.describe(error)})
+            described = self._errors.describe(error)
+            values = None
+        if values is None:
+            device.recover(described)
+            self._writer.write({"type": "raised", "id": call_id, **described})
+            device.end_if_lost(described)
             return
         self._writer.write(
             {

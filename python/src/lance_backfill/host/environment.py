@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lance_backfill.host.device import share_variables
+
 if TYPE_CHECKING:
     from lance_backfill.host.frames import Header
 
@@ -19,6 +21,7 @@ def prepare_environment(start: Header) -> None:
     """
     os.environ.update(start.get("env") or {})
     os.environ.update(start.get("secrets") or {})
+    share_variables()
     package = sys.path.pop(0)
     if start.get("code") is not None:
         sys.path.insert(0, start["code"])

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lance_backfill.host import transience
+from lance_backfill.host import device, transience
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -46,9 +46,14 @@ class Errors:
         """The keys of the error, `rate_limited` and so on included."""
         if isinstance(error, Refused):
             return refusal(error.kind, self._line(str(error)))
-        rate_limited = transience.is_rate_limit(error)
-        transient = rate_limited or transience.is_transient(error, self._retry_on)
-        return {
+        lost = device.is_lost(error)
+        full = not lost and device.is_out_of_memory(error)
+        # Some libraries say so by a name that others have for the limit of a rate.
+        rate_limited = not (lost or full) and transience.is_rate_limit(error)
+        transient = rate_limited or (
+            not (lost or full) and transience.is_transient(error, self._retry_on)
+        )
+        described: Header = {
             "kind": kind_of(error),
             "message": self._line(_text_of(error)),
             "traceback": self._traceback(error),
@@ -56,6 +61,11 @@ class Errors:
             "rate_limited": rate_limited,
             "retry_after_s": transience.retry_after_s(error) if transient else None,
         }
+        if full:
+            described["out_of_device_memory"] = True
+        if lost:
+            described["device_lost"] = True
+        return described
 
     def _hide(self, text: str) -> str:
         for secret in self._secrets:

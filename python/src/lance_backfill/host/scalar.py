@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from lance_backfill.host import device
 from lance_backfill.host.marks import CALL, ROW
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ _ERRORS_IN_PART = 256
 _GROWTH = 8
 
 
-class RateLimit(Exception):
-    """Carries the error of the row at which a rate limit ended a call."""
+class CallEnds(Exception):
+    """Carries the error of the row at which a call ended: a rate limit, or a lost device."""
 
     def __init__(self, error: Header) -> None:
         super().__init__()
@@ -74,7 +75,7 @@ class ScalarCalls:
         os.register_at_fork(after_in_child=marks.release)
 
     def call(self, call_id: int, batch: pa.RecordBatch | None, rows: int) -> None:
-        """Computes the rows and sends parts, then `done`, or `raised` at a rate limit."""
+        """Computes the rows and sends parts, then `done`; or `raised` where the call ends early."""
         columns = batch.columns if batch is not None and self._readers else []
         part = _Part(0)
         limit = _rows_that_fit(batch, rows)
@@ -88,8 +89,8 @@ class ScalarCalls:
                 self._adapt(length, now - started)
                 if now - part.started >= PART_S or len(part.failed) >= _ERRORS_IN_PART:
                     part = self._send(call_id, part)
-        except RateLimit as limited:
-            last = {"type": "raised", "id": call_id, **limited.error}
+        except CallEnds as early:
+            last = {"type": "raised", "id": call_id, **early.error}
         else:
             last = {"type": "done", "id": call_id}
         finally:
@@ -98,12 +99,13 @@ class ScalarCalls:
             self._send(call_id, part, then=last)
         else:
             self._writer.write(last)
+        device.end_if_lost(last)
 
     def _compute(self, columns: Sequence[pa.Array], part: _Part, length: int) -> None:
         """Computes the next rows and adds them to the part.
 
         Raises:
-            RateLimit: the rows before it are in the part.
+            CallEnds: the rows before it are in the part.
         """
         start = part.end
         unreadable: dict[int, Header] = {}
@@ -146,8 +148,9 @@ class ScalarCalls:
                 except BaseException as error:  # noqa: BLE001, RUF100 - SystemExit is the row's, too.
                     self._writer.end_child(error)
                     described = self._errors.describe(error)
-                if described["rate_limited"]:
-                    raise RateLimit(described)
+                if described["rate_limited"] or described.get("device_lost"):
+                    raise CallEnds(described)
+                device.recover(described)
                 failed[len(returned)] = described
                 returned.append(None)
         finally:

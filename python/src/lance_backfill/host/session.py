@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lance_backfill.host import watch
 from lance_backfill.host.answers import Answers
+from lance_backfill.host.device import keep_to_share
 from lance_backfill.host.environment import prepare_environment
 from lance_backfill.host.errors import Errors, Refused
 from lance_backfill.host.frames import FrameReader, ProtocolError
@@ -118,7 +119,10 @@ def _begin(
         return None
     from lance_backfill.host.binding import bind
 
+    # Where it is imported with the function, before a model is loaded; else as soon as it is there.
+    keep_to_share()
     calls = bind(declaration, start, body, errors, writer)
+    keep_to_share()
     # What is imported stays; to walk through it in each collection would slow the calls down.
     gc.freeze()
     writer.write(ready)
