@@ -107,6 +107,17 @@ async fn a_column_whose_class_is_gone_waits_and_nothing_is_lost() {
         .iter()
         .find(|queue| queue["queue"] == "ray-cpu-fresh");
     assert!(of_class.expect("its queue")["waiting"].as_u64() >= Some(3));
+    let reason = || {
+        let status = through(&service, &["status", &scenario.uri]).expect_code(0);
+        status.json()["columns"][0]["reason"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    let told = reason().unwrap_or_default();
+    assert!(
+        told.contains("no worker of class 'ray-cpu' is there"),
+        "{told}"
+    );
     let worker = Worker::start(&service, "ray-cpu", "w-0", &[]);
     let filled = service.eventually("'p' is filled", PATIENCE, async || {
         is_filled(&scenario).await
@@ -133,6 +144,7 @@ async fn a_column_whose_class_is_gone_waits_and_nothing_is_lost() {
         is_filled(&scenario).await
     });
     filled.await;
+    assert_eq!(reason(), None);
     assert_eq!(scenario.check_int("p", product).await, 150);
     assert_eq!(service.proxy.rows_computed(), 150, "each row once");
     let stopped = worker.stop("-TERM");

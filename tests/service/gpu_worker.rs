@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::deployment::{Deployment, Settings};
 use crate::python::{IMAGE, call, through};
-use crate::support::program::finish;
+use crate::support::program::{finish, say, setting};
 use crate::support::serving::{eventually, now};
 use crate::support::table::Shape;
 use crate::support::{Functions, Row, Scenario};
@@ -17,6 +17,8 @@ use crate::support::{Functions, Row, Scenario};
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a message is hidden: short, so that a test sees what follows.
 const VISIBILITY_S: u64 = 3;
+/// Asks for more kills than the ordinary run has.
+const KILLS: &str = "LANCE_BACKFILL_KILLS";
 /// Takes as long as the flag says, for a batch.
 const CODE: &str = r#"
 @udf(data_type=pa.int64(), batch_size=1000)
@@ -229,39 +231,49 @@ async fn a_batch_of_three_times_the_visibility_is_delivered_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_killed_costs_its_batches_another_delivery_and_no_row() {
-    let Some(setup) = Setup::new(120, Some(30), "1.5").await else {
+async fn a_worker_that_is_killed_costs_its_batch_another_delivery_and_no_row() {
+    let kills = usize::try_from(setting(KILLS).unwrap_or(3)).expect("a number");
+    let batches = kills + 2;
+    let rows = 30 * batches;
+    let all = i64::try_from(rows).expect("a number");
+    let Some(setup) = Setup::new(all, Some(30), "0.5").await else {
         return;
     };
-    let mut killed = 0;
     let mut calls = vec![];
-    for name in ["w-0", "w-1", "w-0"] {
-        let worker = setup.worker(name, &["--at-once", "1"]);
-        let before = setup.count("call", &calls);
-        eventually("a batch is at work", async || {
-            calls.extend(setup.functions.calls());
-            setup.count("call", &calls) > before
-        })
-        .await;
+    for life in 0..kills {
+        // Now and then one of the same name as its predecessor.
+        let worker = setup.worker(&format!("w-{}", life / 2), &["--at-once", "1"]);
+        let (called, returned) = (setup.count("call", &calls), setup.count("return", &calls));
+        // The first goes at once, each other when it has done a batch and has another.
+        let (calls_to_come, returns_to_come) = if life == 0 { (1, 0) } else { (2, 1) };
+        (setup.service)
+            .eventually("a batch is at work", PATIENCE, async || {
+                calls.extend(setup.functions.calls());
+                setup.count("call", &calls) >= called + calls_to_come
+                    && setup.count("return", &calls) >= returned + returns_to_come
+            })
+            .await;
         worker.kill();
-        killed += 1;
     }
-    let worker = setup.worker("w-2", &[]);
+    let worker = setup.worker("w-last", &[]);
     setup.wait_filled().await;
     calls.extend(setup.functions.calls());
-    let batches = 4;
-    assert!(setup.count("call", &calls) <= batches + killed, "{calls:?}");
-    assert_eq!(setup.scenario.check_int("d", doubled).await, 120);
-    assert_eq!(
-        setup.service.proxy.rows_computed(),
-        120,
-        "each row counts once"
+    let called = setup.count("call", &calls);
+    assert!(
+        called <= batches + kills,
+        "{called} calls for {batches} batches"
     );
+    assert_eq!(setup.scenario.check_int("d", doubled).await, rows);
+    let computed = setup.service.proxy.rows_computed();
+    assert_eq!(computed, rows as u64, "each row counts once");
     let repeated = setup.service.proxy.repeated();
     assert!(repeated.is_empty(), "{repeated:#?}");
     worker.stop("-TERM");
     eventually("all is done", async || setup.service.is_drained().await).await;
     assert!(setup.service.all_dead().await.is_empty());
+    say(&format!(
+        "{kills} kills of workers: {called} calls for {batches} batches, no row lost"
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,10 @@ use crate::exit::Exit;
 use crate::output::{self, number};
 use crate::service::Through;
 
+mod crew;
+
+use crew::Crew;
+
 /// Live rows of a column by state.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Numbers {
@@ -214,6 +218,10 @@ pub(super) async fn run(
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     let mut found = survey_numbers(&engine, &version, &catalog, &|_| true).await?;
+    let crew = match &through {
+        Some(through) => Some(Crew::of(&through.remote).await?),
+        None => None,
+    };
     let columns: Vec<StatusColumn> = catalog
         .declared
         .iter()
@@ -226,6 +234,7 @@ pub(super) async fn run(
                     .as_ref()
                     .ok()
                     .and_then(|_| found.remove(declared.name())),
+                crew.as_ref(),
             )
         })
         .collect();
@@ -243,7 +252,12 @@ pub(super) async fn run(
     Ok(output::result(json, &status, || text(&status)))
 }
 
-fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> StatusColumn {
+fn column(
+    declared: &Declared,
+    catalog: &Catalog,
+    found: Option<Found>,
+    crew: Option<&Crew<'_>>,
+) -> StatusColumn {
     let Found {
         numbers,
         generations,
@@ -264,7 +278,12 @@ fn column(declared: &Declared, catalog: &Catalog, found: Option<Found>) -> Statu
             "breaker open",
             breaker.as_ref().map(|breaker| breaker.line.clone()),
         ),
-        Ok(bound) if in_need(&bound.definition) => ("in need", None),
+        Ok(bound) if in_need(&bound.definition) => {
+            match crew.and_then(|crew| crew.lacks(&bound.definition)) {
+                Some(lack) => (lack.state, Some(lack.reason)),
+                None => ("in need", None),
+            }
+        }
         Ok(_) => ("settled", None),
     };
     StatusColumn {
