@@ -1,0 +1,232 @@
+"""A Ray head of its own on this machine, reachable from this machine alone, stopped with its owner."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .process import stops_with
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+VERSION = "2.60.0"
+RAY_VARIABLE = "LANCE_BACKFILL_RAY"
+# All processes of a head have it, also those that left its session.
+_MARK = "LANCE_BACKFILL_RAY_HEAD"
+
+_START_S = 120.0
+_STOP_S = 8.0
+_OBJECT_STORE_BYTES = 128 * 1024 * 1024
+_PACKAGE = Path(__file__).absolute().parent.parent
+
+
+class HeadFailed(Exception):
+    """The head did not start; the message says why."""
+
+
+def find_ray() -> str:
+    """The program `ray`: of `LANCE_BACKFILL_RAY`, of this interpreter, or on PATH.
+
+    Raises:
+        HeadFailed: there is none.
+    """
+    named = os.environ.get(RAY_VARIABLE)
+    candidates = [named] if named else [str(Path(sys.executable).parent / "ray"), "ray"]
+    for candidate in candidates:
+        found = shutil.which(candidate)
+        if found is not None:
+            return found
+    raise HeadFailed(
+        f"there is no program {named or 'ray'}: pip install 'ray[default]=={VERSION}', "
+        f"or name it by {RAY_VARIABLE}"
+    )
+
+
+class LocalHead:
+    """A head with ports, a token and a folder of its own; to be used as a context manager.
+
+    Attributes:
+        address: Where the dashboard and the Jobs API answer.
+        token: What they ask for.
+    """
+
+    def __init__(
+        self,
+        *,
+        gpus: int | None = None,
+        cpus: int | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.token = secrets.token_hex(32)
+        self._program = find_ray()
+        self._ports = _free_ports(6)
+        self.address = f"http://127.0.0.1:{self._ports[0]}"
+        # Short: Ray puts sockets below it, whose paths may have 107 bytes.
+        self._folder = Path(tempfile.mkdtemp(prefix="lb-ray-"))
+        self._mark = secrets.token_hex(8)
+        self._counts = [
+            f"--num-{kind}={count}"
+            for kind, count in (("gpus", gpus), ("cpus", cpus))
+            if count is not None
+        ]
+        self._variables = dict(variables or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def token_file(self) -> Path:
+        """A file that holds the token, and is gone with the head."""
+        return self._folder / "token"
+
+    def environment(self) -> dict[str, str]:
+        """Variables by which a process of this machine joins the head, as `ray.init` does."""
+        return {
+            "RAY_ADDRESS": f"127.0.0.1:{self._ports[1]}",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            # Without it Ray takes the machine's own address, and listens on all of them.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+
+    def start(self) -> None:
+        """Starts it, and waits until it answers.
+
+        Raises:
+            HeadFailed: it did not.
+        """
+        self.token_file.touch(mode=0o600)
+        self.token_file.write_text(self.token)
+        dashboard, gcs, agent, metrics, client, runtime_env = self._ports
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    self._program,
+                    "start",
+                    "--head",
+                    "--block",
+                    "--node-ip-address=127.0.0.1",
+                    f"--port={gcs}",
+                    "--dashboard-host=127.0.0.1",
+                    f"--dashboard-port={dashboard}",
+                    f"--dashboard-agent-listen-port={agent}",
+                    f"--metrics-export-port={metrics}",
+                    f"--ray-client-server-port={client}",
+                    f"--runtime-env-agent-port={runtime_env}",
+                    f"--object-store-memory={_OBJECT_STORE_BYTES}",
+                    f"--temp-dir={self._folder / 'r'}",
+                    "--disable-usage-stats",
+                    *self._counts,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment(),
+                start_new_session=True,
+                preexec_fn=stops_with(os.getpid()),
+            )
+        give_up = time.monotonic() + _START_S
+        while not self._answers():
+            if self._process.poll() is not None:
+                raise HeadFailed(f"the Ray head ended as it started:\n{self._log()}")
+            if time.monotonic() > give_up:
+                raise HeadFailed(f"the Ray head does not answer:\n{self._log()}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Stops its processes, and no others; what does not end in time is killed."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_S)
+            if sys.platform != "linux":
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            while left := self.processes():
+                for one in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(one, signal.SIGKILL)
+                time.sleep(0.1)
+                process.poll()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def processes(self) -> list[int]:
+        """What runs of it, workers included; only Linux tells."""
+        wanted = f"{_MARK}={self._mark}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if wanted in path.read_bytes().split(b"\0"):
+                    found.append(int(path.parts[2]))
+        return found
+
+    def _environment(self) -> dict[str, str]:
+        packages = self._folder / "packages"
+        packages.mkdir()
+        # Ray's Python need not be the one that this package is installed in.
+        (packages / _PACKAGE.name).symlink_to(_PACKAGE)
+        around = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        path = [str(packages), *filter(None, [os.environ.get("PYTHONPATH")])]
+        joined = self.environment()
+        # Processes of the head are told its address by itself.
+        del joined["RAY_ADDRESS"]
+        return {
+            **around,
+            "PYTHONPATH": os.pathsep.join(path),
+            **self._variables,
+            **joined,
+            _MARK: self._mark,
+        }
+
+    def _answers(self) -> bool:
+        request = urllib.request.Request(
+            f"{self.address}/api/version", headers={"Authorization": f"Bearer {self.token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _log(self) -> str:
+        try:
+            return (self._folder / "log").read_text(errors="replace")[-2000:]
+        except OSError as error:
+            return str(error)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that are free now; all are held until the last one is found, so that they differ."""
+    with contextlib.ExitStack() as held:
+        ports = []
+        for _ in range(count):
+            listener = held.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            ports.append(listener.getsockname()[1])
+        return ports
