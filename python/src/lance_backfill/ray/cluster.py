@@ -30,11 +30,11 @@ _ANSWER_S = 0.5
 
 @dataclass
 class _Known:
-    """An actor with the question that it has not answered yet."""
+    """An actor, when it answered last, and the question that it has not answered yet."""
 
     handle: Any
-    question: Any
-    asked: float
+    heard: float
+    question: Any = None
     report: dict[str, Any] | None = None
     told: bool = False
 
@@ -46,12 +46,12 @@ class Cluster:
         ray.init(address="auto", namespace=NAMESPACE, log_to_driver=False, logging_level="warning")
         self._pool = pool
         self._actors: dict[ActorName, _Known] = {}
-        self.me = ray.get_runtime_context().get_job_id()
+        self.me: str = ray.get_runtime_context().get_job_id()
         _write("supervisor", pool.name, self.me)
 
     def is_ours(self) -> bool:
         """Whether no later supervisor of the pool has begun."""
-        return _read("supervisor", self._pool.name) == self.me
+        return self.me == _read("supervisor", self._pool.name)
 
     def nodes(self) -> list[Node]:
         """Nodes that are alive."""
@@ -69,6 +69,9 @@ class Cluster:
     def look(self) -> list[Seen]:
         """The pool's actors, each in the state that it told last."""
         self._find()
+        for known in self._actors.values():
+            if known.question is None:
+                known.question = known.handle.report.remote()
         questions = {known.question: name for name, known in self._actors.items()}
         if questions:
             answered, _ = ray.wait(
@@ -141,23 +144,23 @@ class Cluster:
                 except ValueError:
                     # It ended since it was listed.
                     continue
-                self._actors[name] = _Known(handle, handle.report.remote(), time.monotonic())
+                self._actors[name] = _Known(handle, heard=time.monotonic())
 
     def _hear(self, name: ActorName) -> None:
         known = self._actors[name]
         try:
             known.report = ray.get(known.question)
-            known.asked = time.monotonic()
+            known.heard = time.monotonic()
         except RayActorError:
             # It is started again, or is gone and will not be listed any more; told again if need be.
             known.report, known.told = None, False
         except RayError as error:
             known.report = {"last_error": str(error)}
-        known.question = known.handle.report.remote()
+        known.question = None
 
     @staticmethod
     def _state(known: _Known) -> str:
-        waited = time.monotonic() - known.asked
+        waited = time.monotonic() - known.heard
         if waited > PATIENCE_S:
             return SILENT
         return str(known.report["state"]) if known.report and "state" in known.report else STARTING

@@ -1,8 +1,9 @@
-"""A Ray head of its own on this machine, reachable from this machine alone, stopped with its owner."""
+"""A Ray head on this machine, reachable from this machine alone, and stopped with its owner."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import secrets
 import shutil
@@ -12,12 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .process import stops_with
+from .process import stopping_with_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,30 +124,31 @@ class LocalHead:
         dashboard, gcs, agent, metrics, client, runtime_env = self._ports
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [
-                    self._program,
-                    "start",
-                    "--head",
-                    "--block",
-                    "--node-ip-address=127.0.0.1",
-                    f"--port={gcs}",
-                    "--dashboard-host=127.0.0.1",
-                    f"--dashboard-port={dashboard}",
-                    f"--dashboard-agent-listen-port={agent}",
-                    f"--metrics-export-port={metrics}",
-                    f"--ray-client-server-port={client}",
-                    f"--runtime-env-agent-port={runtime_env}",
-                    f"--object-store-memory={_OBJECT_STORE_BYTES}",
-                    f"--temp-dir={self._folder / 'r'}",
-                    "--disable-usage-stats",
-                    *self._counts,
-                ],
+                stopping_with_us(
+                    [
+                        self._program,
+                        "start",
+                        "--head",
+                        "--block",
+                        "--node-ip-address=127.0.0.1",
+                        f"--port={gcs}",
+                        "--dashboard-host=127.0.0.1",
+                        f"--dashboard-port={dashboard}",
+                        f"--dashboard-agent-listen-port={agent}",
+                        f"--metrics-export-port={metrics}",
+                        f"--ray-client-server-port={client}",
+                        f"--runtime-env-agent-port={runtime_env}",
+                        f"--object-store-memory={_OBJECT_STORE_BYTES}",
+                        f"--temp-dir={self._folder / 'r'}",
+                        "--disable-usage-stats",
+                        *self._counts,
+                    ]
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
                 start_new_session=True,
-                preexec_fn=stops_with(os.getpid()),
             )
         give_up = time.monotonic() + _START_S
         while not self._answers():
@@ -192,27 +192,30 @@ class LocalHead:
         # Ray's Python need not be the one that this package is installed in.
         (packages / _PACKAGE.name).symlink_to(_PACKAGE)
         around = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        path = [str(packages), *filter(None, [os.environ.get("PYTHONPATH")])]
+        programs = [str(Path(self._program).absolute().parent), os.environ.get("PATH", os.defpath)]
+        modules = [str(packages), *filter(None, [os.environ.get("PYTHONPATH")])]
         joined = self.environment()
         # Processes of the head are told its address by itself.
         del joined["RAY_ADDRESS"]
         return {
             **around,
-            "PYTHONPATH": os.pathsep.join(path),
+            # A job's `python` is Ray's.
+            "PATH": os.pathsep.join(programs),
+            "PYTHONPATH": os.pathsep.join(modules),
             **self._variables,
             **joined,
             _MARK: self._mark,
         }
 
     def _answers(self) -> bool:
-        request = urllib.request.Request(
-            f"{self.address}/api/version", headers={"Authorization": f"Bearer {self.token}"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=2) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports[0], timeout=2)
+        with contextlib.closing(connection):
+            try:
+                authorization = {"Authorization": f"Bearer {self.token}"}
+                connection.request("GET", "/api/version", headers=authorization)
+                return connection.getresponse().status == http.client.OK
+            except (http.client.HTTPException, OSError):
+                return False
 
     def _log(self) -> str:
         try:

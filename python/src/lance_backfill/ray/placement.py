@@ -45,7 +45,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Placement:
-    """All shares of a pool; and groups that have none, or less than they ask for, with the cause."""
+    """All shares of a pool, and why groups have none, or fewer than they ask for."""
 
     shares: tuple[Share, ...]
     refused: Mapping[str, str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import signal
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_PR_SET_PDEATHSIG = 1
+_STOPS_WITH = str(Path(__file__).absolute().with_name("stops_with.py"))
 _LOOK_S = 0.1
 _TAIL_BYTES = 4096
 
@@ -27,10 +26,10 @@ def start(
     """Starts the worker in a group of its own; the lock is held as long as any of it lives.
 
     The system tells it to stop when the thread that called this ends: it must be one that lasts as
-    long as the actor.  A stop is no kill, so a worker whose actor was killed finishes its batch.
+    long as the actor.
     """
     return subprocess.Popen(
-        arguments,
+        stopping_with_us(arguments),
         stdin=subprocess.DEVNULL,
         # Where the actor's own output goes: a file of Ray's, which outlives the actor.
         stdout=None,
@@ -38,23 +37,12 @@ def start(
         env=dict(variables),
         start_new_session=True,
         pass_fds=(lock,),
-        preexec_fn=stops_with(os.getpid()),
     )
 
 
-def stops_with(parent: int) -> Callable[[], None] | None:
-    """What a child runs so that the system stops it when the thread that started it ends."""
-    if sys.platform != "linux":
-        return None
-    # Found before the fork: between fork and exec nothing may be loaded.
-    prctl = ctypes.CDLL(None).prctl
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM))
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask
+def stopping_with_us(arguments: Sequence[str]) -> list[str]:
+    """The command line of what is stopped when the thread that starts it ends."""
+    return [sys.executable, "-I", "-S", _STOPS_WITH, str(os.getpid()), *arguments]
 
 
 def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
