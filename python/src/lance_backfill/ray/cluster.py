@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import ActorDiedError, RayActorError, RayError
 from ray.experimental import internal_kv
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .actor import WorkerActor
 from .command import Orders
-from .decisions import SILENT, STARTING, Seen
+from .decisions import FAILED, SILENT, STARTING, Seen
 from .names import NAMESPACE, ActorName, parse_name
 from .placement import NODE_GROUP, Node
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # An actor answers within milliseconds; to start takes seconds, on a busy machine many.
 PATIENCE_S = 60.0
 _ANSWER_S = 0.5
+# What could not be made is tried again after so long.
+_RETRY_S = 30.0
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Cluster:
         ray.init(address="auto", namespace=NAMESPACE, log_to_driver=False, logging_level="warning")
         self._pool = pool
         self._actors: dict[ActorName, _Known] = {}
+        self._failed: dict[ActorName, tuple[float, str]] = {}
         self.me: str = ray.get_runtime_context().get_job_id()
         _write("supervisor", pool.name, self.me)
 
@@ -82,15 +85,23 @@ class Cluster:
         return [Seen(name, self._state(known)) for name, known in sorted(self._actors.items())]
 
     def reports(self) -> dict[str, dict[str, Any]]:
-        """What each actor told last; only its state for one that has not answered."""
-        return {
+        """What each actor told last, and why those that could not be made are missing."""
+        failed = {
+            str(name): {"state": FAILED, "last_error": cause}
+            for name, (_, cause) in self._failed.items()
+        }
+        told = {
             str(name): {**(known.report or {}), "state": self._state(known)}
             for name, known in sorted(self._actors.items())
         }
+        return failed | told
 
     def create(self, shares: Iterable[Share]) -> None:
         """Makes actors that outlive this job."""
         for share in shares:
+            failed_at, _ = self._failed.get(share.name, (None, ""))
+            if failed_at is not None and time.monotonic() - failed_at < _RETRY_S:
+                continue
             orders = Orders(
                 name=share.name.worker,
                 service=self._pool.service,
@@ -151,8 +162,13 @@ class Cluster:
         try:
             known.report = ray.get(known.question)
             known.heard = time.monotonic()
+            self._failed.pop(name, None)
+        except ActorDiedError as error:
+            # It could not be made, or its node is gone: it will not be listed any more.
+            self._failed[name] = (time.monotonic(), _cause(error))
+            known.report = None
         except RayActorError:
-            # It is started again, or is gone and will not be listed any more; told again if need be.
+            # It is started again, and is told again what it was told.
             known.report, known.told = None, False
         except RayError as error:
             known.report = {"last_error": str(error)}
@@ -164,6 +180,12 @@ class Cluster:
         if waited > PATIENCE_S:
             return SILENT
         return str(known.report["state"]) if known.report and "state" in known.report else STARTING
+
+
+def _cause(error: Exception) -> str:
+    """The last line of an error of Ray's that says something: what was raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _key(kind: str, name: str) -> bytes:

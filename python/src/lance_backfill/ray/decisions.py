@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from .names import ActorName
     from .placement import Share
 
-# States of actors that this module tells apart; what else an actor says of itself is at work.
+# States of actors.  What else an actor says of itself is that it is at work; one that has failed
+# could not be made, and is not there.
 STARTING = "starting"
 SILENT = "silent"
 DRAINING = "draining"
 DRAINED = "drained"
+FAILED = "failed"
 
 
 @dataclass(frozen=True)
