@@ -63,6 +63,9 @@ class Keeper:
         )
         folder = os.environ.get(DRAIN_VARIABLE, _DRAIN_FOLDER)
         self._drain_folder = Path(folder) if Path(folder).is_dir() else None
+        if self._drain_folder is not None:
+            # Whom the pod's hook waits for.
+            (self._drain_folder / f"worker-{orders.name}").touch()
         runtime = Path(tempfile.gettempdir(), f"lance-backfill-{os.getuid()}")
         self._lock = ShareLock(runtime / f"{orders.name}.lock")
         threading.Thread(target=self._run, name="keeper", daemon=True).start()
