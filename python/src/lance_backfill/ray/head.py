@@ -7,7 +7,6 @@ import http.client
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .process import stopping_with_us
+from .guard import marked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +27,13 @@ RAY_VARIABLE = "LANCE_BACKFILL_RAY"
 # All processes of a head have it, also those that left its session.
 _MARK = "LANCE_BACKFILL_RAY_HEAD"
 
+# What `ray start` writes when all of its processes run.
+_STARTED = "Ray runtime started"
 _START_S = 120.0
-_STOP_S = 8.0
+_TAIL = 2000
 _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 _PACKAGE = Path(__file__).absolute().parent.parent
+_GUARD = str(Path(__file__).absolute().with_name("guard.py"))
 
 
 class HeadFailed(Exception):
@@ -77,7 +79,7 @@ class LocalHead:
         self.address = f"http://127.0.0.1:{self._ports[0]}"
         # Short: Ray puts sockets below it, whose paths may have 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="lb-ray-"))
-        self._mark = secrets.token_hex(8)
+        self._mark = f"{_MARK}={secrets.token_hex(8)}"
         self._counts = [
             f"--num-{kind}={count}"
             for kind, count in (("gpus", gpus), ("cpus", cpus))
@@ -122,69 +124,48 @@ class LocalHead:
         self.token_file.touch(mode=0o600)
         self.token_file.write_text(self.token)
         dashboard, gcs, agent, metrics, client, runtime_env = self._ports
-        with (self._folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                stopping_with_us(
-                    [
-                        self._program,
-                        "start",
-                        "--head",
-                        "--block",
-                        "--node-ip-address=127.0.0.1",
-                        f"--port={gcs}",
-                        "--dashboard-host=127.0.0.1",
-                        f"--dashboard-port={dashboard}",
-                        f"--dashboard-agent-listen-port={agent}",
-                        f"--metrics-export-port={metrics}",
-                        f"--ray-client-server-port={client}",
-                        f"--runtime-env-agent-port={runtime_env}",
-                        f"--object-store-memory={_OBJECT_STORE_BYTES}",
-                        f"--temp-dir={self._folder / 'r'}",
-                        "--disable-usage-stats",
-                        *self._counts,
-                    ]
-                ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._environment(),
-                start_new_session=True,
-            )
+        command = [
+            self._program,
+            "start",
+            "--head",
+            "--block",
+            "--node-ip-address=127.0.0.1",
+            f"--port={gcs}",
+            "--dashboard-host=127.0.0.1",
+            f"--dashboard-port={dashboard}",
+            f"--dashboard-agent-listen-port={agent}",
+            f"--metrics-export-port={metrics}",
+            f"--ray-client-server-port={client}",
+            f"--runtime-env-agent-port={runtime_env}",
+            f"--object-store-memory={_OBJECT_STORE_BYTES}",
+            f"--temp-dir={self._folder / 'r'}",
+            "--disable-usage-stats",
+            *self._counts,
+        ]
+        guard = [sys.executable, "-I", "-S", _GUARD, str(self._folder), self._mark]
+        self._process = subprocess.Popen(
+            [*guard, *command], stdin=subprocess.PIPE, env=self._environment()
+        )
         give_up = time.monotonic() + _START_S
         while not self._answers():
             if self._process.poll() is not None:
-                raise HeadFailed(f"the Ray head ended as it started:\n{self._log()}")
+                raise HeadFailed(f"the Ray head ended as it started:\n{self._log()[-_TAIL:]}")
             if time.monotonic() > give_up:
-                raise HeadFailed(f"the Ray head does not answer:\n{self._log()}")
+                raise HeadFailed(f"the Ray head does not answer:\n{self._log()[-_TAIL:]}")
             time.sleep(0.2)
 
     def stop(self) -> None:
         """Stops its processes, and no others; what does not end in time is killed."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_S)
-            if sys.platform != "linux":
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            while left := self.processes():
-                for one in left:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(one, signal.SIGKILL)
-                time.sleep(0.1)
-                process.poll()
+            if process.stdin is not None:
+                process.stdin.close()
+            process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def processes(self) -> list[int]:
         """What runs of it, workers included; only Linux tells."""
-        wanted = f"{_MARK}={self._mark}".encode()
-        found = []
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):
-                if wanted in path.read_bytes().split(b"\0"):
-                    found.append(int(path.parts[2]))
-        return found
+        return marked(self._mark)
 
     def _environment(self) -> dict[str, str]:
         packages = self._folder / "packages"
@@ -204,10 +185,12 @@ class LocalHead:
             "PYTHONPATH": os.pathsep.join(modules),
             **self._variables,
             **joined,
-            _MARK: self._mark,
         }
 
     def _answers(self) -> bool:
+        """Whether it has started; its dashboard answers earlier, before there is a node."""
+        if _STARTED not in self._log():
+            return False
         connection = http.client.HTTPConnection("127.0.0.1", self._ports[0], timeout=2)
         with contextlib.closing(connection):
             try:
@@ -219,7 +202,7 @@ class LocalHead:
 
     def _log(self) -> str:
         try:
-            return (self._folder / "log").read_text(errors="replace")[-2000:]
+            return (self._folder / "log").read_text(errors="replace")
         except OSError as error:
             return str(error)
 

@@ -29,7 +29,7 @@ def start(
     long as the actor.
     """
     return subprocess.Popen(
-        stopping_with_us(arguments),
+        [sys.executable, "-I", "-S", _STOPS_WITH, str(os.getpid()), *arguments],
         stdin=subprocess.DEVNULL,
         # Where the actor's own output goes: a file of Ray's, which outlives the actor.
         stdout=None,
@@ -38,11 +38,6 @@ def start(
         start_new_session=True,
         pass_fds=(lock,),
     )
-
-
-def stopping_with_us(arguments: Sequence[str]) -> list[str]:
-    """The command line of what is stopped when the thread that starts it ends."""
-    return [sys.executable, "-I", "-S", _STOPS_WITH, str(os.getpid()), *arguments]
 
 
 def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -1,7 +1,7 @@
-"""Runs a program that the system tells to stop when the thread that started it ends.
+"""Runs a program that is told to stop when the thread that started it ends.
 
-`PYTHON -I -S .../stops_with.py PARENT PROGRAM [ARGUMENT...]`.  It is asked for here, as nothing may
-be done between fork and exec of a process with threads, such as Ray's.
+`PYTHON -I -S .../stops_with.py PARENT PROGRAM [ARGUMENT...]`.  The system is asked for it by
+a process of its own: nothing may be done between fork and exec of one with threads, such as Ray's.
 A stop is no kill: a worker whose actor was killed finishes its batch.
 """
 
