@@ -19,7 +19,7 @@ COPY lance_backfill-*.whl /tmp/wheels/
 RUN pip install --no-cache-dir --only-binary=:all: /tmp/wheels/*.whl pyarrow==25.0.1
 
 # Hosts of functions run on the interpreter of this image.
-ENV LANCE_BACKFILL_PYTHON=/home/ray/anaconda3/bin/python
+ENV LANCE_BACKFILL_PYTHON=python
 
 # The user of Ray's images, by its number: Kubernetes sees that it is not root.
 USER 1000:100

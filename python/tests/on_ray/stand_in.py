@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Stands in for `lance-backfill worker`, of which an actor knows the arguments and the signals.
 
-Its queue is a folder: `todo/NAME` holds the seconds that a batch takes, `work/NAME` is at work, and
-`done/NAME` tells who did it.  It loads its "model" once, and writes that to `loads`.
+Its queue is a folder: `todo/NAME` holds the seconds that a batch takes, or `gate`, and it waits for
+that file; `work/NAME` is at work, and `done/NAME` tells who did it.  It loads its "model" once, and writes that to `loads`.
 """
 
 import argparse
@@ -77,9 +77,12 @@ def main():
             time.sleep(0.02)
             continue
         note("begun", batch=path.name)
-        ends = time.monotonic() + float(path.read_text().split()[0])
-        while time.monotonic() < ends:
-            time.sleep(0.02)
+        takes = path.read_text().split()[0]
+        if takes == "gate":
+            while not (queue / "gate").exists():
+                time.sleep(0.02)
+        else:
+            time.sleep(float(takes))
         path.rename(queue / "done" / path.name)
         note("finished", batch=path.name)
     if given.drain is not None:

@@ -133,6 +133,9 @@ class Queue:
             draft.rename(self.folder / "todo" / name)
         return names
 
+    def open_gate(self):
+        (self.folder / "gate").touch()
+
     def lines(self, file):
         path = self.folder / file
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -10,6 +10,7 @@ from lance_backfill.ray.decisions import DRAINED, DRAINING, SILENT, STARTING, Se
 from lance_backfill.ray.names import ActorName, parse_name
 from lance_backfill.ray.placement import Node, place
 from lance_backfill.ray.pool import BadPool, Group, Pool, parse_pool
+from lance_backfill.ray.process import in_words
 
 GROUP = Group("a10g", "a10g", gpus=1, workers_per_gpu=1, cpus=4, at_once=2, grace_s=120)
 POOL = Pool("embeddings", "s3://lake/backfill", "0" * 8, (GROUP,))
@@ -206,3 +207,16 @@ def test_bad_pool_says_what_is_wrong(changed, reason):
 def test_no_pool_says_so(text, reason):
     with pytest.raises(BadPool, match=reason):
         parse_pool(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("error: there is no service", "there is no service"),
+        ('{"level":"ERROR","message":"cannot pull","error":"denied"}', "cannot pull: denied"),
+        ('{"level":"ERROR"}', '{"level":"ERROR"}'),
+        ("12", "12"),
+    ],
+)
+def test_last_words_of_a_worker(line, words):
+    assert in_words(line) == words

@@ -7,7 +7,7 @@ import os
 import random
 import time
 
-from on_ray.support import eventually, kill
+from on_ray.support import eventually, is_alive, kill
 
 KILLS = int(os.environ.get("LANCE_BACKFILL_KILLS", "6"))
 
@@ -31,9 +31,10 @@ def test_kills_at_random_moments(start, queue, jobs):
             # What the controller does when it finds no supervisor.
             supervisor = start(revision=supervisor.pool["revision"], workers_per_gpu=2)
             continue
-        actor = draw.choice(sorted(actors.values(), key=lambda one: one["worker"]))
-        loads, at = len(queue.lines("loads")), time.time()
-        kill(actor[f"{what}_pid"])
+        name, loads, at = draw.choice(sorted(actors)), len(queue.lines("loads")), time.time()
+        # What was told last may be of the one that was killed before.
+        eventually(lambda: is_alive(supervisor.working(2)[name][f"{what}_pid"]))  # noqa: B023
+        kill(supervisor.working(2)[name][f"{what}_pid"])
         eventually(lambda: len(queue.lines("loads")) > loads)  # noqa: B023
         slowest = max(slowest, queue.lines("loads")[-1]["at"] - at)
     queue.wait_done(names, 120)

@@ -14,6 +14,11 @@ def only(actors):
     return actor
 
 
+def states(supervisor):
+    seen = supervisor.seen()
+    return [one["state"] for one in seen["actors"].values()] if seen else []
+
+
 def test_worker_stays_warm_over_batches_and_supervisors(start, queue):
     first = start()
     actor = only(first.working(1))
@@ -57,10 +62,13 @@ def test_killed_worker_is_started_again(start, queue):
 def test_killed_actor_comes_back_and_its_worker_finishes(start, queue):
     supervisor = start()
     actor = only(supervisor.working(1))
-    (batch,) = queue.put(1, 2.0)
+    (batch,) = queue.put(1, "gate")
     eventually(lambda: queue.lines("begun"))
     kill(actor["actor_pid"])
     killed = time.time()
+    # Time for another one to start beside it, which must not be.
+    time.sleep(3)
+    queue.open_gate()
     later = queue.put(3, 0.01, "later")
     queue.wait_done([batch, *later])
     # What was at work is done once, by the worker whose actor is gone; only then is there another.
@@ -98,9 +106,12 @@ def test_killed_supervisor_is_missed_by_nobody(start, queue):
 def test_new_revision_takes_over_when_the_old_has_finished(start, queue):
     old = start()
     old.working(1)
-    batch, *_ = queue.put(1, 3.0)
+    (batch,) = queue.put(1, "gate")
     eventually(lambda: queue.lines("begun"))
     new = start()
+    eventually(lambda: "draining" in states(new))
+    assert queue.done() == []
+    queue.open_gate()
     new.working(1)
     assert queue.done() == [batch]
     first, second = queue.lines("loads")
@@ -116,10 +127,12 @@ def test_new_revision_takes_over_when_the_old_has_finished(start, queue):
 def test_pool_without_groups_is_drained(start, queue):
     supervisor = start(workers_per_gpu=2)
     supervisor.working(2)
-    names = queue.put(2, 3.0)
+    names = queue.put(2, "gate")
     eventually(lambda: len(queue.lines("begun")) == 2)
-    queue.put(1, 0.01, "not-taken")
+    queue.put(1, "gate", "not-taken")
     drained = start(groups=[])
+    eventually(lambda: states(drained) == ["draining"] * 2)
+    queue.open_gate()
     eventually(lambda: drained.state == "SUCCEEDED", 90)
     assert drained.said()[-1]["event"] == "drained"
     assert queue.done() == names
@@ -174,7 +187,7 @@ def test_worker_that_cannot_work_is_told_with_its_reason(start, queue):
 def test_pod_that_is_told_to_go(start, queue, drain_folder):
     supervisor = start()
     worker = only(supervisor.working(1))["worker"]
-    batch, *_ = queue.put(1, 2.0)
+    (batch,) = queue.put(1, 2.0)
     eventually(lambda: queue.lines("begun"))
     request = drain_folder / "request"
     request.touch()
@@ -182,12 +195,7 @@ def test_pod_that_is_told_to_go(start, queue, drain_folder):
         done = drain_folder / f"done-{worker}"
         eventually(done.exists)
         assert queue.done() == [batch]
-
-        def leaves():
-            seen = supervisor.seen()
-            return [one["state"] for one in seen["actors"].values()] == ["leaving"]
-
-        eventually(leaves)
+        eventually(lambda: states(supervisor) == ["leaving"])
         assert len(queue.lines("loads")) == 1
     finally:
         request.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def command(orders: Orders, environment: Mapping[str, str], drain_folder: str | 
         f"--class={orders.worker_class}",
         f"--name={orders.name}",
         f"--at-once={orders.at_once}",
-        f"--grace={orders.grace_s:g}",
+        f"--grace={math.ceil(orders.grace_s)}",
     ]
     if drain_folder is not None:
         made.append(f"--drain={drain_folder}")

@@ -127,7 +127,7 @@ class Keeper:
         self._wait(process)
         report.worker_pid, report.last_exit = None, process.returncode
         if process.returncode != 0:
-            report.last_error = tail.last_line() or f"the worker ended with {process.returncode}"
+            report.last_error = tail.last_words() or f"the worker ended with {process.returncode}"
         return time.monotonic() - began
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:

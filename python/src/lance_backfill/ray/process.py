@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -108,8 +109,8 @@ class Tail:
         self._path = Path(f"/proc/self/fd/{descriptor}")
         self._start = self._size()
 
-    def last_line(self) -> str:
-        """The last line that says something."""
+    def last_words(self) -> str:
+        """The last line that says something, as a sentence where it is a line of a JSON log."""
         if not self._path.is_file():
             return ""
         try:
@@ -118,10 +119,22 @@ class Tail:
                 lines = file.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()
         except OSError:
             return ""
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return next((in_words(line) for line in reversed(lines) if line.strip()), "")
 
     def _size(self) -> int:
         try:
             return self._path.stat().st_size if self._path.is_file() else 0
         except OSError:
             return 0
+
+
+def in_words(line: str) -> str:
+    """What a line of a log says: of JSON its message, and the error if it has one."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return line.strip().removeprefix("error: ")
+    if not isinstance(fields, dict):
+        return line.strip()
+    said = [str(fields[key]) for key in ("message", "error", "reason") if fields.get(key)]
+    return ": ".join(said) or line.strip()

@@ -1,0 +1,210 @@
+"""A GPU column of a table on S3: the service plans it, real workers on a real Ray head fill it.
+
+The device is one that Ray is told of.  `LANCE_BACKFILL_KILLS` says how often something is killed.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import lance
+import pyarrow as pa
+import pytest
+
+from lance_backfill.ray.head import RAY_VARIABLE, LocalHead
+from on_ray.deployment import BUCKET, IMAGE, SERVICE, Deployment, program
+from on_ray.support import Jobs, eventually, is_alive, kill
+
+KILLS = int(os.environ.get("LANCE_BACKFILL_KILLS", "6"))
+
+CODE = """
+    import json, os, time
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from lance_backfill import udf
+
+    def note(**fields):
+        with open({notes!r}, "a") as file:
+            file.write(json.dumps(fields | {{"pid": os.getpid(), "at": time.time()}}) + "\\n")
+
+    @udf(data_type=pa.int64(), batch_size=1000, num_gpus=1)
+    class Doubled:
+        def __init__(self):
+            note(event="load", devices=os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+        def __call__(self, id: pa.Array) -> pa.Array:
+            note(event="call", first=id[0].as_py(), rows=len(id))
+            time.sleep({seconds})
+            return pc.multiply(id, 2)
+"""
+
+
+class Column:
+    """A table with a column of a function that asks for a device."""
+
+    def __init__(self, service, folder, binary, seconds):
+        self.service, self.rows = service, 0
+        self.uri = f"s3://{BUCKET}/{folder.name}.lance"
+        self._notes = folder / "notes"
+        code = folder / "models.py"
+        code.write_text(textwrap.dedent(CODE.format(notes=str(self._notes), seconds=seconds)))
+        self.append(40)
+        words = ["column", "add", self.uri, "double", "--udf", "models:Doubled"]
+        more = ["--from", code, "--env", f"image:{IMAGE}", "--service", SERVICE]
+        done = subprocess.run(
+            [binary, *words, *more, "--cache", folder / "cache", "--interpreter", sys.executable],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def append(self, count):
+        data = pa.table({"id": list(range(self.rows, self.rows + count))})
+        mode = "append" if self.rows else "create"
+        lance.write_dataset(data, self.uri, mode=mode, storage_options=self.service.options)
+        self.rows += count
+
+    def values(self):
+        dataset = lance.dataset(self.uri, storage_options=self.service.options)
+        return {row["id"]: row["double"] for row in dataset.to_table().to_pylist()}
+
+    def wait_filled(self, seconds=120):
+        wanted = {one: 2 * one for one in range(self.rows)}
+        self.service.eventually(lambda: self.values() == wanted, seconds)
+
+    def noted(self, event):
+        lines = self._notes.read_text().splitlines() if self._notes.exists() else []
+        return [one for one in map(json.loads, lines) if one["event"] == event]
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    binary = program("lance-backfill")
+    if not binary.is_file() or not program("bootstrap").is_file():
+        pytest.skip("the binary is not built: cargo build --release")
+    folder = tmp_path / "service"
+    folder.mkdir()
+    environment = {"all": {"LANCE_BACKFILL_BATCH_ROWS": "10"}}
+    with Deployment(folder, classes=["fake"], environment=environment) as deployed:
+        for name, value in {**deployed.variables, "LANCE_BACKFILL_IMAGE": IMAGE}.items():
+            monkeypatch.setenv(name, value)
+        yield deployed
+
+
+@pytest.fixture
+def new_head(service, ray_program, tmp_path, monkeypatch):
+    """Starts heads whose workers are the real ones; all end with the test."""
+    monkeypatch.setenv(RAY_VARIABLE, str(ray_program))
+    home = tmp_path / "home"
+    home.mkdir()
+    variables = {
+        **service.variables,
+        "HOME": str(home),
+        "LANCE_BACKFILL_PROGRAM": str(program("lance-backfill")),
+        "LANCE_BACKFILL_PYTHON": sys.executable,
+        "LANCE_BACKFILL_IMAGE": IMAGE,
+        "LANCE_BACKFILL_CACHE": str(tmp_path / "worker-cache"),
+    }
+    heads = []
+
+    def start():
+        heads.append(LocalHead(gpus=1, cpus=4, variables=variables))
+        heads[-1].start()
+        return heads[-1]
+
+    yield start
+    for head in heads:
+        head.stop()
+        assert head.processes() == []
+
+
+def pool(revision="00000001", **group):
+    groups = [{"name": "fake", "class": "fake", "gpus": 1, "cpus": 1, "grace_s": 20, **group}]
+    fields = {"version": 1, "pool": "fakes", "service": SERVICE, "revision": revision}
+    return {**fields, "groups": groups}
+
+
+def hosts(workers):
+    """Processes that the workers started: hosts of functions, by whose environment they are."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if words[0] != "Z" and int(words[1]) in workers:
+            found.append(int(path.parts[2]))
+    return found
+
+
+def test_model_is_loaded_once_for_all_jobs(service, new_head, tmp_path):
+    head = new_head()
+    supervisor = Jobs(head).submit(pool())
+    actors = supervisor.working(1)
+    column = Column(service, tmp_path, program("lance-backfill"), seconds=0.05)
+    column.wait_filled()
+    for _ in range(2):
+        column.append(40)
+        column.wait_filled()
+    loads = column.noted("load")
+    assert [load["devices"] for load in loads] == ["0"]
+    assert {call["pid"] for call in column.noted("call")} == {loads[0]["pid"]}
+    assert sum(call["rows"] for call in column.noted("call")) == column.rows == 120
+    assert supervisor.working(1) == actors
+    assert service.dead("fake-fresh") == service.dead("fake-bulk") == 0
+    calls = len(column.noted("call"))
+    print(f"{calls} batches over 3 jobs: {len(loads)} load of the model")
+
+
+def test_whatever_is_killed_the_column_fills(service, new_head, tmp_path):
+    seed = int(os.environ.get("LANCE_BACKFILL_SEED", time.time_ns() % 1_000_000))
+    print(f"kills end to end: replay with LANCE_BACKFILL_SEED={seed}")
+    draw = random.Random(seed)
+    head = new_head()
+    supervisor = Jobs(head).submit(pool())
+    supervisor.working(1)
+    column = Column(service, tmp_path, program("lance-backfill"), seconds=1.0)
+    kinds = ["actor", "worker", "host", "supervisor", "head"]
+    killed = [kinds[index % len(kinds)] for index in range(KILLS)]
+    draw.shuffle(killed)
+    slowest = {}
+    for what in killed:
+        column.append(40)
+        calls = len(column.noted("call"))
+        service.eventually(lambda: len(column.noted("call")) > calls)  # noqa: B023
+        time.sleep(draw.random())
+        at = time.time()
+        if what == "supervisor":
+            kill(supervisor.pid)
+            eventually(lambda: supervisor.state == "FAILED")  # noqa: B023
+        elif what == "head":
+            for one in head.processes():
+                if is_alive(one):
+                    kill(one)
+            head = new_head()
+            at = time.time()
+        else:
+            (actor,) = supervisor.working(1).values()
+            victim = actor.get(f"{what}_pid") or hosts([actor["worker_pid"]])[0]
+            kill(victim)
+        if what in {"supervisor", "head"}:
+            # What the controller does when it finds no supervisor.
+            supervisor = Jobs(head).submit(pool())
+        loads = len(column.noted("load"))
+        if what != "supervisor":
+            service.eventually(lambda: len(column.noted("load")) > loads)  # noqa: B023
+            took = column.noted("load")[-1]["at"] - at
+            slowest[what] = max(slowest.get(what, 0), took)
+    column.wait_filled(300)
+    assert service.dead("fake-fresh") == service.dead("fake-bulk") == 0
+    calls = column.noted("call")
+    batches = len({call["first"] for call in calls})
+    # A worker has two batches at once: the one at work, and the next one.
+    assert len(calls) - batches <= 2 * len(killed)
+    rounded = {what: round(took, 1) for what, took in sorted(slowest.items())}
+    print(f"{len(killed)} kills, {column.rows} rows, {len(calls) - batches} calls again: {rounded}")
