@@ -82,9 +82,9 @@ def start(jobs, queue):
     yield make
     if started:
         drained = make(groups=[])
-        eventually(lambda: drained.state == "SUCCEEDED", 90)
+        eventually(lambda: drained.state == "SUCCEEDED")
         for one in started:
-            eventually(lambda: one.state not in {"PENDING", "RUNNING"}, 30)  # noqa: B023
+            eventually(lambda: one.state not in {"PENDING", "RUNNING"})  # noqa: B023
 
 
 @pytest.fixture

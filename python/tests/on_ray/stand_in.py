@@ -2,7 +2,8 @@
 """Stands in for `lance-backfill worker`, of which an actor knows the arguments and the signals.
 
 Its queue is a folder: `todo/NAME` holds the seconds that a batch takes, or `gate`, and it waits for
-that file; `work/NAME` is at work, and `done/NAME` tells who did it.  It loads its "model" once, and writes that to `loads`.
+such a file; `work/NAME` is at work, `done/NAME` tells who did it.  It loads its "model" once, and
+writes that to `loads`.
 """
 
 import argparse

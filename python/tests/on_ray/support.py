@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
-def eventually(check, seconds=60.0, every=0.05):
+def eventually(check, seconds=180.0, every=0.05):
     """What `check` returns as soon as it is true; the test fails if that takes longer."""
     give_up = time.monotonic() + seconds
     while True:
@@ -110,7 +110,7 @@ class Supervisor:
             states = [one["state"] for one in actors.values()]
             return actors if states == ["working"] * count and len(mine) == count else None
 
-        return eventually(check, 90)
+        return eventually(check)
 
     def stop(self):
         self.jobs.ask("POST", f"/api/jobs/{self.name}/stop")
@@ -143,7 +143,7 @@ class Queue:
     def done(self):
         return sorted(path.name for path in (self.folder / "done").iterdir())
 
-    def wait_done(self, names, seconds=60):
+    def wait_done(self, names, seconds=180):
         eventually(lambda: set(names) <= set(self.done()), seconds)
 
 

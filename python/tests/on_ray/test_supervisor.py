@@ -133,7 +133,7 @@ def test_pool_without_groups_is_drained(start, queue):
     drained = start(groups=[])
     eventually(lambda: states(drained) == ["draining"] * 2)
     queue.open_gate()
-    eventually(lambda: drained.state == "SUCCEEDED", 90)
+    eventually(lambda: drained.state == "SUCCEEDED")
     assert drained.said()[-1]["event"] == "drained"
     assert queue.done() == names
     assert queue.lines("redeliveries") == []
@@ -177,7 +177,7 @@ def test_worker_that_cannot_work_is_told_with_its_reason(start, queue):
         actors = list(seen["actors"].values()) if seen else []
         return actors and actors[0].get("restarts", 0) >= 2 and actors[0]
 
-    actor = eventually(waits, 90)
+    actor = eventually(waits)
     assert actor["last_exit"] == 2
     assert "there is no such service" in actor["last_error"]
     (queue.folder / "refuse").unlink()

@@ -33,8 +33,9 @@ def marked(mark: str) -> list[int]:
 def main() -> int:
     """Returns when the head has ended."""
     folder, mark, *command = sys.argv[1:]
-    # Ctrl-C is the owner's to handle.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    told = []
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: told.append(1))
     name, _, value = mark.partition("=")
     with Path(folder, "log").open("wb") as log:
         process = subprocess.Popen(
@@ -46,7 +47,7 @@ def main() -> int:
             start_new_session=True,
         )
     while process.poll() is None:
-        if select.select([0], [], [], _LOOK_S)[0] and not os.read(0, 1):
+        if told or (select.select([0], [], [], _LOOK_S)[0] and not os.read(0, 1)):
             _stop(process, mark)
             shutil.rmtree(folder, ignore_errors=True)
             return 0

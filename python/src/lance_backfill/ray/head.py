@@ -113,6 +113,8 @@ class LocalHead:
             # Without it Ray takes the machine's own address, and listens on all of them.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Workers are as important as what else runs here; without it they have what is left.
+            "RAY_worker_niceness": "0",
         }
 
     def start(self) -> None:
@@ -144,7 +146,11 @@ class LocalHead:
         ]
         guard = [sys.executable, "-I", "-S", _GUARD, str(self._folder), self._mark]
         self._process = subprocess.Popen(
-            [*guard, *command], stdin=subprocess.PIPE, env=self._environment()
+            [*guard, *command],
+            stdin=subprocess.PIPE,
+            env=self._environment(),
+            # Ctrl-C, and what else ends a group of processes, is the owner's to handle.
+            start_new_session=True,
         )
         give_up = time.monotonic() + _START_S
         while not self._answers():
