@@ -20,6 +20,8 @@ from lance_backfill.ray.head import RAY_VARIABLE, LocalHead
 from on_ray.deployment import BUCKET, IMAGE, SERVICE, Deployment, program
 from on_ray.support import Jobs, eventually, is_alive, kill
 
+# Batches of ten rows: 104 in all.
+JOB_ROWS = 500
 KILLS = int(os.environ.get("LANCE_BACKFILL_KILLS", "6"))
 
 CODE = """
@@ -40,6 +42,7 @@ CODE = """
         def __call__(self, id: pa.Array) -> pa.Array:
             note(event="call", first=id[0].as_py(), rows=len(id))
             time.sleep({seconds})
+            note(event="return", first=id[0].as_py())
             return pc.multiply(id, 2)
 """
 
@@ -55,7 +58,7 @@ class Column:
         code.write_text(textwrap.dedent(CODE.format(notes=str(self._notes), seconds=seconds)))
         self.append(40)
         words = ["column", "add", self.uri, "double", "--udf", "models:Doubled"]
-        more = ["--from", code, "--env", f"image:{IMAGE}", "--service", SERVICE]
+        more = ["--pool", "gpu", "--from", code, "--env", f"image:{IMAGE}", "--service", SERVICE]
         done = subprocess.run(
             [binary, *words, *more, "--cache", folder / "cache", "--interpreter", sys.executable],
             capture_output=True,
@@ -149,16 +152,20 @@ def test_model_is_loaded_once_for_all_jobs(service, new_head, tmp_path):
     column = Column(service, tmp_path, program("lance-backfill"), seconds=0.05)
     column.wait_filled()
     for _ in range(2):
-        column.append(40)
-        column.wait_filled()
+        column.append(JOB_ROWS)
+        column.wait_filled(300)
     loads = column.noted("load")
     assert [load["devices"] for load in loads] == ["0"]
     assert {call["pid"] for call in column.noted("call")} == {loads[0]["pid"]}
-    assert sum(call["rows"] for call in column.noted("call")) == column.rows == 120
+    assert sum(call["rows"] for call in column.noted("call")) == column.rows == 40 + 2 * JOB_ROWS
     assert supervisor.working(1) == actors
     assert service.dead("fake-fresh") == service.dead("fake-bulk") == 0
-    calls = len(column.noted("call"))
-    print(f"{calls} batches over 3 jobs: {len(loads)} load of the model")
+    calls, returns = column.noted("call"), column.noted("return")
+    gaps = sorted(
+        later["at"] - before["at"] for before, later in zip(returns, calls[1:], strict=False)
+    )
+    print(f"{len(calls)} batches over 3 jobs: {len(loads)} load of the model")
+    print(f"    between two batches: {1000 * gaps[len(gaps) // 2]:.0f} ms in the middle")
 
 
 def test_whatever_is_killed_the_column_fills(service, new_head, tmp_path):
