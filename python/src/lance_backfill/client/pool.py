@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, cast
 from lance_backfill.ray.command import PROGRAM_VARIABLE
 from lance_backfill.ray.head import HeadFailed, LocalHead
 
-from .binary import INTERPRETER_VARIABLE, Binary, find_binary
+from .binary import INTERPRETER_VARIABLE, Binary, find_binary, options
 from .errors import BackfillError, BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _LOOK_S = 2.0
+_SETTLE_S = 20.0
+# Longer than any worker takes to finish what it has.
+_DRAIN_S = 600.0
 _ON_DEMAND = "on-demand"
 
 
@@ -40,12 +43,18 @@ class RayCluster:
         return self._call("plan")
 
     def apply(self) -> dict[str, Any]:
-        """Makes the cluster what the pool says, and starts the supervisor of its workers."""
+        """Makes the cluster what the pool says; who keeps it so is `pool run`."""
         return self._call("apply")
 
     def status(self) -> dict[str, Any]:
-        """Groups, workers and queues as they are, and what they wait for."""
-        return self._call("status")
+        """Groups, workers and queues as they are, and why something does not work."""
+        try:
+            return self._call("status")
+        except BackfillError as error:
+            # It exits with 1 where something is wrong, and tells what.
+            if isinstance(error.result, dict) and "causes" in error.result:
+                return error.result
+            raise
 
     def drain(self) -> dict[str, Any]:
         """Lets the workers finish what they have at work, and take no more."""
@@ -55,30 +64,58 @@ class RayCluster:
         """Drains it, and takes the cluster away; work that is left stays in the queues."""
         return self._call("delete")
 
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keeps it as its pool says, and as large as its work, while the block runs."""
+        listen = options(listen="127.0.0.1:0")
+        child = self._binary.start(["pool", "run"], [str(self._file)], listen)
+        try:
+            yield
+        finally:
+            child.interrupt()
+
     def wait_until_ready(self, timeout: float) -> dict[str, Any]:
-        """Waits until work can be done, and returns the status then.
+        """Waits until the head and its supervisor work, and returns the status then.
+
+        Pods are not waited for: they come with the work, where the pool has none without.
 
         Raises:
-            BackfillError: there is a reason why it cannot, or it took longer.
+            BackfillError: there is a reason that waiting does not help, or it took longer.
         """
         give_up = time.monotonic() + timeout
+        wrong_since: float | None = None
         while True:
             status = self.status()
-            if status.get("ready"):
+            if is_ready(status):
                 return status
-            if status.get("error"):
-                raise BackfillError(str(status["error"]), result=status)
+            errors, waits = causes(status, errors=True), causes(status, errors=False)
+            # One look may fall between two turns of the controller.
+            wrong_since = (wrong_since or time.monotonic()) if errors else None
+            if wrong_since is not None and time.monotonic() - wrong_since > _SETTLE_S:
+                raise BackfillError(f"the pool '{self.name}': {errors}", result=status)
             if time.monotonic() > give_up:
-                waits = status.get("waiting_for") or "its head"
                 raise BackfillError(
-                    f"the pool '{self.name}' is not ready after {timeout:g} s: it waits for "
-                    f"{waits}; timeout= waits longer",
+                    f"the pool '{self.name}' is not ready after {timeout:g} s: "
+                    f"{errors or waits or 'its head does not answer'}; timeout= waits longer",
                     result=status,
                 )
             time.sleep(_LOOK_S)
 
     def _call(self, command: str) -> dict[str, Any]:
         return cast("dict[str, Any]", self._binary.call(["pool", command], [str(self._file)]))
+
+
+def is_ready(status: Mapping[str, Any]) -> bool:
+    """Whether batches can be done as soon as there are workers."""
+    supervisor = status.get("supervisor") or {}
+    works = bool(status.get("head")) and supervisor.get("state") == "RUNNING"
+    return works and not causes(status, errors=True)
+
+
+def causes(status: Mapping[str, Any], *, errors: bool) -> str:
+    """Why something does not work, or is waited for."""
+    told = [one for one in status.get("causes", ()) if bool(one.get("is_error")) == errors]
+    return "; ".join(f"{one.get('about')}: {one.get('text')}" for one in told)
 
 
 @contextlib.contextmanager
@@ -104,8 +141,8 @@ def ray_cluster(
     """Workers on Ray that do the batches of a deployed service while the block runs.
 
     What is given here is what a pool file has, and the same commands are called: `lance-backfill
-    pool apply` at the beginning, and at the end, unless the pool is persistent, `pool delete`, by
-    which its workers finish their batches first.
+    pool apply` at the beginning, then `pool run`, which starts workers and scales them; and at the
+    end, unless the pool is persistent, `pool delete`, by which workers finish their batches first.
 
     Args:
         name: The pool's name, which is the RayCluster's.
@@ -138,8 +175,8 @@ def ray_cluster(
     program = find_binary(binary)
     with contextlib.ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="lance-backfill-")))
-        if local:
-            head = ending.enter_context(_local_head(program, gpus))
+        head = ending.enter_context(_local_head(program, gpus)) if local else None
+        if head is not None:
             existing = {"address": head.address, "token_file": str(head.token_file)}
         fields = {
             "name": name,
@@ -162,8 +199,11 @@ def ray_cluster(
         )
         cluster = RayCluster(name, file, Binary(program))
         cluster.apply()
-        if lifetime == _ON_DEMAND or local:
-            ending.callback(cluster.drain if existing is not None else cluster.delete)
+        if head is not None:
+            ending.callback(_drain_local, cluster, head)
+        elif lifetime == _ON_DEMAND:
+            ending.callback(cluster.delete)
+        ending.enter_context(cluster.kept())
         cluster.wait_until_ready(timeout)
         yield cluster
 
@@ -185,6 +225,18 @@ def _local_head(program: str, gpus: int | None) -> Iterator[LocalHead]:
         head.stop()
 
 
+def _drain_local(cluster: RayCluster, head: LocalHead) -> None:
+    """Lets the workers finish before the head goes, which would kill them."""
+    job = f"/api/jobs/lance-backfill-{cluster.name}-{cluster.status()['revision']}-drain"
+    cluster.drain()
+    give_up = time.monotonic() + _DRAIN_S
+    while time.monotonic() < give_up:
+        _, told = head.ask(job)
+        if told.get("status") in {"SUCCEEDED", "FAILED", "STOPPED"}:
+            return
+        time.sleep(_LOOK_S)
+
+
 def _with_token_file(existing: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The token in a file that only we can read, as the pool file names no secrets."""
     made = dict(existing)
@@ -194,4 +246,7 @@ def _with_token_file(existing: Mapping[str, Any], folder: Path) -> dict[str, Any
         file.touch(mode=0o600)
         file.write_text(str(token))
         made["token_file"] = str(file)
+    elif "token_file" in made:
+        # The pool file's own folder is where it would be looked for.
+        made["token_file"] = str(Path(made["token_file"]).absolute())
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import secrets
 import shutil
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .guard import marked
 
@@ -169,6 +170,14 @@ class LocalHead:
             process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def ask(self, path: str) -> tuple[int, Any]:
+        """What its dashboard answers: the code, and the JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports[0], timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"null")
+
     def processes(self) -> list[int]:
         """What runs of it, workers included; only Linux tells."""
         return marked(self._mark)
@@ -197,14 +206,10 @@ class LocalHead:
         """Whether it has started; its dashboard answers earlier, before there is a node."""
         if _STARTED not in self._log():
             return False
-        connection = http.client.HTTPConnection("127.0.0.1", self._ports[0], timeout=2)
-        with contextlib.closing(connection):
-            try:
-                authorization = {"Authorization": f"Bearer {self.token}"}
-                connection.request("GET", "/api/version", headers=authorization)
-                return connection.getresponse().status == http.client.OK
-            except (http.client.HTTPException, OSError):
-                return False
+        try:
+            return self.ask("/api/version")[0] == http.client.OK
+        except (http.client.HTTPException, OSError, ValueError):
+            return False
 
     def _log(self) -> str:
         try:
