@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from lance_backfill.ray.head import RAY_VARIABLE, LocalHead
+from on_ray.deployment import IMAGE, Deployment, program
 from on_ray.support import STAND_IN, Jobs, Queue, eventually, folder_of_ray
 
 
@@ -107,3 +108,17 @@ def run_on_head(head, ray_program):
         return done.stdout.splitlines()
 
     return run
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    binary = program("lance-backfill")
+    if not binary.is_file() or not program("bootstrap").is_file():
+        pytest.skip("the binary is not built: cargo build --release")
+    folder = tmp_path / "service"
+    folder.mkdir()
+    environment = {"all": {"LANCE_BACKFILL_BATCH_ROWS": "10"}}
+    with Deployment(folder, classes=["fake"], environment=environment) as deployed:
+        for name, value in {**deployed.variables, "LANCE_BACKFILL_IMAGE": IMAGE}.items():
+            monkeypatch.setenv(name, value)
+        yield deployed

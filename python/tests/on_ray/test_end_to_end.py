@@ -3,101 +3,23 @@
 The device is one that Ray is told of.  `LANCE_BACKFILL_KILLS` says how often something is killed.
 """
 
-import json
 import os
 import random
-import subprocess
 import sys
-import textwrap
 import time
 from contextlib import suppress
 from pathlib import Path
 
-import lance
-import pyarrow as pa
 import pytest
 
 from lance_backfill.ray.head import RAY_VARIABLE, LocalHead
-from on_ray.deployment import BUCKET, IMAGE, SERVICE, Deployment, program
+from on_ray.columns import Column
+from on_ray.deployment import IMAGE, SERVICE, program
 from on_ray.support import Jobs, eventually, kill
 
 # Batches of ten rows: 104 in all.
 JOB_ROWS = 500
 KILLS = int(os.environ.get("LANCE_BACKFILL_KILLS", "6"))
-
-CODE = """
-    import json, os, time
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from lance_backfill import udf
-
-    def note(**fields):
-        with open({notes!r}, "a") as file:
-            file.write(json.dumps(fields | {{"pid": os.getpid(), "at": time.time()}}) + "\\n")
-
-    @udf(data_type=pa.int64(), batch_size=1000, num_gpus=1)
-    class Doubled:
-        def __init__(self):
-            note(event="load", devices=os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-        def __call__(self, id: pa.Array) -> pa.Array:
-            note(event="call", first=id[0].as_py(), rows=len(id))
-            time.sleep({seconds})
-            note(event="return", first=id[0].as_py())
-            return pc.multiply(id, 2)
-"""
-
-
-class Column:
-    """A table with a column of a function that asks for a device."""
-
-    def __init__(self, service, folder, binary, seconds):
-        self.service, self.rows = service, 0
-        self.uri = f"s3://{BUCKET}/{folder.name}.lance"
-        self._notes = folder / "notes"
-        code = folder / "models.py"
-        code.write_text(textwrap.dedent(CODE.format(notes=str(self._notes), seconds=seconds)))
-        self.append(40)
-        words = ["column", "add", self.uri, "double", "--udf", "models:Doubled"]
-        more = ["--pool", "gpu", "--from", code, "--env", f"image:{IMAGE}", "--service", SERVICE]
-        done = subprocess.run(
-            [binary, *words, *more, "--cache", folder / "cache", "--interpreter", sys.executable],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-
-    def append(self, count):
-        data = pa.table({"id": list(range(self.rows, self.rows + count))})
-        mode = "append" if self.rows else "create"
-        lance.write_dataset(data, self.uri, mode=mode, storage_options=self.service.options)
-        self.rows += count
-
-    def values(self):
-        dataset = lance.dataset(self.uri, storage_options=self.service.options)
-        return {row["id"]: row["double"] for row in dataset.to_table().to_pylist()}
-
-    def wait_filled(self, seconds=120):
-        wanted = {one: 2 * one for one in range(self.rows)}
-        self.service.eventually(lambda: self.values() == wanted, seconds)
-
-    def noted(self, event):
-        lines = self._notes.read_text().splitlines() if self._notes.exists() else []
-        return [one for one in map(json.loads, lines) if one["event"] == event]
-
-
-@pytest.fixture
-def service(tmp_path, monkeypatch):
-    binary = program("lance-backfill")
-    if not binary.is_file() or not program("bootstrap").is_file():
-        pytest.skip("the binary is not built: cargo build --release")
-    folder = tmp_path / "service"
-    folder.mkdir()
-    environment = {"all": {"LANCE_BACKFILL_BATCH_ROWS": "10"}}
-    with Deployment(folder, classes=["fake"], environment=environment) as deployed:
-        for name, value in {**deployed.variables, "LANCE_BACKFILL_IMAGE": IMAGE}.items():
-            monkeypatch.setenv(name, value)
-        yield deployed
 
 
 @pytest.fixture
