@@ -29,7 +29,13 @@ def drain_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def head(ray_program, drain_folder, tmp_path_factory):
+def lock_folder(tmp_path_factory):
+    """Where the actors keep the locks of their shares."""
+    return tmp_path_factory.mktemp("tmp") / f"lance-backfill-{os.getuid()}"
+
+
+@pytest.fixture(scope="session")
+def head(ray_program, drain_folder, lock_folder, tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(RAY_VARIABLE, str(ray_program))
@@ -37,6 +43,7 @@ def head(ray_program, drain_folder, tmp_path_factory):
             "HOME": str(home),
             "LANCE_BACKFILL_PROGRAM": str(STAND_IN),
             "LANCE_BACKFILL_DRAIN": str(drain_folder),
+            "TMPDIR": str(lock_folder.parent),
         }
         with LocalHead(gpus=1, cpus=4, variables=variables) as started:
             yield started

@@ -184,6 +184,23 @@ def test_worker_that_cannot_work_is_told_with_its_reason(start, queue):
     supervisor.working(1)
 
 
+def test_actor_that_cannot_be_made_is_told_with_its_reason(start, lock_folder):
+    """As one of an image without this package, or whose disk is full."""
+    aside = lock_folder.with_name("aside")
+    if lock_folder.exists():
+        lock_folder.rename(aside)
+    lock_folder.touch()
+    try:
+        supervisor = start()
+        eventually(lambda: states(supervisor) == ["failed"])
+        assert "FileExistsError" in only(supervisor.seen()["actors"])["last_error"]
+    finally:
+        lock_folder.unlink()
+        if aside.exists():
+            aside.rename(lock_folder)
+    supervisor.working(1)
+
+
 def test_pod_that_is_told_to_go(start, queue, drain_folder):
     supervisor = start()
     worker = only(supervisor.working(1))["worker"]

@@ -18,7 +18,7 @@ from .names import NAMESPACE, ActorName, parse_name
 from .placement import NODE_GROUP, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from .placement import Share
     from .pool import Pool
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 60.0
 _ANSWER_S = 0.5
 # What could not be made is tried again after so long.
-_RETRY_S = 30.0
+_RETRY_S = 10.0
 
 
 @dataclass
@@ -95,6 +95,11 @@ class Cluster:
             for name, known in sorted(self._actors.items())
         }
         return failed | told
+
+    def forget_failures(self, wanted: Collection[ActorName]) -> None:
+        """Those of nodes that are gone, and of what nobody wants any more."""
+        for name in self._failed.keys() - wanted:
+            del self._failed[name]
 
     def create(self, shares: Iterable[Share]) -> None:
         """Makes actors that outlive this job."""

@@ -71,6 +71,7 @@ def _round(pool: Pool, cluster: Cluster) -> tuple[Placement, Steps, bool]:
     cluster.remove(steps.remove)
     cluster.drain(steps.drain)
     cluster.create(steps.create)
+    cluster.forget_failures({share.name for share in placement.shares})
     return placement, steps, not pool.groups and not seen
 
 
