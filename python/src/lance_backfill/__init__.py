@@ -1,8 +1,8 @@
 """Computed columns of Lance tables from Python functions.
 
-`udf` declares a function, `check` runs it on a sample as a worker would, and `table` is a Lance
-table whose columns it computes.  Importing this package imports nothing else: each name is loaded
-when it is first used.
+`udf` declares a function, `check` runs it on a sample as a worker would, `table` is a Lance table
+whose columns it computes, and `ray_cluster` keeps workers on Ray.  Importing this package imports
+nothing else: each name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lance_backfill.checking import check
-    from lance_backfill.client import BackfillError, BadInput, table
+    from lance_backfill.client import BackfillError, BadInput, ray_cluster, table
     from lance_backfill.function import udf
     from lance_backfill.raising import RateLimited, Transient
     from lance_backfill.types import vector
@@ -26,6 +26,7 @@ __all__ = [
     "Transient",
     "__version__",
     "check",
+    "ray_cluster",
     "table",
     "udf",
     "vector",
@@ -37,6 +38,7 @@ _MODULE_OF = {
     "RateLimited": "raising",
     "Transient": "raising",
     "check": "checking",
+    "ray_cluster": "client",
     "table": "client",
     "udf": "function",
     "vector": "types",

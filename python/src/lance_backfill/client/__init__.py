@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .errors import BackfillError, BadInput, Cancelled
 from .job import Job, Progress
+from .pool import RayCluster, ray_cluster
 from .tables import Table, table
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Cancelled",
     "Job",
     "Progress",
+    "RayCluster",
     "Table",
+    "ray_cluster",
     "table",
 ]

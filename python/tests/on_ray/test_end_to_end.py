@@ -1,0 +1,141 @@
+"""A GPU column of a table on S3: the service plans it, real workers on a real Ray head fill it.
+
+The device is one that Ray is told of.  `LANCE_BACKFILL_KILLS` says how often something is killed.
+"""
+
+import os
+import random
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lance_backfill.ray.head import RAY_VARIABLE, LocalHead
+from on_ray.columns import Column
+from on_ray.deployment import IMAGE, SERVICE, program
+from on_ray.support import Jobs, eventually, kill
+
+# Batches of ten rows: 104 in all.
+JOB_ROWS = 500
+KILLS = int(os.environ.get("LANCE_BACKFILL_KILLS", "6"))
+
+
+@pytest.fixture
+def new_head(service, ray_program, tmp_path, monkeypatch):
+    """Starts heads whose workers are the real ones; all end with the test."""
+    monkeypatch.setenv(RAY_VARIABLE, str(ray_program))
+    home = tmp_path / "home"
+    home.mkdir()
+    variables = {
+        **service.variables,
+        "HOME": str(home),
+        "LANCE_BACKFILL_PROGRAM": str(program("lance-backfill")),
+        "LANCE_BACKFILL_PYTHON": sys.executable,
+        "LANCE_BACKFILL_IMAGE": IMAGE,
+        "LANCE_BACKFILL_CACHE": str(tmp_path / "worker-cache"),
+    }
+    heads = []
+
+    def start():
+        heads.append(LocalHead(gpus=1, cpus=4, variables=variables))
+        heads[-1].start()
+        return heads[-1]
+
+    yield start
+    for head in heads:
+        head.stop()
+        assert head.processes() == []
+
+
+def pool(revision="00000001", **group):
+    groups = [{"name": "fake", "class": "fake", "gpus": 1, "cpus": 1, "grace_s": 20, **group}]
+    fields = {"version": 1, "pool": "fakes", "service": SERVICE, "revision": revision}
+    return {**fields, "groups": groups}
+
+
+def hosts(workers):
+    """Processes that the workers started: hosts of functions, by whose environment they are."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if words[0] != "Z" and int(words[1]) in workers:
+            found.append(int(path.parts[2]))
+    return found
+
+
+def test_model_is_loaded_once_for_all_jobs(service, new_head, tmp_path):
+    head = new_head()
+    supervisor = Jobs(head).submit(pool())
+    actors = supervisor.working(1)
+    column = Column(service, tmp_path, program("lance-backfill"), seconds=0.05)
+    column.wait_filled()
+    for _ in range(2):
+        column.append(JOB_ROWS)
+        column.wait_filled(300)
+    loads = column.noted("load")
+    assert [load["devices"] for load in loads] == ["0"]
+    assert {call["pid"] for call in column.noted("call")} == {loads[0]["pid"]}
+    assert sum(call["rows"] for call in column.noted("call")) == column.rows == 40 + 2 * JOB_ROWS
+    assert supervisor.working(1) == actors
+    assert service.dead("fake-fresh") == service.dead("fake-bulk") == 0
+    calls, returns = column.noted("call"), column.noted("return")
+    gaps = sorted(
+        later["at"] - before["at"] for before, later in zip(returns, calls[1:], strict=False)
+    )
+    print(f"{len(calls)} batches over 3 jobs: {len(loads)} load of the model")
+    print(f"    between two batches: {1000 * gaps[len(gaps) // 2]:.0f} ms in the middle")
+
+
+def test_whatever_is_killed_the_column_fills(service, new_head, tmp_path):
+    seed = int(os.environ.get("LANCE_BACKFILL_SEED", time.time_ns() % 1_000_000))
+    print(f"kills end to end: replay with LANCE_BACKFILL_SEED={seed}")
+    draw = random.Random(seed)
+    head = new_head()
+    supervisor = Jobs(head).submit(pool())
+    supervisor.working(1)
+    column = Column(service, tmp_path, program("lance-backfill"), seconds=1.0)
+    kinds = ["actor", "worker", "host", "supervisor", "head"]
+    killed = [kinds[index % len(kinds)] for index in range(KILLS)]
+    draw.shuffle(killed)
+    slowest = {}
+    for what in killed:
+        column.append(40)
+        calls = len(column.noted("call"))
+        service.eventually(lambda: len(column.noted("call")) > calls)  # noqa: B023
+        time.sleep(draw.random())
+        loads, at = len(column.noted("load")), time.time()
+        if what == "supervisor":
+            kill(supervisor.pid)
+            eventually(lambda: supervisor.state == "FAILED")  # noqa: B023
+        elif what == "head":
+            for one in head.processes():
+                with suppress(ProcessLookupError):
+                    kill(one)
+            head = new_head()
+            at = time.time()
+        else:
+            (actor,) = supervisor.working(1).values()
+            at = time.time()
+            kill(actor.get(f"{what}_pid") or hosts([actor["worker_pid"]])[0])
+        if what in {"supervisor", "head"}:
+            # What the controller does when it finds no supervisor.
+            supervisor = Jobs(head).submit(pool())
+        # What was at work may be done by now; who comes back has something to do.
+        column.append(20)
+        if what != "supervisor":
+            service.eventually(lambda: len(column.noted("load")) > loads)  # noqa: B023
+            took = column.noted("load")[-1]["at"] - at
+            slowest[what] = max(slowest.get(what, 0), took)
+    column.wait_filled(300)
+    assert service.dead("fake-fresh") == service.dead("fake-bulk") == 0
+    calls = column.noted("call")
+    batches = len({call["first"] for call in calls})
+    # A worker has two batches at once: the one at work, and the next one.
+    assert len(calls) - batches <= 2 * len(killed)
+    rounded = {what: round(took, 1) for what, took in sorted(slowest.items())}
+    print(f"{len(killed)} kills, {column.rows} rows, {len(calls) - batches} calls again: {rounded}")
