@@ -133,9 +133,6 @@ pub struct Resources {
     pub gpu_class: Option<String>,
     /// Most memory that one host may take, in MiB; none is watched for without.
     pub memory_mib: Option<u64>,
-    /// Kind of GPU workers, where a service has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gpu_class: Option<String>,
 }
 
 /// What happens with rows that cannot be computed.
@@ -226,7 +223,6 @@ impl Definition {
                 gpus: 0.0,
                 gpu_class: None,
                 memory_mib: None,
-                gpu_class: None,
             },
             secrets: vec![],
             error_policy: ErrorPolicy::default(),

@@ -65,7 +65,6 @@ fn the_generation_depends_on_what_decides_a_value_and_on_nothing_else() {
                 gpus: _,
                 gpu_class: _,
                 memory_mib: _,
-                gpu_class: _,
             },
         secrets: _,
         error_policy:
