@@ -17,6 +17,8 @@ use crate::support::table::Shape;
 const SOON: Duration = Duration::from_secs(5);
 /// Hashes half a megabyte a row: long enough to be called off in the middle.
 const SLOW: &str = "octet_length(sha512(repeat(s, 50000))) + id";
+/// More of them than are computed before somebody says stop.
+const ROWS: i64 = 100_000;
 
 /// Commands of an operator.
 struct Operator<'a> {
@@ -145,7 +147,7 @@ async fn what_is_called_off_or_paused_stops_within_seconds() {
         return;
     };
     let operator = Operator::of(&service);
-    let scenario = service.table("slow.lance", Shape::default(), 20_000).await;
+    let scenario = service.table("slow.lance", Shape::default(), ROWS).await;
     let uri = scenario.uri.as_str();
     operator.expect(&["service", "pause", "--reason", "not yet"]);
     operator.expect(&["column", "add", uri, "slow", "--sql", SLOW]);
@@ -188,7 +190,7 @@ async fn what_is_called_off_or_paused_stops_within_seconds() {
     service.proxy.quiet();
     assert_eq!(computed(), paused_at, "nothing is computed in a pause");
     assert!(
-        paused_at < 20_000,
+        paused_at < ROWS as u64,
         "{paused_at} rows: too fast to be paused"
     );
     operator.expect(&["service", "resume"]);
@@ -201,7 +203,7 @@ async fn what_is_called_off_or_paused_stops_within_seconds() {
     service.proxy.quiet();
     assert_eq!(computed(), cancelled_at, "nobody works on it any more");
     assert!(
-        cancelled_at < 20_000,
+        cancelled_at < ROWS as u64,
         "{cancelled_at} rows: too fast to be called off"
     );
     let shown = operator.expect(&["jobs", "show", uri, &job]);

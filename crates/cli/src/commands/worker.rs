@@ -61,7 +61,10 @@ pub(super) async fn run(
     let remote = needed(process).await?;
     let environment = super::environment();
     let who = who(class, &name, &environment);
-    let options = options(&remote, process, environment)?;
+    let mut options = options(&remote, process, environment)?;
+    // A slice that waits for a device keeps its place: the next batch needs one to be read.
+    let slices = &mut options.engine.workers;
+    *slices = usize::from(*at_once).max(*slices);
     let (service, lanes) = remote.worker(class, options)?;
     let visibility = shortest_visibility(&lanes).await?;
     let presence = Presence::begin(remote.store().clone(), who).await?;
