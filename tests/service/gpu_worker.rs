@@ -16,7 +16,7 @@ use crate::support::{Functions, Row, Scenario};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a message is hidden: short, so that a test sees what follows.
-const VISIBILITY_S: u64 = 3;
+const VISIBILITY_S: u64 = 5;
 /// Asks for more kills than the ordinary run has.
 const KILLS: &str = "LANCE_BACKFILL_KILLS";
 /// Takes as long as the flag says, for a batch.
@@ -261,7 +261,8 @@ async fn a_worker_that_is_killed_costs_its_batch_another_delivery_and_no_row() {
     let called = setup.count("call", &calls);
     assert!(
         called <= batches + kills,
-        "{called} calls for {batches} batches"
+        "{called} calls for {batches} batches: {calls:#?}\n{}",
+        worker.log()
     );
     assert_eq!(setup.scenario.check_int("d", doubled).await, rows);
     let computed = setup.service.proxy.rows_computed();
