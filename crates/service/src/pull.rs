@@ -408,8 +408,8 @@ fn is_done(worked: std::result::Result<Result<Done>, Box<dyn Any + Send>>) -> bo
 /// Keeps messages from others for as long as they are at work.
 async fn keep(held: Held, visibility: Duration) {
     loop {
-        wait(visibility / EXTENSIONS).await;
-        held.extend(visibility).await;
+        // A queue that answers slowly must not make the next time later, too.
+        tokio::join!(held.extend(visibility), wait(visibility / EXTENSIONS));
     }
 }
 
