@@ -114,7 +114,7 @@ def test_new_revision_takes_over_when_the_old_has_finished(start, queue):
     queue.open_gate()
     new.working(1)
     assert queue.done() == [batch]
-    first, second = queue.lines("loads")
+    first, second = eventually(lambda: len(loads := queue.lines("loads")) == 2 and loads)
     assert second["at"] > queue.lines("finished")[0]["at"]
     assert not is_alive(first["pid"])
     assert queue.lines("redeliveries") == []
