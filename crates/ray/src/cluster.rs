@@ -127,6 +127,17 @@ impl Cluster {
             .items)
     }
 
+    /// How many pods some groups have, those that are ending too.
+    pub async fn pods_of(&self, groups: &[String]) -> Result<usize> {
+        let pods = self.pods().await?;
+        let is_theirs = |pod: &&Pod| {
+            pod.labels()
+                .get(GROUP)
+                .is_some_and(|group| groups.contains(group))
+        };
+        Ok(pods.iter().filter(is_theirs).count())
+    }
+
     /// What there would be to apply now, with the cluster that it is compared with.
     pub async fn plan(&self, pool: &Pool, place: &Kubernetes) -> Result<(Live, Plan)> {
         let live = self.live().await?;

@@ -24,6 +24,7 @@ mod lifetime;
 mod run;
 
 pub use lifetime::{Step, step};
+pub(crate) use run::pause;
 pub use run::{Health, run};
 
 /// A pool on Kubernetes, and whoever it has to ask.
@@ -374,7 +375,7 @@ impl Controller {
 }
 
 impl Done {
-    fn new(reason: &'static str, text: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: &'static str, text: impl Into<String>) -> Self {
         Self {
             reason,
             text: text.into(),

@@ -1,10 +1,13 @@
 //! A pool on a Ray cluster that somebody else runs: the supervisor is kept up there, and nobody is scaled.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use lance_backfill_ports::Result;
 
+use crate::controller::{Done, Health, Turn, pause};
 use crate::jobs::Jobs;
+use crate::metrics::Metrics;
 use crate::plan::Drained;
 use crate::pool::{Existing, Pool};
 use crate::readiness::Cause;
@@ -124,5 +127,61 @@ impl ExistingPool {
             )
         };
         too_large.map(cause).collect()
+    }
+}
+
+/// Keeps the supervisor up until told to stop; how many turns there were.
+pub async fn run(
+    mut pool: ExistingPool,
+    now: impl Fn() -> u64,
+    metrics: &Metrics,
+    health: &Health,
+    stop: impl Future<Output = ()>,
+) -> u64 {
+    let mut turns = 0;
+    let mut told = vec![];
+    tokio::pin!(stop);
+    loop {
+        let turn = tokio::select! {
+            () = &mut stop => return turns,
+            turn = pool.turn(now()) => turn,
+        };
+        turns += 1;
+        health.turned(now());
+        match turn {
+            Ok((report, is_new)) => {
+                for cause in report.causes.iter().filter(|cause| !told.contains(*cause)) {
+                    tracing::warn!(
+                        pool = report.pool,
+                        reason = cause.reason,
+                        "{}: {}",
+                        cause.about,
+                        cause.text
+                    );
+                }
+                told.clone_from(&report.causes);
+                let started =
+                    is_new.then(|| Done::new("SupervisorStarted", "submitted the supervisor"));
+                if let Some(done) = &started {
+                    tracing::info!(pool = report.pool, reason = done.reason, "{}", done.text);
+                }
+                metrics.turned(&Turn {
+                    report,
+                    done: started.into_iter().collect(),
+                    live: None,
+                });
+            }
+            Err(error) => {
+                metrics.failed();
+                tracing::error!(
+                    error = error.one_line(),
+                    "a turn failed; the next one tries again"
+                );
+            }
+        }
+        tokio::select! {
+            () = &mut stop => return turns,
+            () = pause() => {}
+        }
     }
 }

@@ -28,5 +28,6 @@ pub mod revision;
 pub mod scale;
 pub mod supervisor;
 pub mod work;
+pub mod yaml;
 
 pub use pool::Pool;

@@ -15,8 +15,6 @@ use crate::ray_cluster::{
 use crate::revision::{digest, revision_of};
 
 mod pods;
-#[cfg(test)]
-mod tests;
 
 /// Label of everything that belongs to a pool.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "lance-backfill");

@@ -16,8 +16,6 @@ use crate::pool::{Kubernetes, Pool};
 use crate::ray_cluster::{RayCluster, ScaleStrategy, WorkerGroupSpec};
 
 mod diff;
-#[cfg(test)]
-mod tests;
 
 use diff::agrees;
 pub use diff::diff;

@@ -10,8 +10,6 @@ use crate::pool::{Kubernetes, Pool};
 use crate::ray_cluster::RayCluster;
 
 mod pods;
-#[cfg(test)]
-mod tests;
 
 /// An operator that is there has said something by then.
 const OPERATOR_SAYS_MS: u64 = 60_000;

@@ -8,9 +8,6 @@ use crate::jobs::{Job, Jobs, Submission};
 use crate::pool::Pool;
 use crate::readiness::Cause;
 
-#[cfg(test)]
-mod tests;
-
 /// `exec`, so that the signal to stop reaches it and not a shell.
 const ENTRYPOINT: &str = "exec python -m lance_backfill.ray.supervisor";
 /// What a supervisor may take to stop beside the longest grace of its workers.

@@ -35,7 +35,7 @@ impl Health {
         }
     }
 
-    fn turned(&self, now_ms: u64) {
+    pub(crate) fn turned(&self, now_ms: u64) {
         self.last_turn_ms.store(now_ms, Ordering::Relaxed);
     }
 
@@ -96,7 +96,7 @@ pub async fn run(
     clippy::disallowed_methods,
     reason = "queues do not say when something comes"
 )]
-async fn pause() {
+pub(crate) async fn pause() {
     tokio::time::sleep(PAUSE).await;
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use similar::TextDiff;
 
 use crate::ray_cluster::RayCluster;
+use crate::yaml::yaml;
 
 /// Whether everything that is wanted is there.
 pub(super) fn agrees(wanted: &Value, live: &Value) -> bool {
@@ -31,7 +32,6 @@ pub(super) fn agrees(wanted: &Value, live: &Value) -> bool {
 pub fn diff(live: Option<&RayCluster>, wanted: &RayCluster) -> String {
     let wanted = value(wanted);
     let live = live.map(value).map(|live| like(&wanted, &live));
-    let yaml = |value: &Value| serde_saphyr::to_string(value).unwrap_or_else(|_| value.to_string());
     let before = live.as_ref().map(yaml).unwrap_or_default();
     let after = yaml(&wanted);
     if before == after {
