@@ -4,6 +4,7 @@
 //! whoever comes second reads again and decides again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
@@ -26,6 +27,8 @@ use patch::{drain_patch, scale_patch, undrain_patch};
 const MANAGER: &str = "lance-backfill";
 /// Times that a write is based on a new read.
 const MOST_ATTEMPTS: u32 = 10;
+/// Before the second attempt there is none, and before each further one this much more.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Label of all objects of a cluster.
 pub(crate) const CLUSTER: &str = "ray.io/cluster";
 /// Label of pods: which group they are of.
@@ -92,7 +95,7 @@ impl Cluster {
     pub async fn live(&self) -> Result<Live> {
         match self.clusters.get(&self.name).await {
             Ok(cluster) => Ok(Live::Here(Box::new(cluster))),
-            Err(kube::Error::Api(status)) if status.is_not_found() => {
+            Err(kube::Error::Api(status)) if is_missing(&status) => {
                 // Of an object that is missing it says the name.
                 let names_it = status
                     .details
@@ -156,7 +159,7 @@ impl Cluster {
 
     /// Makes the cluster as the pool file says, by server-side apply; nothing is written where it is.
     pub async fn apply(&self, pool: &Pool, place: &Kubernetes) -> Result<Applied> {
-        for _ in 0..MOST_ATTEMPTS {
+        for attempt in 0..MOST_ATTEMPTS {
             let (live, plan) = self.plan(pool, place).await?;
             let mut wanted = match plan {
                 Plan::Settled => return Ok(Applied::Settled),
@@ -178,7 +181,7 @@ impl Cluster {
                 .await
             {
                 Ok(_) => return Ok(applied),
-                Err(error) if is_outrun(&error) => {}
+                Err(error) if is_outrun(&error) => pause(attempt).await,
                 Err(error) => return Err(told(error, "cannot apply the RayCluster")),
             }
         }
@@ -194,7 +197,7 @@ impl Cluster {
         mut decide: impl FnMut(&RayCluster, &WorkerGroupSpec) -> Option<Change>,
     ) -> Result<Option<Change>> {
         let mut refused = None;
-        for _ in 0..MOST_ATTEMPTS {
+        for attempt in 0..MOST_ATTEMPTS {
             let live = self.here().await?;
             let Some((place, now)) = live.group(group) else {
                 return Err(Error::invalid(format!(
@@ -210,7 +213,10 @@ impl Cluster {
             };
             match self.patch(&patch).await {
                 Ok(()) => return Ok(Some(change)),
-                Err(error) if is_outrun(&error) => refused = Some(error),
+                Err(error) if is_outrun(&error) => {
+                    refused = Some(error);
+                    pause(attempt).await;
+                }
                 Err(error) => return Err(told(error, "cannot scale the RayCluster")),
             }
         }
@@ -219,13 +225,13 @@ impl Cluster {
 
     /// Gives groups no pods until the pool is applied again; each pod finishes what it does first.
     pub async fn drain(&self, groups: &[String]) -> Result<()> {
-        for _ in 0..MOST_ATTEMPTS {
+        for attempt in 0..MOST_ATTEMPTS {
             let live = self.here().await?;
             let pods = self.pods().await?;
             let patch = drain_patch(&live, groups, &pods);
             match self.patch(&patch).await {
                 Ok(()) => return Ok(()),
-                Err(error) if is_outrun(&error) => {}
+                Err(error) if is_outrun(&error) => pause(attempt).await,
                 Err(error) => return Err(told(error, "cannot drain the RayCluster")),
             }
         }
@@ -234,7 +240,7 @@ impl Cluster {
 
     /// Ends that; whether it was so.
     pub async fn undrain(&self) -> Result<bool> {
-        for _ in 0..MOST_ATTEMPTS {
+        for attempt in 0..MOST_ATTEMPTS {
             let live = self.live().await?;
             let Some(live) = live
                 .here()
@@ -244,7 +250,7 @@ impl Cluster {
             };
             match self.patch(&undrain_patch(live)).await {
                 Ok(()) => return Ok(true),
-                Err(error) if is_outrun(&error) => {}
+                Err(error) if is_outrun(&error) => pause(attempt).await,
                 Err(error) => return Err(told(error, "cannot change the RayCluster")),
             }
         }
@@ -269,7 +275,7 @@ impl Cluster {
             .await
         {
             Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+            Err(kube::Error::Api(status)) if is_missing(&status) => Ok(false),
             Err(error) => Err(told(error, "cannot delete the RayCluster")),
         }
     }
@@ -288,7 +294,7 @@ impl Cluster {
         };
         let secret = match secrets.get(&self.name).await {
             Ok(secret) => secret,
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Err(missing()),
+            Err(kube::Error::Api(status)) if is_missing(&status) => return Err(missing()),
             Err(error) => return Err(told(error, "cannot read the token of the RayCluster")),
         };
         let bytes = secret
@@ -351,6 +357,21 @@ impl Cluster {
             .await;
         patched.map(drop)
     }
+}
+
+/// Whether something is not there. A kind that the API server does not know is answered in plain text,
+/// and then only the code tells.
+fn is_missing(status: &kube::core::Status) -> bool {
+    status.code == 404 || status.is_not_found()
+}
+
+/// Longer each time: two that read and write in step would outrun each other for ever.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever was faster is to be done first, and does not say when"
+)]
+async fn pause(attempt: u32) {
+    tokio::time::sleep(FIRST_PAUSE * attempt).await;
 }
 
 /// Whether somebody else wrote since: a version that is not the newest is a conflict, and a `test` that

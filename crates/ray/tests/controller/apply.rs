@@ -202,7 +202,8 @@ async fn no_operator_is_told_apart_from_no_cluster() {
     let api = FakeApi::default();
     assert!(matches!(cluster(&api).live().await, Ok(Live::Absent)));
     api.without_operator();
-    assert!(matches!(cluster(&api).live().await, Ok(Live::NoOperator)));
+    let live = cluster(&api).live().await;
+    assert!(matches!(live, Ok(Live::NoOperator)), "{live:?}");
     let line = apply(&api, &[])
         .await
         .expect_err("nobody takes it up")

@@ -99,6 +99,15 @@ async fn a_pool_comes_up_works_and_goes_down_and_nobody_busy_is_touched() {
         .turn(START_MS + 40 * MINUTE)
         .await
         .expect("a turn");
+    assert_eq!(replicas(&world.api)["a10g"], 1, "one was wanted meanwhile");
+    operator.reconcile();
+    operator.finish_all();
+    for minute in [41, 57] {
+        let _ = controller
+            .turn(START_MS + minute * MINUTE)
+            .await
+            .expect("a turn");
+    }
     assert_eq!(replicas(&world.api)["a10g"], 0, "min is 0");
     operator.reconcile();
     operator.finish_all();
