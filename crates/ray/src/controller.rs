@@ -121,6 +121,8 @@ impl Controller {
         let mut seen = self.work.look(now_ms).await?;
         let live = self.cluster.live().await?;
         match self.step(now_ms, &live, &seen) {
+            // What is being deleted cannot be changed; it is made again when it is gone.
+            Step::Keep if is_deleting(&live) => {}
             Step::Keep => {
                 let applied = self.cluster.apply(&self.pool, &self.place).await?;
                 match applied {
@@ -147,11 +149,7 @@ impl Controller {
         let sight = self.sight_of(seen, now_ms).await?;
         let mut causes = vec![];
         let mut decisions = BTreeMap::new();
-        if sight
-            .live
-            .here()
-            .is_some_and(|live| live.metadata.deletion_timestamp.is_none())
-        {
+        if sight.live.here().is_some() && !is_deleting(&sight.live) {
             for group in self.pool.groups.clone() {
                 match self.scale(&group, &sight, now_ms).await {
                     Ok((decision, changed)) => {
@@ -372,6 +370,11 @@ impl Controller {
             causes,
         }
     }
+}
+
+fn is_deleting(live: &Live) -> bool {
+    let here = live.here();
+    here.is_some_and(|live| live.metadata.deletion_timestamp.is_some())
 }
 
 impl Done {

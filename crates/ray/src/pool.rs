@@ -31,7 +31,7 @@ pub struct Pool {
     pub name: String,
     /// Prefix of the service whose batches it does.
     pub service: String,
-    /// Version of Ray in its images.
+    /// Version of Ray in its images; empty where somebody else has chosen it.
     pub ray_version: String,
     /// Where it is.
     pub place: Place,

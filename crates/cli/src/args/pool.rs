@@ -22,7 +22,9 @@ pub(crate) enum PoolCommand {
     Status(PoolArguments),
     /// Have workers finish what they do and end; their groups have no pods until 'pool apply'.
     Drain(DrainPoolArguments),
-    /// Drain the pool, then delete its RayCluster.
+    /// Drain the pool, then delete its RayCluster; batches that are left wait in their queues.
+    ///
+    /// Stop 'pool run' first: it would make the cluster again.
     Delete(DeletePoolArguments),
     /// Keep the pool as its file says and as large as its work, until stopped: the controller.
     ///

@@ -142,10 +142,12 @@ fn pool(file: File, problems: &mut Problems) -> Pool {
             format!("'{service}' is no prefix of a service, such as s3://BUCKET/PREFIX"),
         );
     }
-    let ray_version = problems.needed(
-        "ray_version",
-        file.ray_version.as_ref().map(ToString::to_string),
-    );
+    let told = file.ray_version.as_ref().map(ToString::to_string);
+    let ray_version = match file.existing.is_some() {
+        // Whoever runs it has chosen; with a version it is compared.
+        true => told.unwrap_or_default(),
+        false => problems.needed("ray_version", told),
+    };
     let version = version(&ray_version);
     if !ray_version.is_empty() && version.is_none() {
         problems.add(
@@ -277,7 +279,6 @@ fn refuse_what_kubernetes_needs(file: &File, problems: &mut Problems) {
         ("image", file.image.is_some()),
         ("service_account", file.service_account.is_some()),
         ("auth", file.auth.is_some()),
-        ("lifetime", file.lifetime.is_some()),
         ("waiting_for_node", file.waiting_for_node.is_some()),
         ("head_group", file.head_group.is_some()),
     ];

@@ -49,6 +49,9 @@ fn the_samples_are_pools() {
     let existing = Pool::parse("existing.yaml", EXISTING).expect("a pool");
     assert!(matches!(existing.place, Place::Existing(_)));
     assert!(existing.groups.iter().all(|group| group.pods.is_none()));
+    let any = EXISTING.replace("ray_version: 2.60.0 ", "lifetime: on-demand #");
+    let any = Pool::parse("existing.yaml", &any).expect("whichever version runs there");
+    assert_eq!(any.ray_version, "");
 }
 
 #[test]
@@ -210,7 +213,7 @@ fn a_cluster_that_is_there_takes_no_fields_of_pods() {
     let with = |line: &str| format!("{EXISTING}{line}\n");
     for (text, path) in [
         (with("image: x"), "image: means nothing"),
-        (with("lifetime: on-demand"), "lifetime: means nothing"),
+        (with("auth: token"), "auth: means nothing"),
         (with("    max: 3"), "worker_groups[0].max: means nothing"),
         (
             EXISTING.replace("address: http://127.0.0.1:8265", ""),

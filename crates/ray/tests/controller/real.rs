@@ -1,11 +1,16 @@
 //! The same against a real API server that has KubeRay's definitions, when KUBECONFIG names one that may
 //! be written to: `LANCE_BACKFILL_TEST_NAMESPACE` is a namespace of it in which the test makes and deletes
 //! a RayCluster. Nobody need run the operator.
+//!
+//! And against a real head of Ray, when `LANCE_BACKFILL_TEST_RAY` is the URL of its dashboard and
+//! `LANCE_BACKFILL_TEST_RAY_TOKEN` its token; `python/src/lance_backfill/ray/head.py` starts one.
 
 use std::path::PathBuf;
 
 use lance_backfill_ray::client::client;
 use lance_backfill_ray::cluster::{Applied, Change, Cluster};
+use lance_backfill_ray::jobs::{Jobs, Submission};
+use serde_json::json;
 
 use crate::support::pool;
 
@@ -82,4 +87,77 @@ async fn a_real_api_server_does_as_the_double() {
         "an edit resets nothing"
     );
     assert!(cluster.delete().await.expect("deletes"));
+}
+
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a job of a real head takes its time; and it is said that nothing was tested"
+)]
+async fn a_real_head_does_as_the_double() {
+    let place = variable("LANCE_BACKFILL_TEST_RAY").zip(variable("LANCE_BACKFILL_TEST_RAY_TOKEN"));
+    let Some((address, token)) = place else {
+        eprintln!(
+            "no real head: LANCE_BACKFILL_TEST_RAY and LANCE_BACKFILL_TEST_RAY_TOKEN are not set"
+        );
+        return;
+    };
+    let wrong = Jobs::new(&address, Some("wrong".to_owned())).expect("a client");
+    let line = wrong.version().await.expect_err("it is refused").one_line();
+    assert!(line.contains("refuses the token"), "{line}");
+    let without = Jobs::new(&address, None).expect("a client");
+    let line = without
+        .version()
+        .await
+        .expect_err("it is refused")
+        .one_line();
+    assert!(line.contains("asks for a token"), "{line}");
+
+    let jobs = Jobs::new(&address, Some(token)).expect("a client");
+    let version = jobs.version().await.expect("a version");
+    jobs.expect_version(&version).await.expect("the same");
+    let _ = jobs.most_gpus().await.expect("its nodes");
+    let id = "lance-backfill-test-00000001";
+    jobs.delete(id).await.expect("an earlier run's, if any");
+    assert_eq!(jobs.job(id).await.expect("looks"), None);
+    let submission = Submission {
+        submission_id: id.to_owned(),
+        entrypoint: "exec sleep 60".to_owned(),
+        runtime_env: json!({"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "10"}}),
+        metadata: [("pool".to_owned(), "test".to_owned())].into(),
+    };
+    jobs.submit(&submission).await.expect("submits");
+    jobs.submit(&submission)
+        .await
+        .expect("it is there, though Ray answers 500");
+    let until = async |wanted: &dyn Fn(&str) -> bool| {
+        for _ in 0..120 {
+            let job = jobs.job(id).await.expect("looks").expect("the job");
+            if wanted(&job.status) {
+                return job;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+        panic!("it takes too long");
+    };
+    until(&|status| status == "RUNNING").await;
+    let all = jobs.jobs().await.expect("all jobs");
+    let found = all
+        .iter()
+        .find(|job| job.submission_id.as_deref() == Some(id))
+        .expect("it is one of them");
+    assert_eq!(
+        found
+            .metadata
+            .as_ref()
+            .and_then(|metadata| metadata.get("pool"))
+            .map(String::as_str),
+        Some("test")
+    );
+    jobs.stop(id).await.expect("stops");
+    let ended = until(&|status| status == "STOPPED").await;
+    assert!(ended.has_ended());
+    jobs.delete(id).await.expect("deletes");
+    assert_eq!(jobs.job(id).await.expect("looks"), None);
 }

@@ -172,6 +172,27 @@ async fn a_new_image_is_rolled_beside_the_old_one() {
 }
 
 #[tokio::test]
+async fn what_is_being_deleted_is_left_alone_and_made_again() {
+    let world = World::new();
+    let mut operator = Operator::new(&world.api);
+    let mut controller = world.controller(&[]);
+    let _ = controller.turn(START_MS).await.expect("a turn");
+    operator.reconcile();
+    let path = format!("{CLUSTERS}/embeddings");
+    world.api.edit(&path, |cluster| {
+        cluster["metadata"]["deletionTimestamp"] = json!(time(START_MS));
+        cluster["spec"]["rayVersion"] = json!("2.59.0");
+    });
+    world.work.batches("a10g", 60, 0);
+    let turn = controller.turn(START_MS).await.expect("a turn");
+    assert_eq!(cause(&turn.report, "Deleting"), "it is being deleted");
+    assert_eq!(replicas(&world.api)["a10g"], 0);
+    world.api.remove(&path);
+    let turn = controller.turn(START_MS).await.expect("a turn");
+    assert_eq!(reasons(&turn)[0], "Created");
+}
+
+#[tokio::test]
 async fn on_demand_is_there_only_while_there_is_work() {
     let world = World::new();
     let mut operator = Operator::new(&world.api);
