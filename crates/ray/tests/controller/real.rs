@@ -92,8 +92,7 @@ async fn a_real_api_server_does_as_the_double() {
 #[tokio::test]
 #[expect(
     clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "a job of a real head takes its time; and it is said that nothing was tested"
+    reason = "a job of a real head takes its time"
 )]
 async fn a_real_head_does_as_the_double() {
     let place = variable("LANCE_BACKFILL_TEST_RAY").zip(variable("LANCE_BACKFILL_TEST_RAY_TOKEN"));

@@ -2,12 +2,13 @@
 
 use lance_backfill_ports::Result;
 use lance_backfill_ray::Pool;
+use lance_backfill_ray::jobs::Submission;
 use lance_backfill_ray::manifest::manifest;
 use lance_backfill_ray::plan::{Plan, diff};
 use lance_backfill_ray::pool::Place;
 use lance_backfill_ray::ray_cluster::RayCluster;
 use lance_backfill_ray::revision::revision_of;
-use lance_backfill_ray::supervisor::{Submission, submission};
+use lance_backfill_ray::supervisor::submission;
 use lance_backfill_ray::yaml::yaml;
 use serde::Serialize;
 
