@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod column;
 mod function;
 mod parse;
+mod pool;
 mod service;
 mod work;
 mod worker;
@@ -17,6 +18,10 @@ pub(crate) use column::{
     OnErrorArgument, OnUnknownArgument, PolicyArguments, PoolArgument,
 };
 pub(crate) use function::{FunctionArguments, PackingArguments, RegisterArguments};
+pub(crate) use pool::{
+    DeletePoolArguments, DrainPoolArguments, PlanPoolArguments, PoolArguments, PoolCommand,
+    RunPoolArguments,
+};
 pub(crate) use service::{RedriveArguments, ServiceCommand, StopArguments, TablesCommand};
 pub(crate) use work::{
     ApproveArguments, BackfillArguments, DemoArguments, FailuresArguments, JobArguments,
@@ -200,6 +205,9 @@ pub(crate) enum Command {
     /// It keeps each message while its batch is at work, and says under the service's prefix what it does.
     /// Logs are JSON lines on stderr.
     Worker(WorkerArguments),
+    /// Run workers of a deployed service on a Ray cluster, as many as there is work for.
+    #[command(subcommand)]
+    Pool(PoolCommand),
     /// Show all of it on real data, in a table of its own.
     Demo(DemoArguments),
 }

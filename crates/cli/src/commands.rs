@@ -13,6 +13,7 @@ mod operate;
 mod optimize;
 mod pause;
 mod plan;
+mod pool;
 mod redrive;
 mod refresh;
 mod serve;
@@ -76,6 +77,7 @@ async fn dispatch(arguments: &Arguments) -> Result<Exit> {
         Command::Service(command) => service::run(command, process, *json).await,
         Command::Redrive(command) => redrive::run(command, process, *json).await,
         Command::Worker(command) => Box::pin(worker::run(command, process, *json)).await,
+        Command::Pool(command) => Box::pin(pool::run(command, process, *json)).await,
         Command::Demo(command) => demo::run(command, process, *json).await,
     }
 }

@@ -11,7 +11,7 @@ use std::io::IsTerminal as _;
 
 use clap::Parser;
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, PoolCommand};
 use crate::exit::Exit;
 
 /// Chunks of columns come and go by the megabyte; the usual allocator gives each back to the system,
@@ -44,7 +44,10 @@ fn main() {
         }
     };
     // It waits for the signal itself, and then says what it did.
-    let ends_itself = matches!(arguments.command, Command::Serve(_) | Command::Worker(_));
+    let ends_itself = matches!(
+        arguments.command,
+        Command::Serve(_) | Command::Worker(_) | Command::Pool(PoolCommand::Run(_))
+    );
     let exit = runtime.block_on(async {
         tokio::select! {
             exit = commands::run(&arguments) => exit,
@@ -80,12 +83,15 @@ fn first_line(message: &str) -> String {
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
-/// Logs go to stderr, warnings only unless asked for more; those of a worker, which nobody watches, say
-/// what it does, as JSON.
+/// Logs go to stderr, warnings only unless asked for more; those of a worker or a controller, which nobody
+/// watches, say what it does, as JSON.
 fn start_log(arguments: &Arguments) {
-    let is_worker = matches!(arguments.command, Command::Worker(_));
+    let is_unwatched = matches!(
+        arguments.command,
+        Command::Worker(_) | Command::Pool(PoolCommand::Run(_))
+    );
     let level = match arguments.verbose {
-        0 if is_worker => "warn,lance_backfill=info",
+        0 if is_unwatched => "warn,lance_backfill=info",
         0 => "error,lance_backfill=warn",
         1 => "warn,lance_backfill=info",
         _ => "info,lance_backfill=debug",
@@ -95,7 +101,7 @@ fn start_log(arguments: &Arguments) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    match is_worker {
+    match is_unwatched {
         true => log
             .json()
             .flatten_event(true)

@@ -103,7 +103,8 @@ const fn refusal(command: &Command) -> Option<&'static str> {
         | Command::Tables(_)
         | Command::Service(_)
         | Command::Redrive(_)
-        | Command::Worker(_) => None,
+        | Command::Worker(_)
+        | Command::Pool(_) => None,
     }
 }
 
