@@ -146,7 +146,7 @@ class Table:
             max_attempts: Attempts before a transient error counts.
             row_timeout: Seconds for a row, or for a call of a batched function.
             batch_size: Rows of one call.
-            pool: Workers that compute the column through a service: `"cpu"`, `"gpu"`, or `"ray-cpu"`
+            pool: Workers of a service that compute the column: `"cpu"`, `"gpu"`, or `"ray-cpu"`
                 for CPU workers of a Ray cluster.
             gpu_class: Kind of GPU workers, as the service calls them; the only one without.
             approve_above_rows: Rows in need above which unattended work waits for `approve`; -1 for

@@ -76,10 +76,7 @@ class LocalHead:
     ) -> None:
         self.token = secrets.token_hex(32)
         self._program = find_ray()
-        self._ports = _free_ports(6)
-        self.address = f"http://127.0.0.1:{self._ports[0]}"
-        # Short: Ray puts sockets below it, whose paths may have 107 bytes.
-        self._folder = Path(tempfile.mkdtemp(prefix="lb-ray-"))
+        self._place()
         self._mark = f"{_MARK}={secrets.token_hex(8)}"
         self._counts = [
             f"--num-{kind}={count}"
@@ -119,11 +116,26 @@ class LocalHead:
         }
 
     def start(self) -> None:
-        """Starts it, and waits until it answers.
+        """Starts it, and waits until it answers; on a busy machine Ray may give up the first time.
 
         Raises:
             HeadFailed: it did not.
         """
+        try:
+            self._start()
+        except HeadFailed:
+            self.stop()
+            self._place()
+            self._start()
+
+    def _place(self) -> None:
+        """Finds ports and a folder: others may have taken the former since they were free."""
+        self._ports = _free_ports(6)
+        self.address = f"http://127.0.0.1:{self._ports[0]}"
+        # Short: Ray puts sockets below it, whose paths may have 107 bytes.
+        self._folder = Path(tempfile.mkdtemp(prefix="lb-ray-"))
+
+    def _start(self) -> None:
         self.token_file.touch(mode=0o600)
         self.token_file.write_text(self.token)
         dashboard, gcs, agent, metrics, client, runtime_env = self._ports
