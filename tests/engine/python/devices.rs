@@ -230,6 +230,7 @@ def embed(id: pa.Array) -> pa.Array:
         batch_rows: 10,
         python: Some(functions.interpreter().to_owned()),
         environment,
+        class: Some("a10g"),
         ..Setup::default()
     })
     .await;

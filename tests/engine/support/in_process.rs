@@ -15,7 +15,7 @@ use lance_backfill_ports::queue::Queue;
 use lance_backfill_ports::secrets::Secrets;
 use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_service::{
-    InProcessQueue, Outages, Planned, Queues, Service, ServiceOptions, Worked,
+    ClassQueues, InProcessQueue, Outages, Planned, Queues, Service, ServiceOptions, Worked,
 };
 use tempfile::TempDir;
 
@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     /// Whether only functions run that were registered with it; those that tables have without.
     pub(crate) only_registered: bool,
     pub(crate) outages: Outages,
+    /// Class of workers that this service has, and that its process is one of.
+    pub(crate) class: Option<&'static str>,
     /// How long a batch is hidden from others when it is received.
     pub(crate) visibility: Duration,
     /// How often a batch is received in vain before its message is a dead letter.
@@ -46,6 +48,7 @@ impl Default for Setup {
             secrets: None,
             only_registered: false,
             outages: Outages::default(),
+            class: None,
             visibility: Duration::from_secs(60),
             most_receives: 5,
         }
@@ -82,6 +85,7 @@ impl InProcess {
             secrets,
             only_registered,
             outages,
+            class,
             visibility,
             most_receives,
         } = setup;
@@ -115,7 +119,7 @@ impl InProcess {
         let options = ServiceOptions {
             engine: engine.clone(),
             batches_at_once: 2,
-            class: None,
+            class: class.map(str::to_owned),
             outages,
         };
         let queue = || Arc::new(InProcessQueue::new(Duration::from_secs(60)));
@@ -131,7 +135,18 @@ impl InProcess {
             commits: queue(),
             fresh_dead: Some(dead.clone()),
             bulk_dead: None,
-            classes: BTreeMap::new(),
+            classes: (class.into_iter())
+                .map(|class| {
+                    let lanes = ClassQueues {
+                        fresh: lane(),
+                        bulk: lane(),
+                        fresh_dead: Some(dead.clone()),
+                        bulk_dead: None,
+                        batches_at_once: 2,
+                    };
+                    (class.to_owned(), lanes)
+                })
+                .collect(),
         };
         Self {
             service: Service::new(options, queues.clone(), store.clone()),
@@ -166,6 +181,10 @@ impl InProcess {
     pub(crate) async fn batches(&self) -> Vec<BatchMessage> {
         let mut batches: Vec<BatchMessage> = self.take(self.queues.bulk.as_ref()).await;
         batches.extend(self.take(self.queues.fresh.as_ref()).await);
+        for class in self.queues.classes.values() {
+            batches.extend(self.take(class.bulk.as_ref()).await);
+            batches.extend(self.take(class.fresh.as_ref()).await);
+        }
         batches
     }
 
