@@ -11,8 +11,8 @@ from lance_backfill.ray.head import RAY_VARIABLE, LocalHead
 from on_ray.deployment import IMAGE, Deployment, program
 from on_ray.support import STAND_IN, Jobs, Queue, eventually, folder_of_ray
 
-# Processes of a head import the package from here: what they would leave beside it makes cargo build
-# the program again, which carries these files.
+# Processes of a head import the package from here: what they would leave beside it makes cargo
+# build the program again, which carries these files.
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
