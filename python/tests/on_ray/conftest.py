@@ -16,14 +16,19 @@ from on_ray.support import STAND_IN, Jobs, Queue, eventually, folder_of_ray
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
+def cannot_run(why):
+    """Skips a test, which CI does not allow."""
+    message = f"SKIPPED: {why}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 @pytest.fixture(scope="session")
 def ray_program():
     folder, why = folder_of_ray()
     if folder is None:
-        message = f"SKIPPED: Ray cannot be installed here: {why}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        cannot_run(f"Ray cannot be installed here: {why}")
     return folder / "bin/ray"
 
 
@@ -125,7 +130,7 @@ def run_on_head(head, ray_program):
 def service(tmp_path, monkeypatch):
     binary = program("lance-backfill")
     if not binary.is_file() or not program("bootstrap").is_file():
-        pytest.skip("the binary is not built: cargo build --release")
+        cannot_run("the binary is not built: cargo build --release")
     folder = tmp_path / "service"
     folder.mkdir()
     environment = {"all": {"LANCE_BACKFILL_BATCH_ROWS": "10"}}
