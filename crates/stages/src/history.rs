@@ -22,10 +22,12 @@ use crate::column::Column;
 use crate::survey::look;
 
 mod compare;
+mod noticing;
 mod rewrite;
 mod trail;
 mod update;
 
+pub(crate) use noticing::Noticing;
 pub(crate) use trail::Trail;
 
 /// What history tells of a fragment.
@@ -48,8 +50,8 @@ pub(crate) struct Historian<'a> {
     pub(crate) after: u64,
     /// Highest fragment of that version.
     pub(crate) max_fragment: Option<u64>,
-    /// Newest entry of the ledger: what somebody wrote stands against all requests up to it.
-    pub(crate) noticed: LedgerSeq,
+    /// Which requests a written value stands against.
+    pub(crate) noticing: &'a Noticing<'a>,
 }
 
 /// State on its way through the versions.
@@ -155,6 +157,11 @@ impl Historian<'_> {
         Ok(())
     }
 
+    /// Newest entry of the ledger that a value written in this step stands against.
+    fn noticed(&self, step: &Step) -> LedgerSeq {
+        self.noticing.written_in(step.after.view().version)
+    }
+
     async fn step(&self, version: u64) -> Result<Option<Step>> {
         let after = match version == self.latest.view().version {
             true => Some(self.latest.clone()),
@@ -202,10 +209,8 @@ impl Historian<'_> {
             fragment,
             &identities,
             None,
-            look::Noticed {
-                origin,
-                ledger: self.noticed,
-            },
+            origin,
+            self.noticing,
         )
         .await?;
         Ok((record, identities))
@@ -313,7 +318,7 @@ impl Historian<'_> {
             let written =
                 compare::written_values(step, self.column, (fragment, fragment), &moves, changed)
                     .await?;
-            supply(&mut carried, written, &now, self.noticed);
+            supply(&mut carried, written, &now, self.noticed(step));
         }
         walk.states.insert(fragment, carried.into_record());
         Ok(())

@@ -86,7 +86,7 @@ impl Historian<'_> {
                     let written =
                         compare::written_values(step, self.column, pair, moves, &there).await?;
                     if certain || (touches.output && !touches.inputs) {
-                        supply(&mut carried, written, &now, self.noticed);
+                        supply(&mut carried, written, &now, self.noticed(step));
                     } else {
                         // Another value where the order is only assumed: nothing is known of the row.
                         carried.forget(&written.values.union(&written.nulls));
@@ -100,7 +100,7 @@ impl Historian<'_> {
                     values: values.intersection(&inserted),
                     nulls: RowSet::new(),
                 };
-                supply(&mut carried, written, &now, self.noticed);
+                supply(&mut carried, written, &now, self.noticed(step));
             }
             // The new fragment is small: asking the filter again costs less than proving that it need not.
             if self.column.filter.is_some() {
@@ -192,7 +192,7 @@ impl Historian<'_> {
                         nulls: RowSet::new(),
                     },
                     &now,
-                    self.noticed,
+                    self.noticed(step),
                 );
             }
             if self.column.filter.is_some() {

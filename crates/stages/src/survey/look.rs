@@ -16,30 +16,23 @@ use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, Result};
 
 use crate::column::Column;
+use crate::history::Noticing;
 use crate::outputs::null_everywhere;
 
 /// Rows read at once while filters and nulls are looked up.
 const BATCH_ROWS: u32 = 65_536;
 
-/// What is thought of values that no record speaks of.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Noticed {
-    /// Supplied or unknown.
-    pub(crate) origin: Outcome,
-    /// Newest entry of the ledger when they were found: later requests are about them too.
-    pub(crate) ledger: LedgerSeq,
-}
-
 /// The record and the live rows of a fragment; what had to be looked up is stored as a record.
 ///
-/// `noticed` is what values are that no record speaks of.
+/// `origin` is what values are that no record speaks of: supplied or unknown.
 pub(crate) async fn into(
     version: &dyn TableVersion,
     column: &Column,
     fragment: &FragmentView,
     identities: &Identities,
     record: Option<CoverageRecord>,
-    noticed: Noticed,
+    origin: Outcome,
+    noticing: &Noticing<'_>,
 ) -> Result<(Option<CoverageRecord>, RowSet)> {
     let mut live = RowSet::full(fragment.physical_rows);
     if fragment.deletion.is_some() {
@@ -69,18 +62,14 @@ pub(crate) async fn into(
     if !origin_is_known {
         let declared = column.bound.definition.declared_max_fragment;
         let adopted = declared.is_some_and(|highest| fragment.id <= highest);
-        let outcome = if adopted {
-            Outcome::Supplied
-        } else {
-            noticed.origin
-        };
+        let outcome = if adopted { Outcome::Supplied } else { origin };
         let rows = rows_with_values(version, column, fragment).await?;
         let run = Run {
             rows,
             outcome,
             generation: None,
             in_id: identities.watched,
-            ledger: noticed.ledger,
+            ledger: noticing.found_in(fragment, identities.out).await?,
             job: None,
         };
         learned.lay_over(vec![run], vec![]);

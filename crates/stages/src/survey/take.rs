@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lance_backfill_core::commit::Present;
 use lance_backfill_core::coverage::{CoverageRecord, Outcome, Run};
 use lance_backfill_core::identity::Place;
-use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId, LedgerSeq};
+use lance_backfill_core::ids::{BatchId, FragmentId, GenerationId};
 use lance_backfill_core::invariant;
 use lance_backfill_core::journey::{Journey, Site};
 use lance_backfill_core::rows::RowSet;
@@ -22,7 +22,7 @@ use super::scope::{RecordPlaces, Scope};
 use super::{Survey, Unsettled, look, requests};
 use crate::column::Column;
 use crate::column_store::{LoadedSnapshot, RecordPlace, Sought};
-use crate::history::{Historian, Told};
+use crate::history::{Historian, Noticing, Told};
 
 /// Fragments looked into at once.
 const FRAGMENTS_AT_ONCE: usize = 8;
@@ -64,14 +64,13 @@ pub async fn survey_for(
         column.store.checkpoints(&batches).await?
     };
     let mut happenings = Happenings::index(&ledger, &checkpoints, column, &jobs.ended);
-    // A value that is noticed now was written before any request to come.
-    let noticed = ledger.last().map_or(LedgerSeq(0), |last| last.entry.seq);
+    let noticing = Noticing::new(table, column, &ledger);
     let question = Question {
         table,
         version,
         column,
         upstream,
-        noticed,
+        noticing: &noticing,
     };
     let view = version.view();
     let gone = happenings.gone(view);
@@ -170,6 +169,7 @@ pub async fn survey_for(
     }
     let mut told = question.ask_history(&snapshot, &puzzling).await?;
     let requests = &survey.requests;
+    let noticing = &noticing;
     let looked: Vec<_> = stream::iter(unknown)
         .map(|(fragment, identities, place, print)| {
             let known = records.remove(&fragment.id).map(Arc::unwrap_or_clone);
@@ -188,10 +188,8 @@ pub async fn survey_for(
                     fragment,
                     &identities,
                     record.clone(),
-                    look::Noticed {
-                        origin,
-                        ledger: noticed,
-                    },
+                    origin,
+                    noticing,
                 )
                 .await?;
                 if carried
@@ -253,7 +251,7 @@ struct Question<'a> {
     version: &'a Arc<dyn TableVersion>,
     column: &'a Column,
     upstream: &'a [(&'a Column, &'a Survey)],
-    noticed: LedgerSeq,
+    noticing: &'a Noticing<'a>,
 }
 
 impl Question<'_> {
@@ -298,7 +296,7 @@ impl Question<'_> {
             upstream,
             after: head.table_version,
             max_fragment: head.max_fragment,
-            noticed: self.noticed,
+            noticing: self.noticing,
         }
     }
 }

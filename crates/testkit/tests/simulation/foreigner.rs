@@ -133,6 +133,16 @@ impl Foreigner {
         self.act(kind).await
     }
 
+    /// Writes values of its own, in place, in rows that move, or in new ones.
+    pub(crate) async fn supply(&mut self) -> anyhow::Result<()> {
+        let kinds = [1, 6, 7];
+        let nth = usize::try_from(self.random.below(3))?;
+        match kinds.get(nth) {
+            Some(kind) => self.act(*kind).await,
+            None => Ok(()),
+        }
+    }
+
     async fn act(&mut self, kind: u64) -> anyhow::Result<()> {
         let fresh = 10_000 + i64::try_from(self.random.below(1_000))?;
         let ids = self.some_ids()?;

@@ -75,6 +75,10 @@ impl Run {
                 }
                 4 if !filtered => {
                     trace.tell("somebody orders all rows again");
+                    if random.below(2) == 0 {
+                        // What nobody of ours noticed yet is ordered again too.
+                        others.supply().await?;
+                    }
                     last.order().await?;
                     others.give_up_corrections();
                 }
