@@ -1,7 +1,9 @@
 //! The program that takes the batches of a class in a pod: long batches, deaths, and how it ends.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,12 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const VISIBILITY_S: u64 = 5;
 /// Asks for more kills than the ordinary run has.
 const KILLS: &str = "LANCE_BACKFILL_KILLS";
-/// Takes as long as the flag says, for a batch.
+/// Takes as long as the flag says, for a batch; it may say otherwise meanwhile.
 const CODE: &str = r#"
 @udf(data_type=pa.int64(), batch_size=1000)
 def slow(id: pa.Array) -> pa.Array:
     note("call", len(id), os.getpid())
-    time.sleep(float(open(FLAG).read()))
+    begun = time.time()
+    while time.time() - begun < float(open(FLAG).read()):
+        time.sleep(0.02)
     note("return", len(id))
     return pc.multiply(id, 2)
 "#;
@@ -228,6 +232,53 @@ async fn a_batch_of_three_times_the_visibility_is_delivered_once() {
     assert_eq!(setup.seen(), [], "who ends says so");
     eventually("all is done", async || setup.service.is_drained().await).await;
     assert!(setup.service.all_dead().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_batch_is_read_while_the_device_works_on_one() {
+    let Some(setup) = Setup::new(30, Some(30), "3600").await else {
+        return;
+    };
+    // Another fragment, so that each batch has a file of its own.
+    setup.scenario.append(30).await;
+    let sent = async || {
+        let sent = setup.service.proxy.sent();
+        (sent.iter().filter(|it| it.queue.contains("a10g"))).count() == 2
+    };
+    (setup.service)
+        .eventually("both batches are sent", PATIENCE, sent)
+        .await;
+    let read: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let seen = read.clone();
+    setup.service.proxy.rule(move |request| {
+        if request.class == "GET data" {
+            seen.lock().expect("no panic").insert(request.what.clone());
+        }
+        None
+    });
+    let worker = setup.worker("w-0", &[]);
+    let mut calls = vec![];
+    // No file of values is there yet: these are the inputs of the one batch and of the other.
+    (setup.service)
+        .eventually("both are read", PATIENCE, async || {
+            calls.extend(setup.functions.calls());
+            setup.count("call", &calls) > 0 && read.lock().expect("no panic").len() > 1
+        })
+        .await;
+    calls.extend(setup.functions.calls());
+    assert_eq!(setup.count("call", &calls), 1, "{calls:?}");
+    assert_eq!(setup.count("return", &calls), 0, "{calls:?}");
+    // By its name: it is read all the time.
+    let flag = setup.functions.flag();
+    let next = flag.with_extension("next");
+    std::fs::write(&next, "0").expect("written");
+    std::fs::rename(next, flag).expect("renamed");
+    setup.wait_filled().await;
+    eventually("all is done", async || setup.service.is_drained().await).await;
+    calls.extend(setup.functions.calls());
+    assert_eq!(setup.count("call", &calls), 2, "{calls:?}");
+    let ended = worker.stop("-TERM");
+    assert_eq!(ended["done"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
