@@ -1,7 +1,7 @@
 //! A worker that takes its batches from the queues by itself: a pod, or a laptop.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -253,11 +253,43 @@ where
     let mut taken = 0_u64;
     let mut failures = 0_u32;
     // What the queue hands out after we stop; without a receiver it would be nobody's for long.
+    // A batch that kills its worker must not take others with it, delivery by delivery: what comes again
+    // is done alone, and whoever has just started takes one at a time until something new comes.
+    let mut wary = true;
+    let mut waiting: VecDeque<(u64, Delivery)> = VecDeque::new();
     let straggler = loop {
         while let Some(ended) = running.try_join_next() {
             pulled.count(ended);
         }
-        let free = options.at_once.max(1).saturating_sub(running.len());
+        while let Some((number, delivery)) =
+            waiting.pop_front_if(|(_, next)| running.is_empty() || !(wary || next.receives > 1))
+        {
+            let receives = delivery.receives;
+            wary = receives > 1;
+            let working = work(delivery, until.clone());
+            let (held, until) = (held.clone(), until.clone());
+            let longest = options.visibility;
+            running.spawn(async move {
+                let worked = AssertUnwindSafe(working).catch_unwind().await;
+                // From here on nobody keeps it.
+                let message = held.all().remove(&number);
+                match message.filter(|message| !message.lost) {
+                    None => Ended::Lost,
+                    Some(message) if is_done(worked) => message.acknowledge().await,
+                    Some(message) if until.is_over() => {
+                        message.give_back(Duration::ZERO).await;
+                        Ended::GivenBack
+                    }
+                    Some(message) => {
+                        let pause = Duration::from_millis(backoff_ms(receives, None));
+                        message.give_back(pause.min(longest)).await;
+                        Ended::Failed
+                    }
+                }
+            });
+        }
+        let most = if wary { 1 } else { options.at_once.max(1) };
+        let free = most.saturating_sub(running.len() + waiting.len());
         if free == 0 {
             tokio::select! {
                 biased;
@@ -278,30 +310,8 @@ where
                 failures = 0;
                 for (delivery, message) in messages {
                     taken += 1;
-                    let number = taken;
-                    held.all().insert(number, message);
-                    let receives = delivery.receives;
-                    let working = work(delivery, until.clone());
-                    let (held, until) = (held.clone(), until.clone());
-                    let longest = options.visibility;
-                    running.spawn(async move {
-                        let worked = AssertUnwindSafe(working).catch_unwind().await;
-                        // From here on nobody keeps it.
-                        let message = held.all().remove(&number);
-                        match message.filter(|message| !message.lost) {
-                            None => Ended::Lost,
-                            Some(message) if is_done(worked) => message.acknowledge().await,
-                            Some(message) if until.is_over() => {
-                                message.give_back(Duration::ZERO).await;
-                                Ended::GivenBack
-                            }
-                            Some(message) => {
-                                let pause = Duration::from_millis(backoff_ms(receives, None));
-                                message.give_back(pause.min(longest)).await;
-                                Ended::Failed
-                            }
-                        }
-                    });
+                    held.all().insert(taken, message);
+                    waiting.push_back((taken, delivery));
                 }
             }
             Err(error) => {
@@ -318,6 +328,13 @@ where
         }
     };
     tracing::info!(at_work = running.len(), "the worker stops");
+    for (number, _) in waiting {
+        let message = held.all().remove(&number);
+        if let Some(message) = message.filter(|message| !message.lost) {
+            message.give_back(Duration::ZERO).await;
+            pulled.given_back += 1;
+        }
+    }
     let end = Instant::now() + options.grace;
     let finish = end - options.grace / LAST_SHARE;
     while let Ok(Some(ended)) = timeout_at(finish, running.join_next()).await {

@@ -27,6 +27,7 @@ CODE = """
 
         def __call__(self, id: pa.Array) -> pa.Array:
             note(event="call", first=id[0].as_py(), rows=len(id))
+            {also}
             time.sleep({seconds})
             note(event="return", first=id[0].as_py())
             return pc.multiply(id, 2)
@@ -36,12 +37,13 @@ CODE = """
 class Column:
     """A table with a column of a function that asks for a device."""
 
-    def __init__(self, service, folder, binary, seconds):
+    def __init__(self, service, folder, binary, seconds, also="pass"):
         self.service, self.rows = service, 0
         self.uri = f"s3://{BUCKET}/{folder.name}.lance"
         self._notes = folder / "notes"
         code = folder / "models.py"
-        code.write_text(textwrap.dedent(CODE.format(notes=str(self._notes), seconds=seconds)))
+        filled = CODE.format(notes=str(self._notes), seconds=seconds, also=also)
+        code.write_text(textwrap.dedent(filled))
         self.append(40)
         words = ["column", "add", self.uri, "double", "--udf", "models:Doubled"]
         more = ["--pool", "gpu", "--from", code, "--env", f"image:{IMAGE}", "--service", SERVICE]

@@ -127,14 +127,16 @@ def run_on_head(head, ray_program):
 
 
 @pytest.fixture
-def service(tmp_path, monkeypatch):
+def service(request, tmp_path, monkeypatch):
+    """A deployment, with settings if a test gives some."""
     binary = program("lance-backfill")
     if not binary.is_file() or not program("bootstrap").is_file():
         cannot_run("the binary is not built: cargo build --release")
     folder = tmp_path / "service"
     folder.mkdir()
     environment = {"all": {"LANCE_BACKFILL_BATCH_ROWS": "10"}}
-    with Deployment(folder, classes=["fake"], environment=environment) as deployed:
+    settings = {"classes": ["fake"], "environment": environment, **getattr(request, "param", {})}
+    with Deployment(folder, **settings) as deployed:
         for name, value in {**deployed.variables, "LANCE_BACKFILL_IMAGE": IMAGE}.items():
             monkeypatch.setenv(name, value)
         yield deployed

@@ -3,8 +3,10 @@
 The device is one that Ray is told of.  `LANCE_BACKFILL_KILLS` says how often something is killed.
 """
 
+import json
 import os
 import random
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -90,6 +92,42 @@ def test_model_is_loaded_once_for_all_jobs(service, new_head, tmp_path):
     )
     print(f"{len(calls)} batches over 3 jobs: {len(loads)} load of the model")
     print(f"    between two batches: {1000 * gaps[len(gaps) // 2]:.0f} ms in the middle")
+
+
+# The worker is the parent of the host.
+POISON = "if 15 in id.to_pylist(): os.kill(os.getppid(), 9)"
+
+
+@pytest.mark.parametrize("service", [{"most_receives": 4}], indirect=True)
+def test_two_functions_share_a_device_and_a_poison_batch_is_quarantined(
+    service, new_head, tmp_path
+):
+    supervisor = Jobs(new_head()).submit(pool())
+    supervisor.working(1)
+    columns = []
+    for name, also in [("poisoned", POISON), ("sound", "pass")]:
+        folder = tmp_path / name
+        folder.mkdir()
+        columns.append(Column(service, folder, program("lance-backfill"), seconds=0.2, also=also))
+    poisoned, sound = columns
+    others = {one: 2 * one for one in range(40) if not 10 <= one < 20}
+    service.eventually(lambda: others.items() <= poisoned.values().items(), 180)
+    sound.append(100)
+    sound.wait_filled(180)
+    service.eventually(lambda: quarantined(poisoned.uri) == 10, 180)
+    assert quarantined(sound.uri) == 0
+    assert service.dead("fake-fresh") == service.dead("fake-bulk") == 0
+    shared = [call["first"] for call in sound.noted("call")]
+    print(f"{len(poisoned.noted('load'))} workers died; {len(shared)} calls of the other function")
+
+
+def quarantined(uri):
+    """Rows of batches that no worker survived."""
+    words = ["failures", uri, "double", "--json", "--service", SERVICE]
+    said = subprocess.run([program("lance-backfill"), *words], capture_output=True, check=True)
+    found = json.loads(said.stdout)
+    assert {one["kind"] for one in found["failures"]} <= {"BatchQuarantined"}
+    return found["rows_failed"]
 
 
 def test_whatever_is_killed_the_column_fills(service, new_head, tmp_path):

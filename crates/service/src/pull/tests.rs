@@ -162,6 +162,50 @@ async fn what_a_crashed_worker_had_comes_to_another() {
     assert_eq!(rest(&queue).await, []);
 }
 
+/// How many were at work at once at most, of so many messages; each ends when `together` are.
+async fn most_at_once(queue: &Arc<dyn Queue>, messages: usize, together: usize) -> usize {
+    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let counts = Arc::new((now, most));
+    let (done, mut ended) = mpsc::unbounded_channel();
+    let meeting = Arc::new(tokio::sync::Barrier::new(together));
+    let work = |_: Delivery, _: Until| {
+        let (counts, done, meeting) = (counts.clone(), done.clone(), meeting.clone());
+        async move {
+            let (now, most) = counts.as_ref();
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            meeting.wait().await;
+            tokio::task::yield_now().await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            done.send(()).expect("somebody waits");
+            Ok(Done::Yes)
+        }
+    };
+    let stop = async {
+        for _ in 0..messages {
+            ended.recv().await;
+        }
+    };
+    let lanes = [queue.clone()];
+    let pulled = pull(&lanes, &options(3, LONG, LONG), stop, work).await;
+    assert_eq!(pulled.done, messages as u64);
+    counts.1.load(Ordering::SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_again_is_done_alone_and_what_is_new_is_not() {
+    let queue = queue(LONG);
+    send(&queue, &["one", "two", "three"]).await;
+    assert_eq!(most_at_once(&queue, 3, 3).await, 3);
+    send(&queue, &["one", "two", "three"]).await;
+    // Their worker died.
+    for delivery in queue.receive(10, Duration::ZERO).await.expect("receives") {
+        let back = queue.extend(&delivery.receipt, Duration::ZERO).await;
+        assert!(back.expect("extends"));
+    }
+    assert_eq!(most_at_once(&queue, 3, 1).await, 1);
+    assert_eq!(rest(&queue).await, []);
+}
+
 #[tokio::test]
 async fn the_first_lane_goes_before_all_others() {
     let (fresh, bulk) = (queue(LONG), queue(LONG));
