@@ -252,11 +252,11 @@ where
     let mut pulled = Pulled::default();
     let mut taken = 0_u64;
     let mut failures = 0_u32;
-    // What the queue hands out after we stop; without a receiver it would be nobody's for long.
     // A batch that kills its worker must not take others with it, delivery by delivery: what comes again
     // is done alone, and whoever has just started takes one at a time until something new comes.
     let mut wary = true;
     let mut waiting: VecDeque<(u64, Delivery)> = VecDeque::new();
+    // What the queue hands out after we stop; without a receiver it would be nobody's for long.
     let straggler = loop {
         while let Some(ended) = running.try_join_next() {
             pulled.count(ended);
@@ -288,7 +288,9 @@ where
                 }
             });
         }
-        let most = if wary { 1 } else { options.at_once.max(1) };
+        // While something waits to be alone, nothing more is taken.
+        let alone = wary || !waiting.is_empty();
+        let most = if alone { 1 } else { options.at_once.max(1) };
         let free = most.saturating_sub(running.len() + waiting.len());
         if free == 0 {
             tokio::select! {
