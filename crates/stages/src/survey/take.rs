@@ -64,13 +64,13 @@ pub async fn survey_for(
         column.store.checkpoints(&batches).await?
     };
     let mut happenings = Happenings::index(&ledger, &checkpoints, column, &jobs.ended);
-    let noticing = Noticing::new(table, column, &ledger);
+    let noticing = &Noticing::new(table, column, &ledger);
     let question = Question {
         table,
         version,
         column,
         upstream,
-        noticing: &noticing,
+        noticing,
     };
     let view = version.view();
     let gone = happenings.gone(view);
@@ -169,7 +169,6 @@ pub async fn survey_for(
     }
     let mut told = question.ask_history(&snapshot, &puzzling).await?;
     let requests = &survey.requests;
-    let noticing = &noticing;
     let looked: Vec<_> = stream::iter(unknown)
         .map(|(fragment, identities, place, print)| {
             let known = records.remove(&fragment.id).map(Arc::unwrap_or_clone);

@@ -135,12 +135,12 @@ impl Foreigner {
 
     /// Writes values of its own, in place, in rows that move, or in new ones.
     pub(crate) async fn supply(&mut self) -> anyhow::Result<()> {
-        let kinds = [1, 6, 7];
-        let nth = usize::try_from(self.random.below(3))?;
-        match kinds.get(nth) {
-            Some(kind) => self.act(*kind).await,
-            None => Ok(()),
-        }
+        let kind = match self.random.below(3) {
+            0 => 1,
+            1 => 6,
+            _ => 7,
+        };
+        self.act(kind).await
     }
 
     async fn act(&mut self, kind: u64) -> anyhow::Result<()> {
