@@ -206,6 +206,45 @@ async fn what_comes_again_is_done_alone_and_what_is_new_is_not() {
     assert_eq!(rest(&queue).await, []);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_gives_back_at_once_what_waits_to_be_alone() {
+    let (fresh, bulk) = (queue(LONG), queue(LONG));
+    send(&fresh, &["new"]).await;
+    send(&bulk, &["again"]).await;
+    let delivery = bulk.receive(1, Duration::ZERO).await.expect("receives");
+    let back = bulk.extend(&delivery[0].receipt, Duration::ZERO).await;
+    assert!(back.expect("extends"));
+    let given_back = Arc::new(Notify::new());
+    let work = |delivery: Delivery, _: Until| {
+        let given_back = given_back.clone();
+        async move {
+            assert_eq!(delivery.body, "new", "the other one waits");
+            given_back.notified().await;
+            Ok(Done::Yes)
+        }
+    };
+    let lanes = [fresh.clone(), bulk.clone()];
+    let in_flight = async |many: u64| {
+        while bulk.depth().await.expect("a depth").in_flight != many {
+            wait(Duration::from_millis(5)).await;
+        }
+    };
+    let watched = async {
+        in_flight(1).await;
+        in_flight(0).await;
+        given_back.notify_one();
+    };
+    let stopping = options(2, LONG, LONG);
+    let (pulled, ()) = tokio::join!(pull(&lanes, &stopping, in_flight(1), work), watched);
+    let expected = Pulled {
+        done: 1,
+        given_back: 1,
+        ..Pulled::default()
+    };
+    assert_eq!(pulled, expected);
+    assert_eq!(rest(&bulk).await, [("again".to_owned(), 3)]);
+}
+
 #[tokio::test]
 async fn the_first_lane_goes_before_all_others() {
     let (fresh, bulk) = (queue(LONG), queue(LONG));
