@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::fill::product;
 use crate::support::program::{Outcome, command};
 use crate::support::serving::{Serving, eventually};
-use crate::support::table::{batch, ints};
+use crate::support::table::{batch, ints, standard};
 use crate::support::{Report, Scenario, Shape};
 
 /// How often we look before something that must happen within seconds counts as not happening.
@@ -136,6 +136,29 @@ async fn a_job_overrides_what_was_written_before_it_and_not_what_is_written_afte
             _ => product(row),
         };
         scenario.check_int("p", corrected).await;
+        scenario.expect_rest().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_overrides_also_what_nobody_looked_at_before_it() {
+    for shape in Shape::both() {
+        let scenario = Scenario::filled(shape, 100).await;
+        scenario.update("p", "7777", "id IN (10, 11)").await;
+        let ids = 100..105_i64;
+        let mut rows = standard(ids.clone()).columns().to_vec();
+        rows.push(ints(ids.map(|_| Some(5_555))));
+        let names = ["id", "a", "b", "s", "p"];
+        let columns: Vec<_> = names.into_iter().zip(rows).collect();
+        scenario.append_batch(batch(&columns)).await;
+        let done = backfill(&scenario, &["--where", "id IN (10, 102)", "--recompute"]);
+        assert_eq!(assigned(&done), 2);
+        let overridden = |row: &crate::support::Row| match row.id() {
+            11 => Some(7_777),
+            100 | 101 | 103 | 104 => Some(5_555),
+            _ => product(row),
+        };
+        scenario.check_int("p", overridden).await;
         scenario.expect_rest().await;
     }
 }
