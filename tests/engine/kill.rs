@@ -222,12 +222,13 @@ fn start(scenario: &Scenario, options: &[&str]) -> Child {
 async fn a_terminated_refresh_says_so_and_can_be_resumed() {
     let scenario = Scenario::standard(Shape::default().fragments_of(300), 3_000).await;
     scenario.add("p", "a * b", &[]);
-    let child = start(&scenario, &["--batch-rows", "2", "--workers", "1"]);
+    let mut child = start(&scenario, &["--batch-rows", "2", "--workers", "1"]);
     // Once a batch has ended, the refresh is at work.
     let started = || {
         (scenario.state_files().keys()).any(|path| path.to_string_lossy().contains("checkpoints"))
     };
     while !started() {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended");
         std::thread::sleep(Duration::from_millis(5));
     }
     let killed = std::process::Command::new("kill")
@@ -253,6 +254,7 @@ async fn parts_that_were_finished_before_a_kill_are_folded_and_not_computed_agai
         let mut child = start(&scenario, &["--batch-rows", "10", "--workers", "1"]);
         // Some parts of a fragment have a checkpoint manifest, their siblings are in flight.
         while before.checkpoints_since(&scenario) < 20 {
+            assert!(child.try_wait().expect("a child").is_none(), "it ended");
             std::thread::sleep(Duration::from_millis(1));
         }
         child.kill().expect("kills");

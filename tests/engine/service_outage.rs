@@ -18,12 +18,14 @@ use lance_backfill_service::{Outages, Planned, Worked};
 
 use crate::fill::product;
 use crate::support::in_process::{InProcess, Setup};
+use crate::support::serving::now;
 use crate::support::{Functions, Row, Scenario, Shape, Table};
 
 /// Receives a message in vain but this often, and it is a dead letter: the strictest there is.
 const MOST_RECEIVES: u32 = 1;
 /// Batches that the provider refuses before it works again.
 const REFUSED: u64 = 10 * MOST_RECEIVES as u64;
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const PROVIDER: &str = r#"
 class Unavailable(Exception):
@@ -106,6 +108,15 @@ impl InProcess {
         faults
     }
 
+    /// Serves until something holds.
+    async fn serve_until(&self, table: &Table, what: &str, holds: impl Fn() -> bool) {
+        let started = now();
+        while !holds() {
+            assert!(started.elapsed() < PATIENCE, "{what}");
+            self.serve_once(table).await;
+        }
+    }
+
     async fn wake(&self, table: &Table, why: Wake) {
         let plan = PlanMessage::new(table.uri.clone(), why);
         let planned = self.service.plan(&plan).await.expect("plans");
@@ -147,7 +158,12 @@ async fn a_provider_that_is_down_is_probed_and_fails_no_row() {
     std::fs::write(down("503"), "").expect("written");
     service.wake(&scenario, Wake::Committed).await;
     let (mut refused, mut most_faults) = (0, 0);
+    let started = now();
     while refused < REFUSED {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{refused} batches are refused"
+        );
         refused += service.serve_once(&scenario).await;
         if refused >= REFUSED / 2 && std::fs::remove_file(down("503")).is_ok() {
             std::fs::write(down("429"), "").expect("written");
@@ -170,9 +186,11 @@ async fn a_provider_that_is_down_is_probed_and_fails_no_row() {
     let plan = scenario.plan("p");
     assert!(plan["breaker"]["reason"].is_string(), "{plan:#?}");
     std::fs::remove_file(down("429")).expect("removed");
-    while scenario.status().column("p").rows_current < 200 {
-        service.serve_once(&scenario).await;
-    }
+    (service)
+        .serve_until(&scenario, "the column fills", || {
+            scenario.status().column("p").rows_current == 200
+        })
+        .await;
     service.wake(&scenario, Wake::Scheduled).await;
     assert_eq!(open_breaker(&scenario), None);
     assert_eq!(receive(&service.dead).await, []);
@@ -198,9 +216,11 @@ async fn resume_probes_at_once_and_embedded_work_keeps_to_the_breaker() {
     let refusing = format!("{flag}-503");
     std::fs::write(&refusing, "").expect("written");
     service.wake(&scenario, Wake::Committed).await;
-    while open_breaker(&scenario).is_none() {
-        service.serve_once(&scenario).await;
-    }
+    (service)
+        .serve_until(&scenario, "the breaker opens", || {
+            open_breaker(&scenario).is_some()
+        })
+        .await;
     // The first probe is due in a minute: nobody comes before it but a person.
     std::fs::remove_file(&refusing).expect("removed");
     service.wake(&scenario, Wake::Scheduled).await;
@@ -215,9 +235,11 @@ async fn resume_probes_at_once_and_embedded_work_keeps_to_the_breaker() {
     scenario.append(5).await;
     std::fs::write(&refusing, "").expect("written");
     service.wake(&scenario, Wake::Committed).await;
-    while open_breaker(&scenario).is_none() {
-        service.serve_once(&scenario).await;
-    }
+    (service)
+        .serve_until(&scenario, "the breaker opens", || {
+            open_breaker(&scenario).is_some()
+        })
+        .await;
     functions.run(&scenario, &["refresh"], &[]).expect_code(1);
     std::fs::remove_file(&refusing).expect("removed");
     functions.run(&scenario, &["refresh"], &[]).expect_code(0);

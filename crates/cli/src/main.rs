@@ -1,6 +1,7 @@
 //! `lance-backfill`: keeps computed columns of Lance tables up to date.
 
 mod args;
+mod clock;
 mod commands;
 mod exit;
 mod output;

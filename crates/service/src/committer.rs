@@ -11,7 +11,7 @@ use lance_backfill_stages::column::Column;
 use lance_backfill_stages::survey::Unsettled;
 
 use crate::Service;
-use crate::pace::now;
+use crate::clock::now;
 
 /// Batches that are looked for before a finished one waits for another.
 const MOST_ASKED: usize = 3;

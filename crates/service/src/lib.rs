@@ -3,6 +3,7 @@
 //! Each takes one message, does what the table and its records say, and sends messages on. A message
 //! only says where to look, so that one which is lost, repeated or late costs nothing but time.
 
+mod clock;
 mod committer;
 mod in_process;
 mod pace;

@@ -69,17 +69,10 @@ impl Pace {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long ago a commit was is no decision about rows"
-)]
-pub(crate) fn now() -> Instant {
-    Instant::now()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::now;
 
     #[test]
     fn a_batch_waits_only_for_others_that_are_open() {

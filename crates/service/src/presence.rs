@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::Doing;
+use crate::clock::{now_ms, wait};
 
 /// Objects read at once.
 const READ_AT_ONCE: usize = 16;
@@ -194,23 +195,6 @@ async fn newest_below(store: &dyn StateStore, path: &str) -> Result<Option<Worke
         },
         None => Ok(None),
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a worker says when it was there by its own clock"
-)]
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "spares requests to the store, and no test waits for it"
-)]
-async fn wait(time: Duration) {
-    tokio::time::sleep(time).await;
 }
 
 #[cfg(test)]

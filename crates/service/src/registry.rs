@@ -13,6 +13,7 @@ use lance_backfill_ports::state_store::{Created, StateStore};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
 use crate::Service;
+use crate::clock::now;
 use crate::queues::digest;
 
 const FOLDER: &str = "tables";
@@ -173,14 +174,6 @@ fn busy(table: &str) -> Error {
         ErrorKind::Unavailable,
         format!("others keep registering and removing '{table}': try again"),
     )
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what a process remembers of others gets old by itself"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 impl Service {

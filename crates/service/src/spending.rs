@@ -10,6 +10,7 @@ use lance_backfill_ports::state_store::StateStore;
 use lance_backfill_stages::column::Column;
 
 use crate::Service;
+use crate::clock::{now, wait};
 
 /// What planner and worker say of work that they leave.
 pub(crate) const STOPPED: &str = "the service is paused: 'lance-backfill service resume' ends that";
@@ -73,22 +74,6 @@ impl Service {
             }
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "waits for a person, whom no test can hurry"
-)]
-async fn wait(time: Duration) {
-    tokio::time::sleep(time).await;
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what a process remembers of others gets old by itself"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

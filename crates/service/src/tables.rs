@@ -9,6 +9,7 @@ use lance_backfill_ports::Result;
 use tokio::sync::Mutex;
 
 use crate::Service;
+use crate::clock::now;
 
 /// Tables kept open: each has its caches, and a process may see thousands.
 const MOST_OPEN: usize = 32;
@@ -86,12 +87,4 @@ impl Service {
         (planned.get(table))
             .is_some_and(|(known, when)| version <= *known && when.elapsed() < PLANNED_FOR)
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what a process remembers of others gets old by itself"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

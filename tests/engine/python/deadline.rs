@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::support::{Functions, Row, Scenario, Shape};
 
 const ROWS: i64 = 40;
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A function that stays in one row until there is a file.
 fn staying_in(row: i64, functions: &Functions) -> String {
@@ -87,8 +88,10 @@ async fn work_until(
         until: &until,
         attempted: Attempted::Perhaps,
     };
+    let deadline = Instant::now() + PATIENCE;
     let stopping = async {
         while !functions.calls().contains(&row.to_string()) {
+            assert!(Instant::now() < deadline, "row {row} is not called");
             sleep_until(Instant::now() + Duration::from_millis(10)).await;
         }
         stop.now(end);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -23,6 +23,8 @@ static INTERPRETER: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
 pub(crate) struct Functions {
     folder: TempDir,
     interpreter: PathBuf,
+    /// How many bytes of the log were looked at.
+    seen: Mutex<usize>,
 }
 
 /// What each module begins with: `note(...)` writes a line to the log.
@@ -50,6 +52,7 @@ impl Functions {
         let functions = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             interpreter,
+            seen: Mutex::new(0),
         };
         functions.write(code);
         Some(functions)
@@ -92,10 +95,14 @@ impl Functions {
 
     /// What was noted since the last look.
     pub(crate) fn take_log(&self) -> Vec<String> {
+        // One that is not there was not written.  It stays where it is: a function that has it open
+        // would write into one that is removed.
         let log = std::fs::read_to_string(self.log_path()).unwrap_or_default();
-        // One that is not there was not written.
-        let _ = std::fs::remove_file(self.log_path());
-        log.lines().map(str::to_owned).collect()
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = &log[*seen..];
+        let whole = new.rfind('\n').map_or(0, |end| end + 1);
+        *seen += whole;
+        new[..whole].lines().map(str::to_owned).collect()
     }
 
     pub(crate) fn interpreter(&self) -> &Path {

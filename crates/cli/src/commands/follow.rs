@@ -11,6 +11,7 @@ use lance_backfill_embedded::jobs::{JobNow, KnownJob};
 use lance_backfill_ports::{Error, ErrorKind, Result};
 
 use super::jobs::state;
+use crate::clock::wait;
 use crate::exit::{self, Exit};
 use crate::output::{self, number};
 use crate::progress::Bar;
@@ -144,12 +145,4 @@ pub(super) fn exit(job: &JobId, done: &JobNow) -> Exit {
             Exit::Failed
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "waits for processes elsewhere, and a person reads along"
-)]
-async fn wait(time: Duration) {
-    tokio::time::sleep(time).await;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lance_backfill_aws::{SqsQueue, client_for};
 use lance_backfill_lance::{ObjectStateStore, OpenOptions};
@@ -23,6 +23,7 @@ use serde::Serialize;
 use crate::args::{
     DeletePoolArguments, DrainPoolArguments, PoolArguments, PoolCommand, ProcessArguments,
 };
+use crate::clock::{now_ms, wait};
 use crate::exit::Exit;
 use crate::output;
 
@@ -257,7 +258,7 @@ async fn gone(cluster: &Cluster, groups: &[String], wait: Duration) -> Result<us
         if left == 0 || waited >= wait {
             return Ok(left);
         }
-        pause(LOOK_EVERY).await;
+        wait(LOOK_EVERY).await;
         waited += LOOK_EVERY;
     }
 }
@@ -313,21 +314,4 @@ async fn delete(
         ),
         false => format!("there is no pool '{}'", document.pool),
     }))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "pods end by themselves, and are looked for"
-)]
-async fn pause(time: Duration) {
-    tokio::time::sleep(time).await;
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "ages of pods are told by the clock of this machine"
-)]
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
 //! `service`: a deployed service as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lance_backfill_core::deployment::{Deployment, SpendingStop};
 use lance_backfill_core::worker_status::WorkerStatus;
@@ -10,6 +10,7 @@ use lance_backfill_service::{Depths, Remote, StopOutcome};
 use serde::Serialize;
 
 use crate::args::{ProcessArguments, ServiceCommand, StopArguments};
+use crate::clock::now_ms;
 use crate::exit::Exit;
 use crate::output::{self, number};
 use crate::service::needed;
@@ -278,13 +279,4 @@ fn classes_text(classes: &BTreeMap<&str, Class>) -> String {
         );
     }
     text
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a person is told when it began, by the clock of this machine"
-)]
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::args::{ProcessArguments, WorkerArguments};
+use crate::clock::wait;
 use crate::exit::{self, Exit};
 use crate::output;
 use crate::service::needed;
@@ -245,14 +246,6 @@ fn own_name() -> String {
     let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '-';
     let host: String = host.chars().filter(is_plain).take(64).collect();
     format!("w{host}-{}", std::process::id())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a file says when to stop, and nobody tells of it"
-)]
-async fn wait(time: Duration) {
-    tokio::time::sleep(time).await;
 }
 
 #[cfg(test)]

@@ -161,6 +161,10 @@ fn the_hook_waits_for_each_worker_that_began() {
         .spawn()
         .expect("sh starts");
     while !file("request").exists() {
+        assert!(
+            waiting.try_wait().expect("asks").is_none(),
+            "it asks nobody"
+        );
         std::thread::yield_now();
     }
     assert!(

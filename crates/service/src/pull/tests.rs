@@ -1,12 +1,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use lance_backfill_ports::ErrorKind;
 use lance_backfill_ports::queue::{Depth, Outgoing};
+use lance_backfill_ports::{Error, ErrorKind};
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
 use crate::InProcessQueue;
+use crate::clock::wait;
 
 /// As short as the clock of a busy machine allows.
 const VISIBILITY: Duration = Duration::from_millis(600);

@@ -1,13 +1,14 @@
 //! Who computes a column of a service, and whether somebody is there.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
 
 use lance_backfill_core::definition::Definition;
 use lance_backfill_core::deployment::{Deployment, Needs};
 use lance_backfill_core::route::{Route, Wish, route};
 use lance_backfill_ports::Result;
 use lance_backfill_service::Remote;
+
+use crate::clock::now_ms;
 
 /// What keeps a column's rows waiting although nothing is wrong with it.
 pub(super) struct Lack {
@@ -56,13 +57,4 @@ impl<'a> Crew<'a> {
             Ok(_) | Err(_) => None,
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "workers say when they were there by such a clock"
-)]
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
