@@ -232,6 +232,13 @@ async fn a_batch_of_three_times_the_visibility_is_delivered_once() {
     assert_eq!(setup.seen(), [], "who ends says so");
     eventually("all is done", async || setup.service.is_drained().await).await;
     assert!(setup.service.all_dead().await.is_empty());
+    // The class has four batches at work at once, each as fast as this one was.
+    let plan = ["plan", &setup.scenario.uri, "--column", "d", "--recompute"];
+    let plan = through(&setup.service, &plan).expect_code(0).json();
+    let estimate = &plan["columns"][0]["estimate"];
+    let expected = Duration::from_secs(3 * VISIBILITY_S + 1).as_secs_f64() / 4.0;
+    let told = estimate["seconds"].as_f64().expect("an estimate");
+    assert!((expected..expected * 1.5).contains(&told), "{estimate}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use arrow_schema::SchemaRef;
 use lance_backfill_core::coverage::CoverageRecord;
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::ids::{BindingId, FieldId, LedgerSeq};
-use lance_backfill_core::plan::PlannedPage;
+use lance_backfill_core::plan::{Limits, PlannedPage};
 use lance_backfill_core::rate::Estimate;
 use lance_backfill_lance::{LanceTable, OpenOptions};
 use lance_backfill_ports::Result;
@@ -265,15 +265,21 @@ impl Engine {
     }
 
     /// What would be handed out for a column; calls no function.
-    pub fn preview(&self, column: &Column, survey: &Survey) -> Result<PlannedPage> {
-        let limits = self.limits(column, survey);
-        preview(survey, &limits, None, self.world.now_ms())
+    pub fn preview(&self, survey: &Survey, limits: &Limits) -> Result<PlannedPage> {
+        preview(survey, limits, None, self.world.now_ms())
     }
 
-    /// How long so many rows take, if the column's speed was measured.
-    pub fn estimate(&self, column: &Column, survey: &Survey, rows: u64) -> Option<Estimate> {
+    /// How long so many rows take, if the column's speed was measured, with the workers of these limits.
+    pub fn estimate(
+        &self,
+        column: &Column,
+        survey: &Survey,
+        rows: u64,
+        limits: &Limits,
+    ) -> Option<Estimate> {
         let rate = self.measured(column, survey)?;
-        Some(rate.estimate(rows, self.lanes(&column.bound.definition)))
+        let workers = usize::try_from(limits.workers).unwrap_or(usize::MAX);
+        Some(rate.estimate(rows, workers))
     }
 
     /// The live records of a column that have failed rows.

@@ -9,7 +9,7 @@ use lance_backfill_core::format::Stored;
 use lance_backfill_core::ids::{BatchId, BindingId, JobId};
 use lance_backfill_core::job::{JobEnd, JobOutcome, Selection};
 use lance_backfill_core::ledger::{EntryBody, HoldReason, LedgerEntry, Request, standing_hold};
-use lance_backfill_core::plan::PlannedPage;
+use lance_backfill_core::plan::{Limits, PlannedPage};
 use lance_backfill_ports::table::TableVersion;
 use lance_backfill_ports::{Error, ErrorKind, Result};
 use lance_backfill_stages::column::Column;
@@ -101,10 +101,9 @@ impl Engine {
     }
 
     /// What the first page of a job with this selection would be; calls no function.
-    pub fn preview_asked(&self, column: &Column, survey: &Survey) -> Result<PlannedPage> {
+    pub fn preview_asked(&self, survey: &Survey, limits: &Limits) -> Result<PlannedPage> {
         let job = survey.requests.last().map(|asked| &asked.job);
-        let limits = self.limits(column, survey);
-        preview(survey, &limits, job, self.world.now_ms())
+        preview(survey, limits, job, self.world.now_ms())
     }
 
     /// Orders a job; the rows are those that its selection matches now.

@@ -6,6 +6,7 @@
 mod clock;
 mod committer;
 mod in_process;
+mod limits;
 mod pace;
 mod planner;
 mod presence;
@@ -23,6 +24,7 @@ mod worker;
 pub use committer::Committed;
 pub use in_process::InProcessQueue;
 pub use lance_backfill_stages::until::{End, Stop, Until};
+pub use limits::limits;
 pub use planner::{Asking, ColumnPlan, Planned, Sent};
 pub use presence::{Presence, Who, workers};
 pub use pull::{Doing, PullOptions, Pulled};

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use lance_backfill_core::definition::BoundColumn;
 use lance_backfill_core::definition::home::Home;
+use lance_backfill_core::deployment::Deployment;
 use lance_backfill_core::ids::{FieldId, FragmentId};
 use lance_backfill_core::job::Selection;
-use lance_backfill_core::plan::PlannedPage;
+use lance_backfill_core::plan::{Limits, PlannedPage};
 use lance_backfill_core::rate::Estimate;
+use lance_backfill_core::route::{Route, Wish, route};
 use lance_backfill_core::table::TableView;
 use lance_backfill_embedded::Engine;
 use lance_backfill_embedded::catalog::Catalog;
@@ -76,13 +78,11 @@ pub(super) async fn run(
     json: bool,
 ) -> Result<Exit> {
     let through = Through::to_look(&arguments.table, process).await?;
-    let mut process = process.clone();
-    if let Some(through) = &through {
-        // What it takes is what the service takes.
-        let at_once = through.remote.deployment().batches_at_once;
-        process.workers = Some(u16::try_from(at_once.max(1)).unwrap_or(u16::MAX));
-    }
-    let engine = super::open_to_look(&arguments.table, &process).await?;
+    let engine = super::open_to_look(&arguments.table, process).await?;
+    let limits = |column: &Column, survey: &Survey| match &through {
+        Some(through) => limits_there(&engine, column, survey, through.remote.deployment()),
+        None => engine.limits(column, survey),
+    };
     let version = engine.latest().await?;
     let catalog = Catalog::read(version.view())?;
     if let Some(column) = &arguments.column {
@@ -96,7 +96,8 @@ pub(super) async fn run(
             let (column, survey) = engine
                 .survey_asked(&version, &catalog, column, &selection)
                 .await?;
-            let page = engine.preview_asked(&column, &survey)?;
+            let limits = limits(&column, &survey);
+            let page = engine.preview_asked(&survey, &limits)?;
             let asked = survey.requests.last();
             let rows = asked.map_or(0, |asked| asked.progress.rows_remaining);
             columns.push(planned(
@@ -105,6 +106,7 @@ pub(super) async fn run(
                 &column,
                 &survey,
                 &page,
+                &limits,
                 rows,
             ));
         }
@@ -112,7 +114,8 @@ pub(super) async fn run(
             let is_wanted =
                 |bound: &BoundColumn| wanted.as_ref().is_none_or(|column| bound.is_named(column));
             for (column, survey) in engine.survey(&version, &catalog, &is_wanted).await? {
-                let page = engine.preview(&column, &survey)?;
+                let limits = limits(&column, &survey);
+                let page = engine.preview(&survey, &limits)?;
                 let rows = page.rows() + page.rows_left;
                 columns.push(planned(
                     &engine,
@@ -120,6 +123,7 @@ pub(super) async fn run(
                     &column,
                     &survey,
                     &page,
+                    &limits,
                     rows,
                 ));
             }
@@ -135,6 +139,23 @@ pub(super) async fn run(
         columns,
     };
     Ok(output::result(json, &plan, || text(&plan)))
+}
+
+/// What bounds a page of a column at a service; where nobody computes it, as if its own workers did.
+fn limits_there(
+    engine: &Engine,
+    column: &Column,
+    survey: &Survey,
+    deployment: &Deployment,
+) -> Limits {
+    let classes = deployment.classes.keys().map(String::as_str);
+    let wish = Wish::of(&column.bound.definition);
+    let route = route(&wish, classes).unwrap_or(Route::Workers);
+    let at_once = match route {
+        Route::Workers => deployment.batches_at_once,
+        Route::Class(class) => deployment.classes[class].batches_at_once,
+    };
+    lance_backfill_service::limits(engine, column, survey, route, at_once)
 }
 
 /// What the options of a job say, if there are any.
@@ -173,6 +194,7 @@ fn planned(
     column: &Column,
     survey: &Survey,
     page: &PlannedPage,
+    limits: &Limits,
     rows: u64,
 ) -> PlannedColumn {
     let fragments: BTreeSet<FragmentId> = (page.batches.iter())
@@ -199,7 +221,7 @@ fn planned(
         folds: page.folds.len() as u64,
         bytes_to_read: bytes_to_read(view, column, &fragments),
         breaker: BreakerReport::of(engine, column, survey),
-        estimate: engine.estimate(column, survey, rows),
+        estimate: engine.estimate(column, survey, rows, limits),
     }
 }
 

@@ -315,8 +315,9 @@ impl<'a> Run<'a> {
 
     /// Says once how long the rest will take, as soon as anything is known of the function's speed.
     fn estimate(&mut self, column: &Column, survey: &Survey, rows: u64) {
+        let limits = self.engine.limits(column, survey);
         if self.converged.estimated.is_none()
-            && let Some(estimate) = self.engine.estimate(column, survey, rows)
+            && let Some(estimate) = self.engine.estimate(column, survey, rows, &limits)
         {
             self.estimated_ms = self.engine.world.now_ms();
             self.converged.estimated = Some(Estimated {

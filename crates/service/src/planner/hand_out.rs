@@ -12,15 +12,13 @@ use lance_backfill_stages::plan::{Order, PlanOutcome};
 
 use super::outage::Asked;
 use super::{Handed, Planning, is_marked};
+use crate::limits::limits;
 
 /// Rows in flight in a lane, in seconds of work: beyond it deadlines, cancelling and later rows would
 /// wait too long.
 const WINDOW_S: f64 = 600.0;
 /// Rows, in seconds of work, that go through the fresh lane: more would keep later ones waiting there.
 const FRESH_S: f64 = 60.0;
-/// When a batch for pods is sent again that nobody finished. Its message waits until there is a machine
-/// for a pod, which may take an hour; sent twice it would be computed twice, and a queue loses none.
-const CLASS_DEADLINE_S: u64 = 6 * 3_600;
 
 /// Rows that go through the fresh lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,18 +212,13 @@ impl Planning<'_> {
 
     /// What bounds the next page: in flight in its lane is no more than the window.
     fn limits(&self, lane: Lane) -> Limits {
-        let limits = match self.route {
-            Route::Workers => Limits {
-                workers: self.service.options.batches_at_once,
-                ..self.engine.limits(self.column, self.survey)
-            },
-            Route::Class(class) => Limits {
-                workers: (self.service.queues.classes.get(class))
-                    .map_or(1, |class| class.batches_at_once),
-                deadline_s: CLASS_DEADLINE_S,
-                ..self.engine.limits_of_one_host(self.column, self.survey)
-            },
+        let at_once = match self.route {
+            Route::Workers => self.service.options.batches_at_once,
+            Route::Class(class) => {
+                (self.service.queues.classes.get(class)).map_or(1, |class| class.batches_at_once)
+            }
         };
+        let limits = limits(self.engine, self.column, self.survey, self.route, at_once);
         let in_flight = self.survey.rows_in_flight(lane);
         Limits {
             most_rows: whole(self.rows_in(WINDOW_S, &limits)).saturating_sub(in_flight),
