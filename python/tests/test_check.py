@@ -108,7 +108,7 @@ def test_failing_start():
 
 
 def test_local_function_is_packed():
-    @lance_backfill.udf(row_timeout=0.5)
+    @lance_backfill.udf(row_timeout=3)
     def words(text: str) -> list[str]:
         import time
 

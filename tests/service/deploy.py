@@ -32,7 +32,7 @@ def call(service, method, path, body=b"", headers=None):
             **(headers or {}),
         },
     )
-    with urllib.request.urlopen(request) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.read()
 
 

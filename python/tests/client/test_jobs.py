@@ -14,13 +14,17 @@ import texts as functions
 from client.conftest import values
 from lance_backfill import BadInput
 from lance_backfill.client import Cancelled, Progress
+from support.calls import wait_for
 
 ROWS = 40
 
 
 @pytest.fixture
 def gate(tmp_path):
-    return tmp_path / "gate"
+    """It opens at the end, for whom a failed test leaves waiting."""
+    opened = tmp_path / "gate"
+    yield opened
+    opened.touch()
 
 
 @pytest.fixture
@@ -115,10 +119,13 @@ def test_retry_in_the_background(texts):
 def test_ctrl_c(table, binary, cache, gate, call):
     """A person's Ctrl-C goes to Python and the binary; a notebook's to Python alone, as here."""
     with script(table, binary, cache, f"print('ready', flush=True); table.{call}") as process:
-        assert process.stdout.readline() == "ready\n"
-        await_work(table)
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        try:
+            assert process.stdout.readline() == "ready\n"
+            await_work(table)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == -signal.SIGINT
     last = told.strip().splitlines()[-1]
     assert "KeyboardInterrupt: stopped; what was committed stays" in last
@@ -151,5 +158,4 @@ def script(table, binary, cache, text):
 
 def await_work(table):
     """Waits until a process has handed out batches of the table."""
-    while not table.plan("n")["columns"][0]["rows_in_flight"]:
-        pass
+    wait_for(lambda: table.plan("n")["columns"][0]["rows_in_flight"])

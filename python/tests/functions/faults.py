@@ -112,7 +112,7 @@ def _fork(how):
         if how == "exit":
             sys.exit(0)
         return 77
-    for _ in range(500):
+    for _ in range(3000):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)

@@ -157,7 +157,10 @@ class Deployment:
         }
         script = REPOSITORY / "tests/service/deploy.py"
         done = subprocess.run(
-            [sys.executable, script, json.dumps(settings)], capture_output=True, text=True
+            [sys.executable, script, json.dumps(settings)],
+            capture_output=True,
+            text=True,
+            timeout=180,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -173,5 +176,5 @@ class Deployment:
                 "Content-Type": "application/x-amz-json-1.0",
             },
         )
-        with urllib.request.urlopen(request) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or b"{}")

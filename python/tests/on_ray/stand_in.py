@@ -2,7 +2,7 @@
 """Stands in for `lance-backfill worker`, of which an actor knows the arguments and the signals.
 
 Its queue is a folder: `todo/NAME` holds the seconds that a batch takes, or `gate`, and it waits for
-such a file; `work/NAME` is at work, `done/NAME` tells who did it.  It loads its "model" once, and
+such a file; `work/NAME@PID` is at work there, `done/NAME` is done.  It loads its "model" once, and
 writes that to `loads`.
 """
 
@@ -46,19 +46,17 @@ def is_over():
 def take():
     """A batch, also one whose worker is gone."""
     for path in sorted((queue / "work").iterdir()):
-        with suppress(OSError, ValueError):
-            owner = int(path.read_text().split()[1])
-            if not Path(f"/proc/{owner}").exists():
-                note("redeliveries", batch=path.name)
-                path.write_text(f"{path.read_text().split()[0]} {os.getpid()}")
-                return path
+        name, _, owner = path.name.partition("@")
+        # Whoever renames it first has it.
+        if not Path(f"/proc/{owner}").exists():
+            with suppress(FileNotFoundError):
+                taken = path.rename(queue / "work" / f"{name}@{os.getpid()}")
+                note("redeliveries", batch=name)
+                return name, taken
     for path in sorted((queue / "todo").iterdir()):
-        at_work = queue / "work" / path.name
         with suppress(FileNotFoundError):
-            path.rename(at_work)
-            at_work.write_text(f"{at_work.read_text()} {os.getpid()}")
-            return at_work
-    return None
+            return path.name, path.rename(queue / "work" / f"{path.name}@{os.getpid()}")
+    return None, None
 
 
 def main():
@@ -73,19 +71,19 @@ def main():
         of_ray=sorted(name for name in os.environ if name.startswith("RAY_")),
     )
     while not is_over():
-        path = take()
-        if path is None:
+        batch, path = take()
+        if batch is None:
             time.sleep(0.02)
             continue
-        note("begun", batch=path.name)
-        takes = path.read_text().split()[0]
+        note("begun", batch=batch)
+        takes = path.read_text()
         if takes == "gate":
             while not (queue / "gate").exists():
                 time.sleep(0.02)
         else:
             time.sleep(float(takes))
-        path.rename(queue / "done" / path.name)
-        note("finished", batch=path.name)
+        path.rename(queue / "done" / batch)
+        note("finished", batch=batch)
     if given.drain is not None:
         (given.drain / f"done-{given.name}").touch()
     say(level="INFO", message="stopped")

@@ -17,7 +17,7 @@ import pytest
 from lance_backfill.ray.head import RAY_VARIABLE, LocalHead
 from on_ray.columns import Column
 from on_ray.deployment import IMAGE, SERVICE, program
-from on_ray.support import Jobs, eventually, kill
+from on_ray.support import Jobs, eventually, is_alive, kill
 
 # Batches of ten rows: 104 in all.
 JOB_ROWS = 500
@@ -56,6 +56,13 @@ def pool(revision="00000001", **group):
     groups = [{"name": "fake", "class": "fake", "gpus": 1, "cpus": 1, "grace_s": 20, **group}]
     fields = {"version": 1, "pool": "fakes", "service": SERVICE, "revision": revision}
     return {**fields, "groups": groups}
+
+
+def process_of(supervisor, what):
+    """The process of the one actor, of its worker or of a host, if it lives."""
+    (actor,) = supervisor.working(1).values()
+    found = hosts([actor["worker_pid"]]) if what == "host" else [actor[f"{what}_pid"]]
+    return next(filter(is_alive, found), None)
 
 
 def hosts(workers):
@@ -162,9 +169,10 @@ def test_whatever_is_killed_the_column_fills(service, new_head, tmp_path):
             head = new_head()
             at = time.time()
         else:
-            (actor,) = supervisor.working(1).values()
+            # What was told last may be of the one that was killed before.
+            victim = eventually(lambda: process_of(supervisor, what))  # noqa: B023
             at = time.time()
-            kill(actor.get(f"{what}_pid") or hosts([actor["worker_pid"]])[0])
+            kill(victim)
         if what in {"supervisor", "head"}:
             # What the controller does when it finds no supervisor.
             supervisor = Jobs(head).submit(pool())

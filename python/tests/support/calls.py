@@ -50,7 +50,7 @@ def call(entrypoint, columns, value, **start):
         return answer_of(host, batch)
 
 
-def wait_for(condition, seconds=10):
+def wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

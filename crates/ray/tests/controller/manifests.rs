@@ -1,7 +1,7 @@
 //! What is applied, against KubeRay's own definitions.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use lance_backfill_ray::manifest::{TEMPLATE, manifest};
 
@@ -156,8 +156,11 @@ fn the_hook_waits_for_each_worker_that_began() {
     for name in ["worker-a-0", "worker-b-1", "done-b-1"] {
         std::fs::write(file(name), "").expect("writes");
     }
+    // One that goes on by itself, after a failure, must not hold our output.
     let mut waiting = Command::new("/bin/sh")
         .args(["-c", &hook])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .expect("sh starts");
     while !file("request").exists() {

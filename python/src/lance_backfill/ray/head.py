@@ -215,11 +215,15 @@ class LocalHead:
         }
 
     def _answers(self) -> bool:
-        """Whether it has started; its dashboard answers earlier, before there is a node."""
+        """Whether it has started and takes jobs.
+
+        Its dashboard answers earlier, before there is a node; the agent that runs jobs does later.
+        """
         if _STARTED not in self._log():
             return False
         try:
-            return self.ask("/api/version")[0] == http.client.OK
+            with socket.create_connection(("127.0.0.1", self._ports[2]), timeout=5):
+                return self.ask("/api/version")[0] == http.client.OK
         except (http.client.HTTPException, OSError, ValueError):
             return False
 

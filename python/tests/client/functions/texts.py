@@ -46,8 +46,11 @@ def size(text: str) -> Size:
 
 @udf
 def gated(gate: str, at: int) -> int:
-    """Waits until the file is there that `gate` names, if it names one."""
+    """Waits until the file is there that `gate` names, if it names one; not for ever."""
+    give_up = time.monotonic() + 120
     while gate and not Path(gate).exists():
+        if time.monotonic() > give_up:
+            raise TimeoutError(gate)
         time.sleep(0.01)
     return at
 
