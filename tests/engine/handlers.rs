@@ -26,6 +26,7 @@ use crate::fill::product;
 use crate::support::{Scenario, Shape};
 
 const LONG: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A queue that does not take what speaks of some table.
 struct Moody {
@@ -453,7 +454,11 @@ async fn a_worker_that_pulls_does_what_is_in_its_queues_and_stops_when_it_is_tol
     };
     let mut commits = vec![];
     let stop = async {
-        let found = queues.commits.receive(10, LONG).await.expect("receives");
+        let found = queues
+            .commits
+            .receive(10, PATIENCE)
+            .await
+            .expect("receives");
         commits.extend(
             found
                 .iter()

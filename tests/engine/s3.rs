@@ -8,7 +8,7 @@ use lance_backfill_testkit::conformance;
 use crate::fill::product;
 use crate::support::emulator::Emulator;
 use crate::support::program::{command, run};
-use crate::support::serving::{Serving, eventually, served};
+use crate::support::serving::{Serving, eventually, served, wait_served};
 use crate::support::{Scenario, Shape, Table};
 
 async fn standard(emulator: &Emulator, name: &str, shape: Shape, rows: i64) -> Scenario {
@@ -117,6 +117,8 @@ async fn tables_in_an_object_store_are_served_by_looking_at_them() {
         })
         .await;
     }
+    wait_served(&[&serving], &one.uri, "p", 50).await;
+    wait_served(&[&serving], &two.uri, "p", 30).await;
     let document = serving.stop("-TERM", 143);
     assert_eq!(served(&document, &one.uri, "p"), 50, "{document:#}");
     assert_eq!(served(&document, &two.uri, "p"), 30, "{document:#}");

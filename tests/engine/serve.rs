@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::fill::product;
-use crate::support::serving::{Serving, eventually, now, served};
+use crate::support::serving::{Serving, eventually, now, served, wait_served};
 use crate::support::table::standard;
 use crate::support::{Row, Scenario, Shape, Table};
 
@@ -41,8 +41,9 @@ async fn appended_rows_get_their_values_without_a_refresh() {
         // An update is as good as an append.
         scenario.update("a", "a + 1", "id < 10").await;
         converged(&scenario, "p", product).await;
-        let document = serving.stop("-TERM", 143);
         let changed = 9; // Row 3 has no `a`.
+        wait_served(&[&serving], &scenario.uri, "p", 150 + changed).await;
+        let document = serving.stop("-TERM", 143);
         assert_eq!(
             served(&document, &scenario.uri, "p"),
             150 + changed,
@@ -116,6 +117,7 @@ async fn a_damaged_table_does_not_stop_the_others() {
     .await;
     serving.wait_line("damaged.lance: p: works again");
     converged(&damaged, "p", product).await;
+    wait_served(&[&serving], &sound.uri, "p", 30).await;
     let document = serving.stop("-TERM", 143);
     assert_eq!(served(&document, &sound.uri, "p"), 30);
 }
@@ -144,6 +146,8 @@ async fn tables_are_found_when_they_appear_and_forgotten_when_they_vanish() {
     let again = Scenario::on(again);
     again.add("p", "b * 2", &[]);
     converged(&again, "p", |row| Some(row.int("b")? * 2)).await;
+    wait_served(&[&serving], &moved.uri, "p", 70).await;
+    wait_served(&[&serving], &again.uri, "p", 30).await;
     let document = serving.stop("-TERM", 143);
     assert_eq!(served(&document, &moved.uri, "p"), 70);
     assert_eq!(served(&document, &again.uri, "p"), 30, "{document:#}");
@@ -159,6 +163,9 @@ async fn two_serves_compute_each_row_once() {
         scenario.append(60).await;
     }
     converged(&scenario, "q", |row| Some(product(row)? + 1)).await;
+    for column in ["p", "q"] {
+        wait_served(&serving.each_ref(), &scenario.uri, column, 1_000).await;
+    }
     let documents = serving.map(|serving| serving.stop("-TERM", 143));
     for column in ["p", "q"] {
         let assigned: u64 = (documents.iter())
@@ -189,11 +196,13 @@ async fn polling_finds_what_no_event_told() {
     let serving = Serving::start(&scenario.arguments(&["serve"], &["--poll-s", "1"]));
     converged(&scenario, "p", product).await;
     // A pause changes no version of the table, and its end is no event either.
-    scenario.run(&["pause"], &["--for", "2s"]).expect_code(0);
+    scenario.run(&["pause"], &[]).expect_code(0);
     scenario.append(10).await;
     serving.wait_line("p: the table is paused");
+    scenario.run(&["pause"], &["--for", "1s"]).expect_code(0);
     converged(&scenario, "p", product).await;
     serving.wait_line("p: works again");
+    wait_served(&[&serving], &scenario.uri, "p", 60).await;
     let document = serving.stop("-TERM", 143);
     assert_eq!(served(&document, &scenario.uri, "p"), 60);
 }

@@ -1,6 +1,8 @@
 //! What nobody can do is acknowledged or dead-lettered with the reason in the log, and nothing else is
 //! disturbed.
 
+use std::time::Duration;
+
 use aws_sdk_sqs::error::ProvideErrorMetadata;
 use lance_backfill_core::format::encode;
 use lance_backfill_core::message::{PlanMessage, Wake};
@@ -15,6 +17,8 @@ use crate::support::table::Shape;
 
 /// The most that SQS takes.
 const MOST_BYTES: usize = 1 << 20;
+/// What cannot be read is hidden twice before it is a dead letter.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn plan(table: &str) -> String {
     let message = PlanMessage::new(table.to_owned(), Wake::Requested);
@@ -29,7 +33,7 @@ fn created(bucket: &str, key: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_told_and_disturbs_nothing() {
     let settings = Settings {
-        visibility_s: 6,
+        visibility_s: 15,
         most_receives: 2,
         ..Settings::default()
     };
@@ -100,7 +104,8 @@ async fn bad_input_is_told_and_disturbs_nothing() {
     good.append(50).await;
     eventually("new rows are filled", async || is_filled(&good).await).await;
     assert_eq!(good.check_int("p", product).await, 150);
-    eventually("all is done", async || service.is_drained().await).await;
+    let done = service.eventually("all is done", PATIENCE, async || service.is_drained().await);
+    done.await;
 
     let mut found: Vec<(String, String)> = (service.all_dead().await.into_iter())
         .flat_map(|(lane, bodies)| bodies.into_iter().map(move |body| (lane.clone(), body)))

@@ -10,7 +10,12 @@ const MOST_S3_REQUESTS: usize = 25;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_declared_column_fills_and_follows_appends() {
-    let Some(service) = Deployment::start(Settings::default()) else {
+    // No message comes again, however slow the machine is.
+    let settings = Settings {
+        visibility_s: 60,
+        ..Settings::default()
+    };
+    let Some(service) = Deployment::start(settings) else {
         return;
     };
     let proxy = &service.proxy;
@@ -23,9 +28,11 @@ async fn a_declared_column_fills_and_follows_appends() {
         rows.iter().all(|row| row.int("p") == product(row))
     };
     eventually("'p' is filled", converged).await;
+    eventually("all is done", async || service.is_drained().await).await;
     proxy.quiet();
     scenario.append(500).await;
     eventually("new rows are filled", converged).await;
+    eventually("all is done", async || service.is_drained().await).await;
     // Two processes plan and commit, and another works: none has the caches of the others.
     let (sqs, s3): (Vec<_>, Vec<_>) =
         (proxy.quiet().into_iter()).partition(|request| request.starts_with("AmazonSQS."));

@@ -349,7 +349,7 @@ async fn a_file_drains_a_worker_and_what_fits_into_the_grace_is_finished() {
     let mut calls = vec![];
     eventually("a batch is at work", async || {
         calls.extend(setup.functions.calls());
-        setup.count("call", &calls) == 1
+        setup.count("call", &calls) > 0
     })
     .await;
     std::fs::write(place("request"), "").expect("written");

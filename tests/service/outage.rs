@@ -102,7 +102,7 @@ async fn a_provider_that_is_down_is_probed_one_batch_at_a_time_and_fails_no_row(
 async fn a_batch_that_no_worker_survives_is_quarantined_and_can_be_tried_again() {
     let settings = Settings {
         most_receives: 2,
-        visibility_s: 2,
+        visibility_s: 6,
         timeout_s: 10,
         batch_rows: Some(50),
         ..Settings::default()

@@ -10,6 +10,7 @@ use lance_backfill_core::checkpoint::CheckpointManifest;
 use lance_backfill_core::format::decode;
 
 use super::processes::{self, Process};
+use crate::support::serving::now;
 
 mod http;
 
@@ -17,6 +18,9 @@ use http::Message;
 
 /// Without a request for so long, a cycle is over.
 const REST: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Looks for a process before it is taken for gone.
+const LOOKS: u32 = 5;
 
 /// A request as rules see it.
 #[derive(Debug, Clone)]
@@ -138,7 +142,9 @@ struct State {
 impl State {
     /// Does something to the process at the other end of a connection.
     fn strike(&self, (client, ours): (u16, u16), harm: fn(Process)) {
-        if let Some(process) = processes::of_client(client, ours) {
+        // What the system lists of connections is no snapshot: one may be missing.
+        let find = || processes::of_client(client, ours);
+        if let Some(process) = (0..LOOKS).find_map(|_| find()) {
             harm(process);
             let struck = self.struck.lock();
             struck.unwrap_or_else(PoisonError::into_inner).push(process);
@@ -202,7 +208,9 @@ impl Proxy {
 
     /// Requests since the last call, when no more come: method and path, of SQS the action.
     pub(crate) fn quiet(&self) -> Vec<String> {
+        let started = now();
         loop {
+            assert!(started.elapsed() < PATIENCE, "requests do not end");
             let before = self.state.seen().asked.len();
             std::thread::sleep(REST);
             let mut seen = self.state.seen();

@@ -39,7 +39,7 @@ async fn a_cycle_costs_the_same_however_large_the_table_is() {
         let rows = i64::try_from(fragments * ROWS_OF_A_FRAGMENT).expect("few");
         let scenario = service.table(&name, shape, rows).await;
         scenario.add("p", "a * b", &[]);
-        filled(&scenario).await;
+        filled(&service, &scenario).await;
         // Two processes plan and commit, and another works: now all of them know the table.
         append(&service, &scenario).await;
         let cycle = append(&service, &scenario).await;
@@ -71,19 +71,20 @@ async fn a_cycle_costs_the_same_however_large_the_table_is() {
     assert_eq!(small, large);
 }
 
-async fn filled(scenario: &Scenario) {
+async fn filled(service: &Deployment, scenario: &Scenario) {
     eventually("'p' is filled", async || {
         let rows = scenario.rows().await;
         rows.iter().all(|row| row.int("p") == product(row))
     })
     .await;
+    eventually("all is done", async || service.is_drained().await).await;
 }
 
 /// What it costs that rows are appended.
 async fn append(service: &Deployment, scenario: &Scenario) -> Kinds {
     service.proxy.quiet();
     scenario.append(40).await;
-    filled(scenario).await;
+    filled(service, scenario).await;
     kinds(&service.proxy.quiet())
 }
 

@@ -246,7 +246,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_does_what_queues_do() {
-        let visibility = Duration::from_millis(200);
+        let visibility = Duration::from_secs(1);
         let dead = Arc::new(InProcessQueue::new(visibility));
         let standard = InProcessQueue::new(visibility).with_dead_letters(3, dead.clone());
         let ordered = InProcessQueue::new(visibility).ordered();

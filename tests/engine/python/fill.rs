@@ -1,6 +1,6 @@
 //! Filling columns with each kind of function, and changing the function.
 
-use crate::support::serving::{Serving, eventually, served};
+use crate::support::serving::{Serving, eventually, served, wait_served};
 use crate::support::{Functions, Report, Row, Scenario, Shape};
 
 const CODE: &str = r#"
@@ -164,6 +164,7 @@ async fn serve_keeps_hosts_warm() {
             scenario.append(30).await;
         }
     }
+    wait_served(&[&serving], &scenario.uri, "p", 190).await;
     let document = serving.stop("-TERM", 143);
     assert_eq!(served(&document, &scenario.uri, "p"), 190);
     let log = functions.take_log();

@@ -99,6 +99,16 @@ impl Serving {
         }
     }
 
+    /// Rows that it says it computed of a column until now.
+    fn rows(&self, table: &str, column: &str) -> u64 {
+        let begin = format!("{table}: {column} +");
+        let rows = |line: &String| -> Option<u64> {
+            let (number, _) = line.split_once(&begin)?.1.split_once(' ')?;
+            number.replace(',', "").parse().ok()
+        };
+        self.lines().iter().filter_map(rows).sum()
+    }
+
     /// Stops it; it must end in time and in order, and say what it did.
     pub(crate) fn stop(mut self, signal: &str, code: i32) -> Value {
         let started = now();
@@ -136,6 +146,16 @@ pub(crate) fn served(document: &Value, table: &str, column: &str) -> u64 {
         .filter(|found| found["column"] == column)
         .map(|found| found["rows_assigned"].as_u64().expect("a number"))
         .sum()
+}
+
+/// Waits until they have said together that they computed so many rows of a column: later than the values
+/// are there.
+pub(crate) async fn wait_served(serving: &[&Serving], table: &str, column: &str, rows: u64) {
+    eventually(&format!("{rows} rows of '{column}' are told"), async || {
+        let told = serving.iter().map(|one| one.rows(table, column));
+        told.sum::<u64>() >= rows
+    })
+    .await;
 }
 
 /// Waits until something holds.

@@ -12,7 +12,8 @@ use lance_backfill_core::format::{Stored, decode};
 
 use super::table::{Table, files_below};
 
-/// Time between two looks: far less than between a checkpoint manifest and its collection.
+/// Time between two looks: far less than between a checkpoint manifest and its collection, where the
+/// machine does nothing else.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// All objects of one kind, by path.
@@ -35,7 +36,8 @@ pub(crate) fn read_new<T: Stored>(state: &Path, folder: &str, known: &mut Object
     }
 }
 
-/// Rows that a function was called for, as checkpoint manifests tell.
+/// Rows that a function was called for, as checkpoint manifests tell: no more than that, since one that
+/// came and went between two looks is not among them. That all were computed, their values tell.
 pub(crate) fn rows_called(manifests: &Objects<CheckpointManifest>) -> u64 {
     (manifests.values())
         .filter(|manifest| manifest.calls > 0)

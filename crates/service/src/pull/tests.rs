@@ -10,7 +10,7 @@ use crate::InProcessQueue;
 use crate::clock::wait;
 
 /// As short as the clock of a busy machine allows.
-const VISIBILITY: Duration = Duration::from_millis(600);
+const VISIBILITY: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(600);
 
 fn queue(visibility: Duration) -> Arc<dyn Queue> {
@@ -230,13 +230,19 @@ async fn who_stops_gives_back_at_once_what_waits_to_be_alone() {
             wait(Duration::from_millis(5)).await;
         }
     };
-    let watched = async {
+    // Of two that look, one may miss what the other saw.
+    let seen = Notify::new();
+    let stop = async {
         in_flight(1).await;
+        seen.notify_one();
+    };
+    let watched = async {
+        seen.notified().await;
         in_flight(0).await;
         given_back.notify_one();
     };
     let stopping = options(2, LONG, LONG);
-    let (pulled, ()) = tokio::join!(pull(&lanes, &stopping, in_flight(1), work), watched);
+    let (pulled, ()) = tokio::join!(pull(&lanes, &stopping, stop, work), watched);
     let expected = Pulled {
         done: 1,
         given_back: 1,
