@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::args::{
     DeletePoolArguments, DrainPoolArguments, PoolArguments, PoolCommand, ProcessArguments,
 };
-use crate::clock::{now_ms, wait};
+use crate::clock::{self, now_ms};
 use crate::exit::Exit;
 use crate::output;
 
@@ -258,7 +258,7 @@ async fn gone(cluster: &Cluster, groups: &[String], wait: Duration) -> Result<us
         if left == 0 || waited >= wait {
             return Ok(left);
         }
-        wait(LOOK_EVERY).await;
+        clock::wait(LOOK_EVERY).await;
         waited += LOOK_EVERY;
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use lance_backfill_ports::queue::{Depth, Outgoing};
+use lance_backfill_ports::queue::{Depth, Outgoing, Receipt};
 use lance_backfill_ports::{Error, ErrorKind};
 use tokio::sync::{Notify, mpsc};
 
