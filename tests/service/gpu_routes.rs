@@ -79,8 +79,8 @@ async fn what_no_class_takes_is_refused_by_name_and_nothing_changes() {
 async fn a_column_whose_class_is_gone_waits_and_nothing_is_lost() {
     let settings = Settings {
         classes: vec!["ray-cpu"],
-        // No message comes again, however slow the machine is.
-        visibility_s: 60,
+        // No message comes again, however busy the machine is.
+        visibility_s: 20,
         batch_rows: Some(40),
         ..Settings::default()
     };
