@@ -117,8 +117,8 @@ async fn tables_in_an_object_store_are_served_by_looking_at_them() {
         })
         .await;
     }
-    wait_served(&[&serving], &one.uri, "p", 50).await;
-    wait_served(&[&serving], &two.uri, "p", 30).await;
+    wait_served(&serving, &one.uri, "p", 50);
+    wait_served(&serving, &two.uri, "p", 30);
     let document = serving.stop("-TERM", 143);
     assert_eq!(served(&document, &one.uri, "p"), 50, "{document:#}");
     assert_eq!(served(&document, &two.uri, "p"), 30, "{document:#}");

@@ -164,7 +164,7 @@ async fn serve_keeps_hosts_warm() {
             scenario.append(30).await;
         }
     }
-    wait_served(&[&serving], &scenario.uri, "p", 190).await;
+    wait_served(&serving, &scenario.uri, "p", 190);
     let document = serving.stop("-TERM", 143);
     assert_eq!(served(&document, &scenario.uri, "p"), 190);
     let log = functions.take_log();
