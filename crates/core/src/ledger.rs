@@ -22,6 +22,10 @@ pub struct LedgerEntry {
     pub seq: LedgerSeq,
     /// Random; part of the batch ids, so that a deleted store cannot bring old results back.
     pub token: String,
+    /// Token of the newest entry that its author saw, if there was one: it tells an entry that came after
+    /// another from one that was there before its number was taken again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
     /// Table version that it was planned from.
     pub table_version: u64,
     /// Embedded process that created it, if one did: its lock file tells whether it lives.

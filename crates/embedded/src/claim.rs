@@ -140,6 +140,7 @@ impl Engine {
             binding: column.bound.binding.clone(),
             seq: last.entry.seq.next(),
             token: self.world.token(),
+            after: None,
             table_version: view.version,
             session: None,
             body: EntryBody::Resume {},

@@ -216,7 +216,7 @@ impl ColumnStore {
         let path = format!("ledger/{}.json", entry.seq);
         match self.write(&path, entry).await? {
             Created::New if self.is_behind(entry).await? => {
-                // The number was taken once, and collected since: whoever asks for it saw too little.
+                // Whoever asks for it saw too little.
                 self.delete(&path).await?;
                 Ok(Created::AlreadyThere)
             }
@@ -261,10 +261,12 @@ impl ColumnStore {
         Ok(was_sent)
     }
 
-    /// Whether the ledger has a higher number than that of the entry, which was just created.
+    /// Whether the number of an entry, which was just created, was taken once before, and that entry was
+    /// collected since: the newest entry is never collected, so that others with higher numbers are there.
+    /// Another that came after ours, and says so, is no sign of it.
     async fn is_behind(&self, entry: &LedgerEntry) -> Result<bool> {
         let listed = self.store.list("ledger").await?;
-        let mut numbers = listed
+        let numbers = listed
             .iter()
             .filter_map(|object| Some((ledger_seq(&object.path)?, object.created_ms)));
         let own = |(seq, _): &(LedgerSeq, u64)| *seq == entry.seq;
@@ -276,7 +278,16 @@ impl ColumnStore {
             // The next reading of the ledger need not fetch it.
             self.cache().ledger.insert(seq, Arc::new(stored));
         }
-        Ok(numbers.any(|(seq, _)| seq > entry.seq))
+        let Some(next) = numbers
+            .map(|(seq, _)| seq)
+            .filter(|seq| *seq > entry.seq)
+            .min()
+        else {
+            return Ok(false);
+        };
+        // One that is collected already was there for long.
+        let next = self.entry(next).await?;
+        Ok(next.is_none_or(|next| next.after.as_ref() != Some(&entry.token)))
     }
 
     /// The checkpoint manifests of the given batches, as far as there are any.

@@ -104,6 +104,7 @@ pub async fn write_down(
         binding: column.bound.binding.clone(),
         seq: survey.next_seq(),
         token: world.token(),
+        after: (survey.ledger.last()).map(|newest| newest.entry.token.clone()),
         table_version: survey.version,
         session: session.map(str::to_owned),
         body,

@@ -75,6 +75,7 @@ impl World {
             binding: binding(),
             seq,
             token: "ab12".to_owned(),
+            after: None,
             table_version: 1,
             session: None,
             body,

@@ -73,6 +73,7 @@ fn entry(seq: u64, body: EntryBody) -> LedgerEntry {
         binding: binding(),
         seq: LedgerSeq(seq),
         token: "ab12".to_owned(),
+        after: None,
         table_version: 1,
         session: None,
         body,

@@ -267,6 +267,7 @@ fn entry(seq: u64, body: EntryBody) -> LedgerEntry {
         binding: binding(),
         seq: LedgerSeq(seq),
         token: "ab12".to_owned(),
+        after: None,
         table_version: 12,
         session: (seq == 7).then(|| "s1".to_owned()),
         body,

@@ -8,6 +8,7 @@ fn entry(body: EntryBody) -> LedgerEntry {
         binding: binding(),
         seq: LedgerSeq(3),
         token: "ab12".to_owned(),
+        after: None,
         table_version: 1,
         session: None,
         body,

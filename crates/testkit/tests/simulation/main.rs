@@ -4,6 +4,7 @@
 //! one thread and give way at each call of a port, as the seed says. At the end the faults stop, one
 //! process converges, and each row must have the value that a plain model of the table expects.
 
+mod behind;
 mod column;
 mod foreigner;
 mod process;
