@@ -13,8 +13,8 @@ use crate::support::program::{Outcome, command, finish};
 use crate::support::serving::eventually;
 use crate::support::table::Shape;
 
-/// Twice the time within which calling off and pausing take effect, if the machine does nothing else.
-const SOON: Duration = Duration::from_secs(10);
+/// Time within which calling off and pausing take effect.
+const SOON: Duration = Duration::from_secs(5);
 /// Hashes half a megabyte a row: long enough to be called off in the middle.
 const SLOW: &str = "octet_length(sha512(repeat(s, 50000))) + id";
 /// More of them than are computed before somebody says stop.

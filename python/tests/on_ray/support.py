@@ -13,8 +13,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 STAND_IN = Path(__file__).with_name("stand_in.py")
-# Seconds in which what was killed is back, on a machine that does much else.
-SOON = 60
+# Seconds in which what was killed is back.
+SOON = 10
 
 
 def eventually(check, seconds=180.0, every=0.2):

@@ -50,7 +50,7 @@ fn a_long_or_deep_text_is_refused_at_once() {
         assert!(error.to_string().contains("65536"), "{error}");
     }
     assert!(
-        start.elapsed() < Duration::from_secs(120),
+        start.elapsed() < Duration::from_secs(20),
         "{:?}",
         start.elapsed()
     );
@@ -96,7 +96,7 @@ fn a_broken_nested_text_is_refused_in_bounded_time() {
         }
     }
     assert!(
-        start.elapsed() < Duration::from_secs(120),
+        start.elapsed() < Duration::from_secs(30),
         "{:?}",
         start.elapsed()
     );

@@ -37,8 +37,8 @@ fn a_product_costs_what_the_kernel_costs() {
         let column = batch.column(0);
         let kernel = least_time(|| drop(black_box(mul(column, column))));
         let whole = least_time(|| drop(black_box(function.evaluate(&batch))));
-        // Planning again would take hundreds of microseconds, and the other core may be busy.
-        let bound = kernel * 4 + Duration::from_micros(100);
+        // Some microseconds of overhead are allowed; planning again would take hundreds.
+        let bound = kernel * 2 + Duration::from_micros(20);
         assert!(
             whole < bound,
             "{names:?}: {whole:?} where the kernel takes {kernel:?}"
